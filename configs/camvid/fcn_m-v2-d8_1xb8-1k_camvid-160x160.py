@@ -1,0 +1,11 @@
+_base_ = [
+    '../_base_/models/fcn_m-v2-d8.py',
+    '../_base_/datasets/camvid_half.py',
+    '../_base_/default_runtime.py',
+    '../_base_/schedules/schedule_1k.py',
+]
+model = dict(
+    data_preprocessor=dict(size=(160, 160)),
+    decode_head=dict(num_classes=11),
+    auxiliary_head=dict(num_classes=11),
+)

@@ -1,0 +1,132 @@
+"""SRBackbone: SR blocks after stages of a stock backbone, wired in, not copied.
+
+What comes back is the stock backbone itself with one more module at the end of a stage's ``nn.Sequential``. So
+its forward, ``out_indices``, dilations and frozen stages work as ever, every key of a stock checkpoint keeps its
+name, and only ``<stage>.sr.*`` is new.
+"""
+
+from contextlib import contextmanager
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+
+@MODELS.register_module()
+def SRBackbone(
+    backbone: dict,
+    sr: dict | list[dict],
+    pretrained: str | None = None,
+    init_cfg: dict | list[dict] | None = None,
+) -> nn.Module:
+    """Build ``backbone`` and put an SR block after one of its stages, or after several.
+
+    A stage is named as in the backbone ('layer3'), never numbered: the paper counts them from 0 on Cityscapes
+    and from 1 elsewhere.
+
+    Args:
+        backbone: Config of a stock backbone, whose stages are ``nn.Sequential``.
+        sr: ``after`` (the stage's name) and the options of :class:`SRBlock` but for ``in_channels``, which is
+            worked out; several blocks as a list. ``type`` may name another registered block.
+        pretrained: As for the stock backbone; a segmentor sets it here.
+        init_cfg: As for the stock backbone.
+
+    Returns:
+        The stock backbone, with ``<after>.sr`` added.
+
+    Raises:
+        ValueError: For a stage that does not exist, cannot take a block or has one already. The message lists
+            the stages that can.
+
+    Example:
+        >>> from mmseg.registry import MODELS
+        >>> resnet = MODELS.build(dict(type='SRBackbone', backbone=dict(type='ResNet', depth=18),
+        ...                            sr=dict(after='layer3', memory_size=(8, 16), num_memories=3)))
+        >>> type(resnet).__name__, resnet.layer3.sr.memory.shape
+        ('ResNet', torch.Size([3, 256, 8, 16]))
+    """
+    network = MODELS.build(_with_init(backbone, pretrained=pretrained, init_cfg=init_cfg))
+    channels = stage_channels(network)
+    for options in sr if isinstance(sr, (list, tuple)) else [sr]:
+        options = dict(options)
+        after = options.pop('after', None)
+        if after not in channels:
+            raise ValueError(
+                f'sr: {type(network).__name__} has no stage after={after!r} that can take a block. '
+                f'These can: {", ".join(channels) or "none; use SRNeck behind the backbone"}'
+            )
+        _insert(
+            network.get_submodule(after),
+            after,
+            MODELS.build({'type': 'SRBlock', **options}, default_args={'in_channels': channels[after]}),
+        )
+    return network
+
+
+def stage_channels(network: nn.Module) -> dict[str, int]:
+    """Find the stages of a backbone that can take a block, and the channels of their outputs.
+
+    A stage can where it is an ``nn.Sequential`` in no other one, run once in a pass, with one map (N, C, h, w)
+    as output. Seen in a pass over an empty image, which changes nothing in the network.
+
+    Args:
+        network: A backbone that takes images (N, channels, h, w).
+
+    Returns:
+        Output channels by the stage's name, in the order of the network.
+    """
+    stages: dict[str, nn.Module] = {}
+    for name, module in network.named_modules():
+        inside = any(name.startswith(f'{stage}.') for stage in stages)
+        if name and not inside and type(module).forward is nn.Sequential.forward:
+            stages[name] = module
+
+    outputs: dict[str, list] = {name: [] for name in stages}
+    handles = [
+        stage.register_forward_hook(lambda module, args, output, name=name: outputs[name].append(output))
+        for name, stage in stages.items()
+    ]
+    first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+    image = first.weight.new_zeros(1, first.in_channels, 64, 64)
+    try:
+        with _evaluating(network), torch.no_grad():
+            network(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name: seen[0].shape[1] for name, seen in outputs.items() if len(seen) == 1 and _is_map(seen[0])}
+
+
+def _is_map(output: object) -> bool:
+    return isinstance(output, Tensor) and output.dim() == 4
+
+
+@contextmanager
+def _evaluating(network: nn.Module):
+    """Evaluation mode, module by module: ``network.train()`` would not restore what stages had set apart."""
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        for module, _ in modes:
+            module.training = False
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _with_init(backbone: dict, **given: object) -> dict:
+    """Hand ``pretrained`` and ``init_cfg`` on to the inner backbone's config."""
+    backbone = dict(backbone)
+    for key, value in given.items():
+        if value is None:
+            continue
+        if backbone.get(key) is not None:
+            raise ValueError(f'{key} is given twice, to SRBackbone ({value!r}) and to its backbone ({backbone[key]!r})')
+        backbone[key] = value
+    return backbone
+
+
+def _insert(stage: nn.Sequential, name: str, block: nn.Module) -> None:
+    if 'sr' in stage._modules:
+        raise ValueError(f'sr: two blocks after {name!r}; give each stage one, with more memories')
+    stage.add_module('sr', block)
