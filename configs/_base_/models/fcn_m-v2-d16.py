@@ -7,8 +7,8 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='MobileNetV2',
-        strides=(1, 2, 2, 1, 1, 1, 1),
-        dilations=(1, 1, 1, 2, 2, 4, 4),
+        strides=(1, 2, 2, 2, 1, 1, 1),
+        dilations=(1, 1, 1, 1, 1, 2, 2),
         out_indices=(1, 2, 4, 6),
         conv_cfg=dict(type='Conv2dAdaptivePadding'),
         norm_cfg=norm_cfg,
