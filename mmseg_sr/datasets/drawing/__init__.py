@@ -1,0 +1,1 @@
+"""The parts of a drawn street: where things stand, what they look like, and the paint."""

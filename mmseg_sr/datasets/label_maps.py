@@ -1,0 +1,169 @@
+"""Cityscapes annotations as label images: polygons are drawn by cityscapesscripts, ids go through its label table.
+
+An annotation is named by its polygons, or where there are none, by its label ids::
+
+    CITY_000000_000019_gtFine_polygons.json       objects in drawing order, the official source of all others
+    CITY_000000_000019_gtFine_labelIds.png        uint8, the official ids 0..33
+    CITY_000000_000019_gtFine_instanceIds.png     uint16, 1000 * id + instance, or id where instances are not told apart
+    CITY_000000_000019_gtFine_labelTrainIds.png   uint8, the 19 classes 0..18, 255 for what is ignored
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from cityscapesscripts.helpers.annotation import Annotation
+from cityscapesscripts.helpers.labels import assureSingleInstanceName, labels
+from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
+from cityscapesscripts.preparation.json2labelImg import json2labelImg
+from PIL import Image
+
+from mmseg_sr.datasets.atomic import replacing
+from mmseg_sr.errors import UserError
+
+IGNORED = 255
+POLYGONS, LABEL_IDS = '_polygons.json', '_labelIds.png'
+INSTANCE_IDS, TRAIN_IDS = '_instanceIds.png', '_labelTrainIds.png'
+
+# What Pillow raises for a file that is missing, cut short, no image, or declares a monstrous size.
+_BAD_IMAGE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+# What json and cityscapesscripts raise for an annotation that is not one.
+_BAD_JSON = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError)
+
+
+def train_id_table() -> np.ndarray:
+    """Return cityscapesscripts' label table as an array: train id for each uint8 label id, -1 for an unknown id.
+
+    A train id below 0 (the license plate) is ignored, and so is the id -1, which uint8 stores as 255.
+
+    Example:
+        >>> table = train_id_table()
+        >>> int(table[7]), int(table[33]), int(table[0]), int(table[34])
+        (0, 18, 255, -1)
+    """
+    table = np.full(256, -1, dtype=np.int16)
+    for label in labels:
+        table[label.id % 256] = label.trainId if 0 <= label.trainId < IGNORED else IGNORED
+    return table
+
+
+def make_labels(annotation: Path, size: tuple[int, int] | None = None) -> list[Path]:
+    """Make the label images that are missing or broken beside an annotation.
+
+    Args:
+        annotation: A ``*_polygons.json``: label ids, instance ids and train ids are made from it. Or a
+            ``*_labelIds.png``: train ids only, as instances cannot be told from it.
+        size: (width, height) in pixels that the annotation must have; ``None`` takes any.
+
+    Returns:
+        The files written; empty where all were there.
+
+    Raises:
+        UserError: Where the annotation cannot be read, has another size, or holds a label that
+            cityscapesscripts does not know. The message names the file.
+    """
+    annotation = Path(annotation)
+    if annotation.name.endswith(POLYGONS):
+        return _from_polygons(annotation, size)
+    if annotation.name.endswith(LABEL_IDS):
+        return _from_label_ids(annotation, size)
+    raise UserError(f'{annotation}: neither *{POLYGONS} nor *{LABEL_IDS}')
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return (width, height) in pixels of an image whose bytes are all there (a PNG's checksums are compared).
+
+    Raises:
+        UserError: Where it is missing or cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            image.verify()
+            return image.size
+    except _BAD_IMAGE as error:
+        raise UserError(f'{path}: unreadable image ({error})') from None
+
+
+def _from_polygons(path: Path, size: tuple[int, int] | None) -> list[Path]:
+    annotation = _read_polygons(path)
+    found = (annotation.imgWidth, annotation.imgHeight)
+    _check_size(path, found, size)
+    label_ids, instance_ids, train_ids = (_beside(path, POLYGONS, s) for s in (LABEL_IDS, INSTANCE_IDS, TRAIN_IDS))
+    written = []
+    try:
+        for target, encoding in ((label_ids, 'ids'), (train_ids, 'trainIds')):
+            if not _is_whole(target, found):
+                with replacing(target) as partial:
+                    json2labelImg(str(path), str(partial), encoding)
+                written.append(target)
+        if not _is_whole(instance_ids, found):
+            instances = np.asarray(createInstanceImage(annotation, 'ids'))
+            _save(instances.astype(np.uint16), instance_ids)  # Pillow writes no PNG of the 32 bits it has now
+            written.append(instance_ids)
+    except _BAD_JSON as error:
+        raise UserError(f'{path}: cannot be drawn ({error})') from None
+    return written
+
+
+def _read_polygons(path: Path) -> Annotation:
+    annotation = Annotation()
+    try:
+        annotation.fromJsonText(path.read_text(encoding='utf-8'))
+    except json.JSONDecodeError as error:
+        raise UserError(f'{path}: broken JSON ({error})') from None
+    except _BAD_JSON as error:
+        raise UserError(f'{path}: no Cityscapes annotation ({type(error).__name__}: {error})') from None
+    if min(annotation.imgWidth, annotation.imgHeight) < 1:
+        raise UserError(f'{path}: no Cityscapes annotation (size {annotation.imgWidth}x{annotation.imgHeight})')
+    # cityscapesscripts ends the whole process at an unknown label, so they are looked up before.
+    unknown = sorted({item.label for item in annotation.objects if assureSingleInstanceName(item.label) is None})
+    if unknown:
+        raise UserError(f'{path}: unknown label name {", ".join(map(repr, unknown))}')
+    return annotation
+
+
+def _from_label_ids(path: Path, size: tuple[int, int] | None) -> list[Path]:
+    _check_size(path, image_size(path), size)
+    target = _beside(path, LABEL_IDS, TRAIN_IDS)
+    if _is_whole(target, image_size(path)):
+        return []
+    try:
+        with Image.open(path) as image:
+            mode, ids = image.mode, np.asarray(image)
+    except _BAD_IMAGE as error:
+        raise UserError(f'{path}: unreadable image ({error})') from None
+    if mode not in ('L', 'P'):
+        raise UserError(f'{path}: label ids are one byte a pixel, this image has mode {mode}')
+    train_ids = train_id_table()[ids]
+    if train_ids.min() < 0:
+        unknown = np.unique(ids[train_ids < 0]).tolist()
+        raise UserError(f'{path}: unknown label id {", ".join(map(str, unknown))}')
+    _save(train_ids.astype(np.uint8), target)
+    return [target]
+
+
+def _is_whole(path: Path, size: tuple[int, int]) -> bool:
+    """Tell whether a label image is there, readable, of the right size and, for train ids, of the right values."""
+    try:
+        if not path.is_file() or image_size(path) != size:
+            return False
+    except UserError:
+        return False
+    if not path.name.endswith(TRAIN_IDS):
+        return True
+    with Image.open(path) as image:
+        return image.mode == 'L' and sum(image.histogram()[19:IGNORED]) == 0
+
+
+def _beside(path: Path, suffix: str, other: str) -> Path:
+    return path.with_name(path.name.removesuffix(suffix) + other)
+
+
+def _check_size(path: Path, found: tuple[int, int], wanted: tuple[int, int] | None) -> None:
+    if wanted is not None and found != wanted:
+        raise UserError(f'{path}: {found[0]}x{found[1]} pixels, its image has {wanted[0]}x{wanted[1]}')
+
+
+def _save(array: np.ndarray, path: Path) -> None:
+    with replacing(path) as partial:
+        Image.fromarray(array).save(partial)
