@@ -2,8 +2,9 @@
 
 from . import openmmlab  # noqa: F401  (first: it says what to install where mmseg itself cannot be imported)
 from .datasets import CamVidDataset
+from .evaluation import ClassIoUMetric
 from .models import SRBackbone, SRBlock, SRNeck
 
 __version__ = '0.1.0'
 
-__all__ = ['CamVidDataset', 'SRBackbone', 'SRBlock', 'SRNeck']
+__all__ = ['CamVidDataset', 'ClassIoUMetric', 'SRBackbone', 'SRBlock', 'SRNeck']

@@ -1,0 +1,137 @@
+"""One import registers everything, the rooms import downwards only, and a wrong installation says what to do."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmseg_sr.errors import UserError, command
+from mmseg_sr.openmmlab import check_line, restore_in1d
+
+PACKAGE = Path(__file__).resolve().parents[1] / 'mmseg_sr'
+MAY_IMPORT = {
+    'visualization': {'evaluation', 'engine', 'analysis', 'models', 'datasets'},
+    'deployment': {'engine', 'models', 'datasets'},
+    'evaluation': {'engine', 'analysis', 'models', 'datasets'},
+    'engine': {'analysis', 'models', 'datasets'},
+    'analysis': {'models', 'datasets'},
+    'models': set(),
+    'datasets': set(),
+}
+COMMON = {'errors', 'openmmlab'}
+
+
+def imports(path: Path) -> set[str]:
+    """Absolute names of all modules that a file of the package imports."""
+    package = ('mmseg_sr', *path.relative_to(PACKAGE).parts[:-1])
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = '.'.join(package[: len(package) - node.level + 1]) if node.level else ''
+            module = '.'.join(part for part in (base, node.module) if part)
+            found |= {f'{module}.{alias.name}' for alias in node.names}
+    return found
+
+
+def test_the_rooms_import_downwards_only():
+    files = [path for path in PACKAGE.rglob('*.py') if path.parent != PACKAGE]
+    assert len(files) > 10
+    for path in files:
+        room = path.relative_to(PACKAGE).parts[0]
+        for name in imports(path):
+            top, _, rest = name.partition('.')
+            assert top not in ('tools', 'tests'), f'{path} imports {name}'
+            if top == 'mmseg_sr' and rest.split('.')[0] not in COMMON | {'__version__'}:
+                assert rest.split('.')[0] in MAY_IMPORT[room] | {room}, f'{path} imports {name}'
+            if top == 'matplotlib':
+                assert room == 'visualization', f'{path} imports {name}'
+
+
+def test_the_block_needs_nothing_of_mmseg():
+    for name in ('block.py', 'recall.py'):
+        assert not any(found.split('.')[0] == 'mmseg' for found in imports(PACKAGE / 'models' / name))
+
+
+def test_custom_imports_is_all_a_config_needs_from_any_folder(tmp_path):
+    (tmp_path / 'mine.py').write_text(
+        "custom_imports = dict(imports=['mmseg_sr'])\n"
+        "default_scope = 'mmseg'\n"
+        'model = dict(\n'
+        "    type='EncoderDecoder',\n"
+        "    backbone=dict(type='SRBackbone', backbone=dict(type='ResNet', depth=18),\n"
+        "                  sr=dict(after='layer3', memory_size=(4, 8))),\n"
+        "    decode_head=dict(type='FCNHead', in_channels=512, channels=8, num_convs=1, num_classes=3),\n"
+        ')\n'
+    )
+    program = (
+        'from mmengine import Config\n'
+        'from mmseg.apis import init_model\n'
+        "model = init_model(Config.fromfile('mine.py'), device='cpu')\n"
+        'from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS\n'
+        'import mmseg.registry\n'
+        "names = [mmseg.registry.MODELS.get('SRNeck'), MODELS.get('SRBlock'),\n"
+        "         mmseg.registry.DATASETS.get('CamVidDataset'), mmseg.registry.METRICS.get('ClassIoUMetric')]\n"
+        'assert None not in names\n'
+        "print('memory', tuple(model.backbone.layer3.sr.memory.shape))\n"
+    )
+    done = subprocess.run([sys.executable, '-c', program], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == 'memory (2, 256, 4, 8)'
+
+
+ONEDL = ['torch', 'onedl-mmengine', 'onedl_mmcv', 'onedl-mmsegmentation']
+UPSTREAM = ['torch', 'mmengine', 'mmcv', 'mmsegmentation']
+
+
+def test_either_openmmlab_line_is_accepted():
+    assert check_line(ONEDL) == 'onedl'
+    assert check_line(UPSTREAM) == 'openmmlab'
+
+
+@pytest.mark.parametrize(
+    ('installed', 'advice'),
+    [
+        (['torch'], r'needs onedl-mmengine, onedl-mmcv, onedl-mmsegmentation.*pip install "mmseg-sr\[onedl\]"'),
+        (ONEDL[:-1], r'needs onedl-mmsegmentation\. .*\[onedl\]'),
+        (['mmengine', 'mmcv-lite'], r'needs mmsegmentation\. .*\[openmmlab\]'),
+        ([*ONEDL, 'mmcv'], r'both OpenMMLab lines.*pip uninstall .*mmcv'),
+    ],
+)
+def test_no_line_a_part_of_one_and_both_are_refused_with_advice(installed, advice):
+    with pytest.raises(ImportError, match=advice):
+        check_line(installed)
+
+
+def test_the_evaluator_of_cityscapesscripts_finds_in1d(monkeypatch):
+    monkeypatch.delattr(np, 'in1d', raising=False)
+    restore_in1d()
+    assert np.in1d([1, 5], [5, 6]).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ('error', 'status', 'said'),
+    [(UserError('no such file: a.py'), 2, 'error: no such file: a.py\n'), (KeyboardInterrupt(), 130, 'interrupted\n')],
+)
+def test_a_users_mistake_is_one_message_and_a_status(error, status, said, capsys):
+    @command
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == status
+    assert capsys.readouterr().err == said
+
+
+def test_a_bug_keeps_its_traceback():
+    @command
+    def main():
+        raise ValueError('ours')
+
+    with pytest.raises(ValueError, match='ours'):
+        main()
