@@ -1,0 +1,3 @@
+from .metric import ClassIoUMetric
+
+__all__ = ['ClassIoUMetric']

@@ -1,0 +1,154 @@
+"""Evaluate a checkpoint on the test data of a config: on one GPU, or on the CPU where there is none.
+
+    python tools/test.py CONFIG CHECKPOINT
+    python tools/test.py CONFIG CHECKPOINT --tta --metrics metrics.json
+    python tools/test.py CONFIG CHECKPOINT --out predictions --show-dir drawings
+
+The last line of the output is a JSON document; --metrics writes it to a file too. `metrics` has mIoU, mAcc, aAcc and
+IoU.<class> in percent, unrounded, null for a class that is in neither prediction nor ground truth; evaluators other
+than IoUMetric report as they are.
+
+--out writes predictions as PNG files of class ids (of Cityscapes label ids where the evaluator is CityscapesMetric).
+Where several evaluators write, the first fills DIR and every other DIR/<its type>: their ids differ.
+
+--confusion writes the confusion matrix of each image (numpy's npz: confusion, images, classes), from which all metrics
+of any choice of images follow.
+
+A checkpoint of the stock model can be evaluated with the config of an SR model: its blocks are the identity then.
+Any other checkpoint that does not fit the model is refused. Several processes: tools/dist_test.sh and
+tools/slurm_test.sh. Exit status 2 and one message for a mistake in what was given.
+"""
+
+import argparse
+import copy
+import inspect
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import mmcv
+import mmengine
+import mmseg
+import torch
+from mmengine.config import Config
+from mmseg.registry import METRICS
+
+import mmseg_sr
+from mmseg_sr.datasets.atomic import replacing
+from mmseg_sr.engine import launch
+from mmseg_sr.errors import UserError, command
+from mmseg_sr.evaluation.provenance import provenance
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[launch.run_arguments()]
+    )
+    parser.add_argument('config', metavar='CONFIG', help='config file')
+    parser.add_argument('checkpoint', metavar='CHECKPOINT', help='file of the weights')
+    parser.add_argument('--tta', action='store_true', help="with the config's test-time augmentation")
+    parser.add_argument('--metrics', type=Path, metavar='FILE.json', help='write the numbers to FILE.json')
+    parser.add_argument('--confusion', type=Path, metavar='FILE.npz', help="write each image's confusion matrix")
+    parser.add_argument('--out', type=Path, metavar='DIR', help='write predictions to DIR')
+    parser.add_argument('--show-dir', type=Path, metavar='DIR', help='draw predictions into DIR')
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def check_places(args: argparse.Namespace) -> None:
+    """Refuse places that cannot be written, before the evaluation."""
+    for name, folder in (('--out', args.out), ('--show-dir', args.show_dir)):
+        if folder and folder.exists() and not folder.is_dir():
+            raise UserError(f'{name} needs a folder, and {folder} is a file')
+    for name, file in (('--metrics', args.metrics), ('--confusion', args.confusion)):
+        if file and (file.is_dir() or any(parent.is_file() for parent in file.parents)):
+            raise UserError(f'{name}: cannot write the file {file}')
+    if args.confusion and args.confusion.suffix != '.npz':
+        raise UserError(f'--confusion needs a file named .npz, got {args.confusion}')
+
+
+def with_predictions(cfg: Config, out: Path) -> Config:
+    """Let every evaluator that can write predictions write them below ``out``."""
+    cfg = copy.deepcopy(cfg)
+    first = True
+    for evaluator in launch.evaluators(cfg):
+        metric = METRICS.get(evaluator['type']) if isinstance(evaluator['type'], str) else evaluator['type']
+        if metric is None:
+            raise UserError(f'--out: there is no metric {evaluator["type"]}')
+        takes = {name for base in inspect.getmro(metric) for name in inspect.signature(base.__init__).parameters}
+        if 'output_dir' not in takes:
+            continue
+        evaluator['output_dir'] = str(out if first else out / metric.__name__)
+        if 'keep_results' in takes:
+            evaluator['keep_results'] = True
+        first = False
+    if first:
+        raise UserError('--out: no evaluator of the config writes predictions')
+    return cfg
+
+
+def with_confusion(cfg: Config, path: Path) -> Config:
+    """Let the first IoUMetric of the config write each image's confusion matrix to ``path``."""
+    cfg = copy.deepcopy(cfg)
+    for evaluator in launch.evaluators(cfg):
+        if evaluator['type'] in ('IoUMetric', 'mmseg.IoUMetric', 'ClassIoUMetric'):
+            evaluator.update(type='ClassIoUMetric', confusion_file=str(path))
+            return cfg
+    raise UserError('--confusion: there is no IoUMetric among the evaluators of the config')
+
+
+def with_drawings(cfg: Config, folder: Path) -> Config:
+    """Let mmseg's visualization hook draw every prediction below ``folder``."""
+    cfg = copy.deepcopy(cfg)
+    hooks = cfg.setdefault('default_hooks', {})
+    hooks['visualization'] = {'type': 'SegVisualizationHook', **hooks.get('visualization', {}), 'draw': True}
+    visualizer = {'type': 'SegLocalVisualizer', **(cfg.get('visualizer') or {}), 'save_dir': str(folder)}
+    visualizer.setdefault('vis_backends', [dict(type='LocalVisBackend')])
+    cfg.visualizer = visualizer
+    return cfg
+
+
+def describe(args: argparse.Namespace, cfg: Config, metrics: dict, seconds: float) -> dict:
+    """Say what was measured, how, and with what."""
+    packages = (mmseg_sr, torch, mmengine, mmcv, mmseg)
+    return {
+        'config': args.config,
+        'checkpoint': args.checkpoint,
+        'mode': 'multi-scale + flip' if args.tta else 'single-scale',
+        'inference': (cfg.model.get('test_cfg') or {}).get('mode', 'whole'),
+        'metrics': {name: float(value) if math.isfinite(value) else None for name, value in metrics.items()},
+        'versions': {package.__name__: package.__version__ for package in packages},
+        **provenance(),
+        'seconds': round(seconds, 3),
+    }
+
+
+@command
+@launch.first_process_speaks
+def main() -> None:
+    args = parse_args()
+    check_places(args)
+    options = launch.merge_options(args.cfg_options, {'work_dir': args.work_dir, 'launcher': args.launcher})
+    cfg = launch.load_config(args.config, options)
+    if args.out:
+        cfg = with_predictions(cfg, args.out)
+    if args.confusion:
+        cfg = with_confusion(cfg, args.confusion)
+    if args.show_dir:
+        cfg = with_drawings(cfg, args.show_dir)
+    start = time.monotonic()
+    metrics = launch.test(cfg, args.checkpoint, tta=args.tta)
+    if not launch.is_first_process(cfg):
+        return
+    document = json.dumps(describe(args, cfg, metrics, time.monotonic() - start), allow_nan=False)
+    if args.metrics:
+        with replacing(args.metrics) as partial:
+            partial.write_text(f'{document}\n')
+    print(document)
+
+
+if __name__ == '__main__':
+    main()

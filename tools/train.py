@@ -1,0 +1,82 @@
+"""Train a segmentor: on one GPU, or on the CPU where there is none.
+
+    python tools/train.py CONFIG
+    python tools/train.py CONFIG --work-dir runs/a --seed 0 --cfg-options train_cfg.max_iters=100 model.pretrained=None
+    python tools/train.py CONFIG --resume                      # from the last checkpoint in the work directory, if any
+    python tools/train.py CONFIG --resume runs/a/iter_400.pth
+
+Logs and checkpoints go to the work directory: --work-dir, else the config's work_dir, else work_dirs/ and the
+config's name. Several processes: tools/dist_train.sh and tools/slurm_train.sh.
+
+Weights that the config names in `pretrained` are downloaded at the start. Without a network set it to a local file,
+or to None: --cfg-options model.pretrained=None. Exit status 2 and one message for a mistake in what was given.
+"""
+
+import argparse
+import copy
+import os
+
+from mmengine.config import Config
+from mmengine.runner import find_latest_checkpoint
+
+from mmseg_sr.engine.launch import first_process_speaks, load_config, merge_options, run_arguments, train
+from mmseg_sr.errors import UserError, command
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[run_arguments()]
+    )
+    parser.add_argument('config', metavar='CONFIG', help='config file')
+    parser.add_argument('--resume', nargs='?', const=True, metavar='CHECKPOINT', help='go on with an earlier run')
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision; needs a GPU')
+    parser.add_argument('--seed', type=int, help='random seed')
+    parser.add_argument('--deterministic', action='store_true', default=None, help='deterministic algorithms only')
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def with_amp(cfg: Config) -> Config:
+    """Let mmengine's AmpOptimWrapper run the config's optimizer."""
+    cfg = copy.deepcopy(cfg)
+    wrapper = cfg.get('optim_wrapper') or {}
+    if wrapper.get('type', 'OptimWrapper') not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise UserError(f'--amp works with OptimWrapper only, and the config has {wrapper.type}')
+    wrapper.type = 'AmpOptimWrapper'
+    wrapper.setdefault('loss_scale', 'dynamic')
+    return cfg
+
+
+def with_resume(cfg: Config, checkpoint: str | None = None) -> Config:
+    """Resume from a checkpoint, or from the last one in the work directory: from the beginning if there is none."""
+    cfg = copy.deepcopy(cfg)
+    checkpoint = checkpoint or find_latest_checkpoint(cfg.work_dir)
+    cfg.resume = checkpoint is not None
+    if cfg.resume:
+        # In mmengine load_from, where the config has one, takes precedence over the last checkpoint.
+        cfg.load_from = checkpoint
+    return cfg
+
+
+@command
+@first_process_speaks
+def main() -> None:
+    args = parse_args()
+    flags = {
+        'work_dir': args.work_dir,
+        'launcher': args.launcher,
+        'randomness.seed': args.seed,
+        'randomness.deterministic': args.deterministic,
+        'load_from': None if args.resume is True else args.resume,
+    }
+    cfg = load_config(args.config, merge_options(args.cfg_options, flags))
+    if args.amp:
+        cfg = with_amp(cfg)
+    if args.resume:
+        cfg = with_resume(cfg, None if args.resume is True else args.resume)
+    train(cfg)
+
+
+if __name__ == '__main__':
+    main()
