@@ -1,8 +1,9 @@
 """How the command-line tools answer a user's mistake: one message, exit status 2, no traceback."""
 
+import contextlib
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 
 class UserError(ValueError):
@@ -38,3 +39,27 @@ def command(main: Callable[..., int | None]) -> Callable[..., None]:
         sys.exit(status)
 
     return run
+
+
+@contextlib.contextmanager
+def blame(task: str) -> Iterator[None]:
+    """Turn what a wrong config raises inside a ``with`` block into a :class:`UserError`: cannot ``task``."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (AssertionError, ImportError, KeyError, OSError, TypeError, ValueError) as error:
+        raise UserError(f'cannot {task}: {one_line(error)}') from error
+
+
+def one_line(error: BaseException) -> str:
+    """Say an error in one line; of one that a data worker hands on, the last line.
+
+    Example:
+        >>> one_line(KeyError('FCN is not in the registry'))
+        'KeyError: FCN is not in the registry'
+    """
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    if 'Original Traceback' in text:
+        return text.strip().splitlines()[-1]
+    return f'{type(error).__name__}: {" ".join(text.split())}'

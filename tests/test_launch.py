@@ -224,7 +224,7 @@ def test_another_process_speaks_up_when_the_mistake_is_its_own(monkeypatch):
 def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setenv('RANK', '5')
     monkeypatch.setenv('LOCAL_RANK', '1')
-    monkeypatch.setattr(launch, 'get_device', lambda: 'cuda')
+    monkeypatch.setattr('mmseg_sr.engine.processes.get_device', lambda: 'cuda')
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
     with pytest.raises(UserError, match='more processes on this machine than its 1 GPUs'):
         with launch.process_group(Config(dict(launcher='pytorch'))):

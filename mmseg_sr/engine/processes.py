@@ -1,0 +1,70 @@
+"""Several processes: who speaks, and how they join."""
+
+import contextlib
+import functools
+import os
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from mmengine.config import Config
+from mmengine.device import get_device
+
+from ..errors import UserError
+
+
+def is_first_process(cfg: Config) -> bool:
+    """Whether this process speaks for all. Known from the environment: before there is a process group, and after."""
+    return cfg.get('launcher', 'none') == 'none' or _rank() == 0
+
+
+def _rank() -> int:
+    names = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
+    return int(next((os.environ[name] for name in names if name in os.environ), 0))
+
+
+def first_process_speaks(main: Callable[[], None], patience: float = 10.0) -> Callable[[], None]:
+    """Make the other processes wait with a :class:`UserError`, which all of them meet, for the first one's message.
+
+    The launcher ends them as soon as the first process has spoken. After ``patience`` seconds they speak up: the
+    mistake is their own then, a file that only their machine lacks, say.
+    """
+
+    @functools.wraps(main)
+    def run() -> None:
+        try:
+            main()
+        except UserError as error:
+            if _rank() == 0:
+                raise
+            time.sleep(patience)
+            raise UserError(f'process {_rank()}: {error}') from error
+
+    return run
+
+
+@contextlib.contextmanager
+def process_group(cfg: Config) -> Iterator[None]:
+    """Join the processes of ``cfg.launcher`` for a ``with`` block: by gloo without a GPU, else the Runner does it."""
+    launcher = cfg.get('launcher', 'none')
+    if launcher == 'pytorch' and 'RANK' not in os.environ:
+        raise UserError('--launcher pytorch is for tools/dist_train.sh and tools/dist_test.sh; leave it out here')
+    if (
+        launcher != 'none'
+        and get_device() == 'cuda'
+        and int(os.environ.get('LOCAL_RANK', 0)) >= torch.cuda.device_count()
+    ):
+        raise UserError(f'more processes on this machine than its {torch.cuda.device_count()} GPUs')
+    joined = dist.is_initialized()
+    if launcher != 'none' and get_device() == 'cpu' and not joined:
+        if launcher != 'pytorch':
+            raise UserError(f'--launcher {launcher} needs GPUs; on CPUs use tools/dist_train.sh or dist_test.sh')
+        timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800)  # seconds
+        dist.init_process_group('gloo', timeout=timedelta(seconds=timeout))
+    try:
+        yield
+    finally:
+        if dist.is_initialized() and not joined:
+            dist.destroy_process_group()
