@@ -1,4 +1,0 @@
-_base_ = './schedule_80k.py'
-param_scheduler = [dict(type='PolyLR', eta_min=1e-4, power=0.9, begin=0, end=300, by_epoch=False)]
-train_cfg = dict(max_iters=300, val_interval=300)
-default_hooks = dict(checkpoint=dict(interval=300, max_keep_ckpts=1))
