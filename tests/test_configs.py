@@ -40,7 +40,7 @@ def overhead(name: str, variant: str) -> tuple[float, int]:
 
 
 def test_the_configs_of_the_readme_are_there():
-    variants = ['', '-sr', '-sr-layer2', '-sr-slide', '-sr-small']
+    variants = ['', '-sr', '-sr-layer2', '-sr-slide', '-sr-small', '-sr-static']
     assert {path.relative_to(CONFIGS).as_posix() for path in CITYSCAPES} == {
         name.format(variant) for name in (FCN, DEEPLAB) for variant in variants
     }
@@ -188,7 +188,9 @@ def test_every_config_builds_and_its_memory_fits_its_name(path):
     for block in blocks:
         stride = 8 if block.in_channels == 512 or '-d8' in path.name else 16
         full = tuple(math.ceil(side / stride) for side in crop)
-        assert block.memory_size == ((8, 16) if '-small' in path.name else full)
+        small = (5, 5) if 'camvid' in path.name else (8, 16)
+        assert block.memory_size == (small if '-small' in path.name else full)
+        assert (block.num_memories == 1) == ('-static' in path.name)
 
 
 def test_the_model_index_names_every_cityscapes_config_and_no_result_that_was_not_measured():
