@@ -1,0 +1,144 @@
+"""Every command in the README runs: by CI, or here on a small stand-in for its data and schedule."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / 'README.md').read_text()
+MINI = 'configs/mini_cityscapes/fcn_r18-w16-d8-sr_1xb4-600_mini-cityscapes-128x256.py'
+SHORT = [
+    '--cfg-options',
+    'train_cfg.max_iters=2',
+    'default_hooks.checkpoint.interval=2',
+    'train_dataloader.num_workers=0',
+]
+SHORT += ['train_dataloader.persistent_workers=False']
+
+
+def commands() -> list[list[str]]:
+    """The words of every command in the README's bash blocks, without comments."""
+    blocks = re.findall(r'^```bash\n(.*?)^```', README, re.M | re.S)
+    return [shlex.split(line, comments=True) for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def find(*words: str) -> list[str]:
+    """The one command that has all these words in it."""
+    (found,) = [command for command in commands() if all(word in ' '.join(command) for word in words)]
+    return found
+
+
+def run(command: list, **environment: str) -> str:
+    """Run a command of the README from the checkout, with this Python."""
+    words = [sys.executable if word == 'python' else str(word) for word in command]
+    path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
+    done = subprocess.run(
+        words, cwd=ROOT, env={**os.environ, 'PATH': path, **environment}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f'{words}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}'
+    return done.stdout
+
+
+def swap(command: list[str], **places: object) -> list:
+    """Replace whole words of a command; every one of them must be there."""
+    for old in places:
+        assert old in command, f'{old} is not in {command}'
+    return [places.get(word, word) for word in command]
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp('data') / 'mini'
+    command = find('tools/make_mini_cityscapes.py')
+    run([*swap(command, **{'data/mini_cityscapes': folder}), '--train', 3, '--val', 3])
+    return folder
+
+
+def test_every_command_is_run_by_ci_or_below():
+    ci, makefile = (ROOT / '.ci/run').read_text(), (ROOT / 'Makefile').read_text()
+    here = Path(__file__).read_text()
+    assert len(commands()) >= 12
+    for command in commands():
+        if command[0] == 'make':
+            assert command[1] in re.search(r'^make (.*)$', ci, re.M).group(1).split(), command
+        elif command[:2] == ['pip', 'install']:
+            assert command[2] in makefile or command[2].removeprefix('.') in ci, command
+        else:
+            tool = command[1] if command[0] == 'python' else command[0]
+            assert (ROOT / tool).is_file() and here.count(f"'{tool}'") >= 1, command
+
+
+def test_every_file_that_it_names_is_there():
+    links = re.findall(r'\]\(((?!http)[^)#]+)\)', README)
+    configs = re.findall(r'\b(?:configs|experiments)/[\w./-]+\.(?:py|yaml)\b', README)
+    assert links and configs
+    for name in links + configs:
+        assert (ROOT / name).exists(), name
+    for pattern in re.findall(r'`(\*-sr-\w+_\*\.py)`', README):
+        assert list((ROOT / 'configs').glob(f'*/{pattern}')), pattern
+
+
+def test_zips_are_prepared(data, tmp_path):
+    command = find('tools/prepare_cityscapes.py')
+    zips = {}
+    for root in ('leftImg8bit', 'gtFine'):
+        zips[f'{root}_trainvaltest.zip'] = tmp_path / f'{root}_trainvaltest.zip'
+        with zipfile.ZipFile(zips[f'{root}_trainvaltest.zip'], 'w') as archive:
+            for path in (data / root).rglob('*'):
+                if path.name.endswith(('leftImg8bit.png', 'polygons.json')):
+                    archive.write(path, path.relative_to(data))
+    run([*swap(command, **zips, **{'data/cityscapes': tmp_path / 'out'}), '--subset'])
+    assert len(list(tmp_path.glob('out/gtFine/*/*/*_labelTrainIds.png'))) == 6
+
+
+def test_mini_cityscapes_is_trained_and_tested(data, tmp_path):
+    environment = {'MINI_CITYSCAPES_ROOT': str(data), 'OMP_NUM_THREADS': '1'}
+    run([*find('tools/train.py', MINI), '--work-dir', tmp_path, *SHORT], **environment)
+    command = find('tools/test.py', MINI)
+    (checkpoint,) = [word for word in command if word.endswith('.pth')]
+    places = {
+        checkpoint: tmp_path / 'iter_2.pth',
+        'metrics.json': tmp_path / 'metrics.json',
+        'drawings': tmp_path / 'd',
+    }
+    run([*swap(command, **places), '--work-dir', tmp_path / 'test'], **environment)
+    assert 0 <= json.loads((tmp_path / 'metrics.json').read_text())['metrics']['mIoU'] <= 100
+    assert list((tmp_path / 'd').rglob('*.png'))
+
+
+def test_several_processes_train_and_test_with_scales_and_flip(data, tmp_path):
+    environment = {'MINI_CITYSCAPES_ROOT': str(data), 'OMP_NUM_THREADS': '1'}
+    command = find('tools/dist_train.sh')
+    places = {command[1]: MINI, '4': '2'}
+    run([*swap(command, **places), '--work-dir', tmp_path, *SHORT], **environment)
+    command = find('tools/dist_test.sh')
+    places |= {command[2]: tmp_path / 'iter_2.pth', 'metrics.json': tmp_path / 'metrics.json'}
+    assert '--tta' in command
+    run([*swap(command, **places), '--work-dir', tmp_path / 'test'], **environment)
+    assert json.loads((tmp_path / 'metrics.json').read_text())['mode'] == 'multi-scale + flip'
+
+
+def test_an_experiment_is_run_and_reported(data, tmp_path):
+    plan = yaml.safe_load((ROOT / 'experiments/mini_cityscapes.yaml').read_text())
+    options = dict(word.split('=') for word in SHORT[1:])
+    plan |= {'options': {key: yaml.safe_load(value) for key, value in options.items()}, 'modes': {'single-scale': {}}}
+    plan['arms'] = {name: {'config': str(ROOT / arm['config'])} for name, arm in plan['arms'].items()}
+    (tmp_path / 'plan.yaml').write_text(yaml.safe_dump(plan))
+    environment = {'MINI_CITYSCAPES_ROOT': str(data), 'OMP_NUM_THREADS': '1'}
+    for verb in ('run', 'report'):
+        command = find('tools/experiment.py', f'{verb} experiments/table4.yaml')
+        run(
+            [*swap(command, **{'experiments/table4.yaml': tmp_path / 'plan.yaml'}), '--work-dir', tmp_path],
+            **environment,
+        )
+    assert 'FCN+SR' in (tmp_path / 'report/report.md').read_text()
+    printed = run([*find('tools/experiment.py', 'run experiments/table4.yaml'), '--print-commands'])
+    assert printed.count('tools/dist_train.sh') == 20, 'four networks, five seeds'
