@@ -28,6 +28,10 @@ setup(
         'torch>=2.0',
         'numpy<2.4',  # cityscapesscripts 2.3.0 calls np.in1d, gone in numpy 2.4
         'cityscapesscripts>=2.2.4',
+        'matplotlib',
+        'pillow',
+        'pyyaml',
+        'scipy>=1.15',
         'tqdm',
     ],
     extras_require={
@@ -43,6 +47,6 @@ setup(
             'ftfy',
             'regex',
         ],
-        'dev': ['pytest>=8', 'hypothesis>=6.100', 'ruff==0.17.6', 'scipy>=1.11'],
+        'dev': ['pytest>=8', 'hypothesis>=6.100', 'ruff==0.17.6'],
     },
 )

@@ -1,0 +1,48 @@
+"""From confusion matrices to areas, and from areas to metrics. Arrays in, arrays out.
+
+Shape legend:
+    K  classes
+    ... images, seeds, draws: whatever the caller has
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def areas_of(confusion: ArrayLike) -> NDArray[np.int64]:
+    """Reduce confusion matrices (..., K, K), [truth, prediction], to areas (..., 3, K) in pixels.
+
+    Returns:
+        Intersection, prediction and truth of each class: all that IoU and accuracy need.
+    """
+    confusion = np.asarray(confusion, np.int64)
+    intersection = np.diagonal(confusion, axis1=-2, axis2=-1)
+    return np.stack([intersection, confusion.sum(-2), confusion.sum(-1)], axis=-2)
+
+
+def metrics_of(areas: ArrayLike) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """Turn areas (..., 3, K), summed over images, into percent.
+
+    Returns:
+        mIoU (...), mAcc (...), aAcc (...) and IoU of each class (..., K). As in mmseg a class without pixels is NaN
+        and not in the mean.
+
+    Example:
+        >>> confusion = [[[3, 1], [0, 4]], [[2, 0], [2, 0]]]  # two images, two classes
+        >>> mean_iou, *_ = metrics_of(areas_of(confusion).sum(0))  # summed first, never averaged over images
+        >>> f'{mean_iou:.2f}'
+        '59.82'
+    """
+    intersection, predicted, truth = np.moveaxis(np.asarray(areas, float), -2, 0)
+    with np.errstate(invalid='ignore'):
+        iou = 100 * intersection / (predicted + truth - intersection)
+        accuracy = 100 * intersection / truth
+        overall = 100 * intersection.sum(-1) / truth.sum(-1)
+    return nanmean(iou, -1), nanmean(accuracy, -1), overall, iou
+
+
+def nanmean(values: NDArray, axis: int) -> NDArray:
+    """Mean of what is not NaN, and NaN of nothing: np.nanmean without its warning."""
+    known = ~np.isnan(values)
+    with np.errstate(invalid='ignore'):
+        return np.where(known, values, 0).sum(axis) / known.sum(axis)

@@ -1,0 +1,64 @@
+"""Where a number comes from: the commit, the machine and the time it was measured."""
+
+import os
+import platform
+import subprocess
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def provenance() -> dict:
+    """Describe this checkout and this machine, for a document that holds a measured number.
+
+    Example:
+        >>> sorted(provenance())
+        ['commit', 'date', 'machine']
+    """
+    return {
+        'commit': commit(),
+        'machine': machine(),
+        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+    }
+
+
+def commit(folder: Path = CHECKOUT) -> str | None:
+    """The commit of a checkout, with ``-dirty`` behind it where files differ; None where it is not one.
+
+    Example:
+        >>> import tempfile
+        >>> commit(Path(tempfile.mkdtemp())) is None
+        True
+    """
+    if not (folder / '.git').exists():  # git would look for a repository around it
+        return None
+    command = ['git', '-C', str(folder), 'describe', '--always', '--dirty', '--abbrev=40', '--exclude=*']
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
+def machine() -> dict[str, str | int | None]:
+    """The processor, how many cores this process may use and a GPU's name, None without one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    return {
+        'cpu': _cpu(),
+        'cores': cores,
+        'gpu': torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        'platform': platform.platform(),
+        'python': platform.python_version(),
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+    return names[0] if names else platform.processor() or platform.machine()

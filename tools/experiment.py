@@ -1,0 +1,86 @@
+"""Compare networks over seeds: train and test what is missing, then say what the differences are worth.
+
+    python tools/experiment.py run experiments/camvid_cpu.yaml
+    python tools/experiment.py run experiments/camvid_cpu.yaml --jobs 2 --work-dir runs/camvid
+    python tools/experiment.py run experiments/table4.yaml --print-commands > table4.sh
+    python tools/experiment.py report experiments/camvid_cpu.yaml --out results/camvid_cpu
+
+An experiment is a YAML file of arms (a config and options), seeds and test modes; mmseg_sr/evaluation/plan.py shows
+all it can say. `run` trains each arm from each seed and tests the last checkpoint in each mode. What is done is
+skipped, what was interrupted goes on from its last checkpoint, and Ctrl-C ends all it started. Failures are named at
+the end, the rest goes on; exit status 1 if there are any. Work directory, options and seeds are given to
+tools/train.py and tools/test.py, whose logs are in WORK_DIR/logs.
+
+`run --print-commands` prints these commands as a shell script instead, with `launcher: slurm` for Slurm. Whatever
+machines they run on, `run` then makes the rows of what they left.
+
+`report` writes report.md, report.json and forest.png: mean and standard deviation over seeds, differences to the
+baseline with 95 % intervals over seeds and over images, each class, and which of it is shown. It says what is missing.
+
+The last line of the output is a JSON document. Exit status 2 and one message for a mistake in what was given.
+"""
+
+import argparse
+import contextlib
+import json
+import sys
+from pathlib import Path
+
+with contextlib.redirect_stdout(sys.stderr):  # mmseg prints as it is imported, and stdout may be a shell script
+    from mmseg_sr.errors import UserError, command
+    from mmseg_sr.evaluation import experiment, report
+    from mmseg_sr.visualization.figures import forest_plot
+
+TOOLS = Path(__file__).resolve().parent
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest='command', required=True)
+    running = commands.add_parser('run', help='train and test what is missing')
+    running.add_argument('--jobs', type=int, default=1, metavar='N', help='trainings or tests at a time (default: 1)')
+    running.add_argument('--print-commands', action='store_true', help='print the commands and run nothing')
+    reporting = commands.add_parser('report', help='write tables, intervals and a figure')
+    reporting.add_argument('--out', type=Path, metavar='DIR', help='folder (default: WORK_DIR/report)')
+    for subparser in (running, reporting):
+        subparser.add_argument('experiment', metavar='EXPERIMENT.yaml', help='what to run')
+        subparser.add_argument('--work-dir', metavar='DIR', help='folder of trainings and rows, instead of its own')
+    return parser.parse_args()
+
+
+def run(exp: experiment.Experiment, args: argparse.Namespace) -> int:
+    """Run what is missing, or print its commands. 1 if something failed."""
+    if args.jobs < 1:
+        raise UserError(f'--jobs is a number from 1, got {args.jobs}')
+    if args.print_commands:
+        print('\n'.join(experiment.commands(exp, TOOLS)))
+        return 0
+    failures = experiment.run(exp, args.jobs, TOOLS)
+    for failure in failures:
+        print(f'failed: {failure}', file=sys.stderr)
+    wanted = len(exp.arms) * len(exp.seeds) * len(exp.modes)
+    document = {'rows': len(experiment.rows(exp)), 'of': wanted, 'failed': [failure.name for failure in failures]}
+    print(json.dumps(document))
+    return int(bool(failures))
+
+
+def write_report(exp: experiment.Experiment, args: argparse.Namespace) -> None:
+    out = args.out or exp.work_dir / 'report'
+    document = report.write(exp, out)
+    forest_plot(document['differences']).savefig(out / 'forest.png')
+    print((out / 'report.md').read_text())
+    print(json.dumps(document, allow_nan=False))
+
+
+@command
+def main() -> int:
+    args = parse_args()
+    exp = experiment.load(args.experiment, args.work_dir)
+    if args.command == 'run':
+        return run(exp, args)
+    write_report(exp, args)
+    return 0
+
+
+if __name__ == '__main__':
+    main()
