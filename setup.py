@@ -47,6 +47,6 @@ setup(
             'ftfy',
             'regex',
         ],
-        'dev': ['pytest>=8', 'hypothesis>=6.100', 'ruff==0.17.6'],
+        'dev': ['pytest>=8', 'hypothesis>=6.100', 'ruff==0.17.6', 'tensorboard', 'wandb'],
     },
 )

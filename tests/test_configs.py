@@ -129,7 +129,12 @@ def test_the_networks_are_the_papers(path):
     assert (head.dropout_ratio, head.num_classes) == (0.1, 19)
     assert (auxiliary.type, auxiliary.in_index, auxiliary.loss_decode.loss_weight) == ('FCNHead', 2, 0.4)
     if path.name.startswith('fcn-d6'):
-        assert (head.type, head.dilation, backbone.strides, backbone.dilations) == ('FCNHead', 6, (1, 2, 2, 1), (1, 1, 1, 2))
+        assert (head.type, head.dilation, backbone.strides, backbone.dilations) == (
+            'FCNHead',
+            6,
+            (1, 2, 2, 1),
+            (1, 1, 1, 2),
+        )
     else:
         assert (head.type, head.dilations, backbone.strides) == ('ASPPHead', (1, 12, 24, 36), (1, 2, 1, 1))
 

@@ -75,7 +75,8 @@ def test_custom_imports_is_all_a_config_needs_from_any_folder(tmp_path):
         'from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS\n'
         'import mmseg.registry\n'
         "names = [mmseg.registry.MODELS.get('SRNeck'), MODELS.get('SRBlock'),\n"
-        "         mmseg.registry.DATASETS.get('CamVidDataset'), mmseg.registry.METRICS.get('ClassIoUMetric')]\n"
+        "         mmseg.registry.DATASETS.get('CamVidDataset'), mmseg.registry.METRICS.get('ClassIoUMetric'),\n"
+        "         HOOKS.get('SRMonitorHook')]\n"
         'assert None not in names\n'
         "print('memory', tuple(model.backbone.layer3.sr.memory.shape))\n"
     )

@@ -1,6 +1,6 @@
 """Draw the SR block, as the README shows it.
 
-    python tools/draw_block.py docs/sr_block.png
+python tools/draw_block.py docs/sr_block.png
 """
 
 import argparse

@@ -1,0 +1,216 @@
+"""Numbers that say what a memory does: arrays in, arrays out.
+
+Shape letters: N images, K groups of them (classes, cities, drives), P memory blocks, (h, w) size of a map.
+What cannot be said is NaN, never 0: the weights of a class that is in no image, the direction of a zero block.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+class GroupWeights(NamedTuple):
+    """Softmax weights by group: ``mean`` and ``std`` (K, P), and in how many ``images`` (K,) the group is."""
+
+    mean: NDArray
+    std: NDArray
+    images: NDArray
+
+
+class Usage(NamedTuple):
+    """How many memory blocks are used; see :func:`usage`."""
+
+    in_use: float
+    per_image: float
+    distinct: float
+
+
+# ------------------------------------------------------------------------------------------------- weights by group
+
+
+def class_shares(labels: ArrayLike, num_classes: int) -> NDArray:
+    """Each class's share of the labelled pixels of an image.
+
+    Args:
+        labels: Class of each pixel (h, w). Any other value than 0 .. num_classes - 1 counts as unlabelled.
+        num_classes: K.
+
+    Returns:
+        Shares (K,), which sum to 1; all 0 where no pixel is labelled.
+
+    Example:
+        >>> class_shares([[0, 0], [2, 255]], num_classes=3)
+        array([0.66666667, 0.        , 0.33333333])
+    """
+    labels = np.asarray(labels)
+    labelled = labels[(labels >= 0) & (labels < num_classes)].astype(np.int64)
+    return np.bincount(labelled, minlength=num_classes) / max(labelled.size, 1)
+
+
+def membership(groups: Sequence[str]) -> tuple[list[str], NDArray]:
+    """Shares for groups of whole images, such as cities, drives, or a classifier's labels.
+
+    Args:
+        groups: The group of each of the N images.
+
+    Returns:
+        Names of the K groups, sorted, and shares (N, K) that are 1 for an image's own group and else 0.
+
+    Example:
+        >>> membership(['ulm', 'bonn', 'ulm'])
+        (['bonn', 'ulm'], array([[0., 1.],
+               [1., 0.],
+               [0., 1.]]))
+    """
+    names, index = np.unique(list(groups), return_inverse=True)
+    return names.tolist(), np.eye(len(names))[index]
+
+
+def weights_by_group(weights: ArrayLike, shares: ArrayLike) -> GroupWeights:
+    """Mean and standard deviation of the softmax weights of each group.
+
+    An image has one weight vector w and shows many classes. With s[n, k], the share of its pixels that class k
+    has, ``mean[k] = sum_n s[n, k] w[n] / sum_n s[n, k]``, and std is the square root of the mean square distance
+    from it, weighted alike. An image that is half road counts ten times as much for road as one that is a twentieth.
+    With shares of 1 and 0 these are the plain mean and the plain (population) standard deviation.
+
+    Args:
+        weights: Softmax weights (N, P).
+        shares: Share of each group in each image (N, K), not negative.
+
+    Returns:
+        Mean, standard deviation and images of each group. NaN for a group without a share.
+
+    Raises:
+        ValueError: For arrays that do not fit, or a share that is negative or not finite.
+
+    Example:
+        >>> weights_by_group([[1, 0], [0, 1]], [[0.75, 0], [0.25, 0]]).mean
+        array([[0.75, 0.25],
+               [ nan,  nan]])
+    """
+    weights, shares = _matrix(weights, 'weights'), _matrix(shares, 'shares')
+    if len(weights) != len(shares):
+        raise ValueError(f'weights are of {len(weights)} images and shares of {len(shares)}')
+    if not np.all(np.isfinite(shares) & (shares >= 0)):
+        raise ValueError('shares must be finite and not negative')
+    with np.errstate(invalid='ignore', divide='ignore'):
+        shares_of_sum = shares / shares.sum(0)  # (N, K), NaN for a group without a share
+    mean = shares_of_sum.T @ weights  # (K, P)
+    squares = (weights[:, None] - mean) ** 2  # (N, K, P)
+    std = np.sqrt(np.einsum('nk,nkp->kp', shares_of_sum, squares))
+    return GroupWeights(mean, std, (shares > 0).sum(0))
+
+
+# ---------------------------------------------------------------------------------------------------- use of blocks
+
+
+def entropy(weights: ArrayLike, normalised: bool = False) -> NDArray:
+    """Shannon entropy of weight vectors (..., P), in nats: 0 where one block has all, log P where all have the same.
+
+    Args:
+        weights: Weights that sum to 1 over the last axis.
+        normalised: Divide by log P, so that the range is 0 to 1. NaN for P = 1, where there is nothing to choose.
+
+    Returns:
+        Entropies (...).
+
+    Example:
+        >>> entropy([[1.0, 0.0], [0.5, 0.5]], normalised=True)
+        array([0., 1.])
+    """
+    weights = np.asarray(weights, dtype=np.float64)
+    # log(1) = 0 stands in for the limit of w log w at 0; `+ 0.0` keeps the sign of an entropy of 0 positive.
+    values = -(weights * np.log(np.where(weights > 0, weights, 1))).sum(-1) + 0.0
+    if not normalised:
+        return values
+    return values / np.log(weights.shape[-1]) if weights.shape[-1] > 1 else np.full_like(values, np.nan)
+
+
+def usage(weights: ArrayLike) -> Usage:
+    """Effective numbers of memory blocks, each the exponential of an entropy: 1 to P, of equal weight.
+
+    * ``in_use`` = exp(H(mean of the weights)): blocks that the images use together.
+    * ``per_image`` = exp(mean of H(weights of an image)): blocks that one image mixes.
+    * ``distinct`` = in_use / per_image: how many different weight vectors there are, in effect. 1 when the weights do
+      not depend on the image: the block adds a constant then, as one with P = 1 does.
+
+    Args:
+        weights: Softmax weights (N, P).
+
+    Example:
+        >>> tuple(round(value, 6) for value in usage([[1, 0], [0, 1]]))
+        (2.0, 1.0, 2.0)
+        >>> tuple(round(value, 6) for value in usage([[0.5, 0.5], [0.5, 0.5]]))
+        (2.0, 2.0, 1.0)
+    """
+    weights = _matrix(weights, 'weights').astype(np.float64)
+    together, alone = entropy(weights.mean(0)), entropy(weights).mean()
+    return Usage(float(np.exp(together)), float(np.exp(alone)), float(np.exp(together - alone)))
+
+
+def dead_blocks(weights: ArrayLike, threshold: float = 0.01) -> NDArray:
+    """Which memory blocks (P,) no image gives a weight of ``threshold`` or more, of weights (N, P).
+
+    Example:
+        >>> dead_blocks([[0.995, 0.005], [0.999, 0.001]])
+        array([False,  True])
+    """
+    return _matrix(weights, 'weights').max(0) < threshold
+
+
+# ------------------------------------------------------------------------------------------------ memory, feature map
+
+
+def norms(memory: ArrayLike) -> NDArray:
+    """Euclidean norm (P,) of each memory block (P, ...)."""
+    memory = np.asarray(memory, dtype=np.float64)
+    return np.linalg.norm(memory.reshape(len(memory), -1), axis=1)
+
+
+def similarity(memory: ArrayLike) -> NDArray:
+    """Cosine (P, P) between memory blocks (P, ...): 1 for the same direction, NaN with a zero block.
+
+    Example:
+        >>> similarity([[3.0, 0.0], [0.0, 2.0], [-1.0, 0.0]]).round(6) + 0.0
+        array([[ 1.,  0., -1.],
+               [ 0.,  1.,  0.],
+               [-1.,  0.,  1.]])
+    """
+    memory = np.asarray(memory, dtype=np.float64)
+    blocks = memory.reshape(len(memory), -1)
+    with np.errstate(invalid='ignore', divide='ignore'):
+        directions = blocks / norms(memory)[:, None]
+        return np.clip(directions @ directions.T, -1, 1)
+
+
+def mean_shift(before: ArrayLike, after: ArrayLike) -> NDArray:
+    """How far a block moves the channel-mean activation, relative to its size: the paper reports 0.02 to 0.10.
+
+    The mean over the positions of ``|after - before|``, divided by the mean of ``|before|``. Of a channel mean
+    only: what is added to some channels and taken from others does not show in it, but does in the norm of the shift.
+
+    Args:
+        before: Channel-mean maps before the block (..., h, w).
+        after: The same after the block.
+
+    Returns:
+        Ratios (...). NaN where ``before`` is zero all over.
+
+    Example:
+        >>> mean_shift([[2.0, -2.0]], [[2.2, -2.0]]).round(6)
+        np.float64(0.05)
+    """
+    before, after = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
+    size = np.abs(before).mean((-2, -1))
+    change = np.abs(after - before).mean((-2, -1))
+    return np.divide(change, size, out=np.full_like(change, np.nan), where=size > 0)[()]
+
+
+def _matrix(values: ArrayLike, name: str) -> NDArray:
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 2 or not len(values):
+        raise ValueError(f'{name} must have two axes and at least one image, got shape {values.shape}')
+    return values

@@ -1,0 +1,196 @@
+"""See what the memory of an SR model does: figures, and the numbers behind them.
+
+    python tools/visualize_sr.py CONFIG CHECKPOINT
+    python tools/visualize_sr.py CONFIG CHECKPOINT --images street.png --out figures
+
+It looks at --num-images images of the config's data, evenly chosen, and draws --pictures of them, or the files given
+by --images. Files in the output folder (default: memory/ in the config's work_dir), for each SR block by its name:
+
+    NAME.weights.png   softmax weights of the memory blocks, by class and over all images (paper, Figs 2, 5 to 7)
+    NAME.drives.png    the same by city or drive, where file names tell it (up to the first underscore)
+    NAME.maps.png      picture, prediction, channel-mean map before and after the block, difference (Fig. 3)
+    NAME.memory.png    channel-mean map of each memory block (Fig. 4)
+    NAME.scores.png    how each class's score changes when a memory block is taken out
+    NAME.places.png    where in the picture it changes
+    memory.json        all numbers but the maps, which are in maps.json; weights.csv, scores.csv, images.csv: as tables
+
+Taking memory blocks out costs one more pass an image for each of them; --no-ablation leaves it, and the last two
+figures, out. Where the data are not there, --images alone are looked at, and what needs labels is left out.
+
+The last line of the output is memory.json as one line. Exit status 2 and one message for a mistake in what was given.
+"""
+
+import argparse
+import csv
+import json
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from mmengine.config import Config
+from torch import nn
+from tqdm import tqdm
+
+from mmseg_sr.analysis.observe import Seen, observe
+from mmseg_sr.analysis.probe import sr_blocks
+from mmseg_sr.analysis.summary import Summary, plain, summarise
+from mmseg_sr.analysis.tables import image_rows, score_rows, weight_rows
+from mmseg_sr.datasets.atomic import replacing
+from mmseg_sr.engine import inspection, launch
+from mmseg_sr.errors import UserError, command
+from mmseg_sr.visualization import memory as figures
+from mmseg_sr.visualization.maps import Picture
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', metavar='CONFIG', help='config file')
+    parser.add_argument('checkpoint', metavar='CHECKPOINT', help='file of the weights')
+    parser.add_argument('--images', nargs='+', type=Path, default=[], metavar='FILE', help='images to draw')
+    parser.add_argument('--num-images', type=int, default=50, metavar='N', help='images to look at (default: 50)')
+    parser.add_argument('--pictures', type=int, default=3, metavar='N', help='how many of them to draw (default: 3)')
+    parser.add_argument('--split', choices=['val', 'train'], default='val', help='data to look at (default: val)')
+    parser.add_argument('--no-ablation', action='store_true', help='take no memory block out')
+    parser.add_argument('--out', type=Path, metavar='DIR', help="output folder (default: memory/ in the work_dir's)")
+    parser.add_argument('--dpi', type=int, default=100, help='resolution of the figures (default: 100)')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=launch.OptionAction, metavar='KEY=VALUE', help='overwrite the config'
+    )
+    args = parser.parse_args()
+    for name in ('num_images', 'pictures', 'dpi'):
+        if getattr(args, name) < 1:
+            raise UserError(f'--{name.replace("_", "-")} must be at least 1')
+    return args
+
+
+def find_data(cfg: Config, args: argparse.Namespace) -> object | None:
+    """The dataset to look at, or None where it is not there and --images are."""
+    try:
+        return inspection.load_split(cfg, args.split)
+    except UserError as error:
+        if not args.images:
+            raise UserError(f'{error}. Without data, name image files by --images') from error
+        print(f'{error}. Only --images are looked at; weights by class are left out.')
+        return None
+
+
+def look(model: nn.Module, dataset: object | None, samples: list[dict], args: argparse.Namespace) -> tuple:
+    """What was seen in all images, and in those to draw."""
+
+    def see(samples: object, total: int, task: str) -> list[Seen]:
+        return [observe(model, sample, not args.no_ablation) for sample in tqdm(samples, task, total, unit='image')]
+
+    drawn = see(samples, len(samples), 'images') if samples else []
+    if dataset is None:
+        return drawn, drawn
+    chosen = inspection.spread(len(dataset), args.num_images)
+    seen = see((dataset[index] for index in chosen), len(chosen), args.split)
+    return seen, drawn or [seen[index] for index in inspection.spread(len(seen), args.pictures)]
+
+
+def draw(name: str, summary: Summary, drawn: list[Seen], palette: list) -> dict[str, Figure]:
+    """The figures of one SR block, by the ending of their file names."""
+    pictures = [
+        Picture(Path(seen.path).stem, inspection.read_picture(seen.path, seen.prediction.shape), seen.prediction)
+        for seen in drawn
+    ]
+    blocks = [seen.blocks[name] for seen in drawn]
+    before, after = [block.before for block in blocks], [block.after for block in blocks]
+    drawings = {
+        'maps': figures.maps_figure(name, pictures, before, after, summary.classes, palette),
+        'memory': figures.memory_figure(name, summary.memory_means, summary.norms, summary.everything.mean[0]),
+    }
+    count = len(summary.weights)
+    groups = {
+        'weights': (
+            summary.classes,
+            summary.by_class,
+            f"over {count} images, each weighted by the class's share of its pixels",
+        ),
+        'drives': (summary.drives, summary.by_drive, f'over the images of a city or drive, {count} in all'),
+    }
+    for ending, (names, weights, note) in groups.items():
+        if weights is not None:
+            drawings[ending] = figures.weights_figure(name, names, weights, summary.everything, note)
+    if summary.flips is not None:
+        note = f'mean over {count} images; mean |logit|: {summary.logit_size:.2g}'
+        drawings['scores'] = figures.scores_figure(name, summary.classes, summary.score_change, summary.flips, note)
+        drawings['places'] = figures.places_figure(name, pictures, [block.place_change for block in blocks])
+    return drawings
+
+
+def maps_document(summaries: dict[str, Summary], drawn: list[Seen]) -> dict:
+    """The maps of the figures, as JSON takes them."""
+    return plain(
+        {
+            'memory': {name: summary.memory_means for name, summary in summaries.items()},
+            'pictures': [
+                {
+                    'image': Path(seen.path).name,
+                    'blocks': {
+                        name: {'before': block.before, 'after': block.after, 'place_change': block.place_change}
+                        for name, block in seen.blocks.items()
+                    },
+                }
+                for seen in drawn
+            ],
+        }
+    )
+
+
+def write_csv(path: Path, rows: list[dict]) -> None:
+    with replacing(path) as partial, partial.open('w', newline='') as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_json(path: Path, document: dict) -> None:
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(document, allow_nan=False) + '\n')
+
+
+@command
+def main() -> None:
+    args = parse_args()
+    cfg = launch.load_config(args.config, args.cfg_options)
+    out = args.out or Path(cfg.work_dir) / 'memory'
+    if any(parent.is_file() for parent in (out, *out.parents)):
+        raise UserError(f'--out needs a folder, and {out} is a file or below one')
+    model = inspection.load_sr_model(cfg, args.checkpoint)
+    samples = inspection.load_images(cfg, args.images)
+    dataset = find_data(cfg, args)
+    classes, palette = inspection.class_names(model, dataset, args.checkpoint)
+
+    seen, drawn = look(model, dataset, samples, args)
+    summaries = {name: summarise(seen, name, block, classes) for name, block in sr_blocks(model).items()}
+    tables = {
+        'weights.csv': [row for name, each in summaries.items() for row in weight_rows(name, each)],
+        'scores.csv': [row for name, each in summaries.items() for row in score_rows(name, each)],
+        'images.csv': image_rows(seen),
+    }
+    files = ['memory.json', 'maps.json']
+    for name, rows in tables.items():
+        if rows:
+            files.append(name)
+            write_csv(out / name, rows)
+    for name, summary in summaries.items():
+        for ending, figure in draw(name, summary, drawn, palette).items():
+            files.append(f'{name}.{ending}.png')
+            with replacing(out / files[-1]) as partial:
+                figure.savefig(partial, dpi=args.dpi)
+    write_json(out / 'maps.json', maps_document(summaries, drawn))
+    document = {
+        'config': args.config,
+        'checkpoint': args.checkpoint,
+        'data': args.split if dataset is not None else 'images',
+        'windows': max(each.windows for each in seen),
+        'out': str(out),
+        'files': sorted(files),
+        'blocks': {name: summary.document() for name, summary in summaries.items()},
+    }
+    write_json(out / 'memory.json', document)
+    print(json.dumps(document, allow_nan=False))
+
+
+if __name__ == '__main__':
+    main()
