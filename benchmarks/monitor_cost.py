@@ -28,8 +28,8 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from tqdm import tqdm
 
-from mmseg_sr.datasets.atomic import replacing
-from mmseg_sr.engine import launch
+from mmseg_sr.atomic import replacing
+from mmseg_sr.engine.config import load_config, prepare
 from mmseg_sr.engine.monitor import SRMonitorHook
 from mmseg_sr.errors import command
 
@@ -51,7 +51,7 @@ class Training:
     """The iterations of a Runner, as far as the hook sees them."""
 
     def __init__(self, args: argparse.Namespace):
-        cfg = launch.prepare(launch.load_config(args.config))
+        cfg = prepare(load_config(args.config))
         with DefaultScope.overwrite_default_scope('mmseg'):
             model = MODELS.build(cfg.model).train()
         labels = [torch.randint(0, model.num_classes, (1, *args.size)) for _ in range(args.batch)]

@@ -21,6 +21,9 @@ from PIL import Image
 from tiny_config import CLASSES, write_config
 
 from mmseg_sr.engine import launch
+from mmseg_sr.engine.checkpoint import check_weights, read_checkpoint
+from mmseg_sr.engine.config import load_config, prepare, run_arguments
+from mmseg_sr.engine.processes import first_process_speaks, process_group
 from mmseg_sr.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -161,7 +164,7 @@ def test_resume_goes_on_as_if_there_had_been_no_stop(home, call):
 
 
 def assert_same_weights(first: Path, second: Path) -> None:
-    weights, others = (launch.read_checkpoint(path)['state_dict'] for path in (first, second))
+    weights, others = (read_checkpoint(path)['state_dict'] for path in (first, second))
     assert weights.keys() == others.keys() and len(weights) > 50
     for name, weight in weights.items():
         assert torch.equal(weight, others[name]), name
@@ -175,7 +178,7 @@ def test_tta(home, trained, tested, call):
     assert augmented['mode'] == 'multi-scale + flip'
     assert augmented['metrics'].keys() == tested['metrics'].keys()
     assert not same(augmented['metrics'], tested['metrics'])
-    plain = launch.load_config(config)
+    plain = load_config(config)
     plain.tta_pipeline[1].transforms[0] = [dict(type='Resize', scale_factor=1.0, keep_ratio=True)]
     plain.tta_pipeline[1].transforms[1] = [dict(type='RandomFlip', prob=0.0)]
     assert same(launch.test(plain, checkpoint, tta=True), tested['metrics']), 'one view: as without augmentation'
@@ -215,10 +218,10 @@ def test_another_process_speaks_up_when_the_mistake_is_its_own(monkeypatch):
 
     monkeypatch.setenv('RANK', '3')
     with pytest.raises(UserError, match='^process 3: no data here'):
-        launch.first_process_speaks(main, patience=0)()
+        first_process_speaks(main, patience=0)()
     monkeypatch.setenv('RANK', '0')
     with pytest.raises(UserError, match='^no data here'):
-        launch.first_process_speaks(main, patience=1000)()
+        first_process_speaks(main, patience=1000)()
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):
@@ -227,7 +230,7 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr('mmseg_sr.engine.processes.get_device', lambda: 'cuda')
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
     with pytest.raises(UserError, match='more processes on this machine than its 1 GPUs'):
-        with launch.process_group(Config(dict(launcher='pytorch'))):
+        with process_group(Config(dict(launcher='pytorch'))):
             pass
 
 
@@ -235,7 +238,7 @@ def test_syncbn_becomes_bn_wherever_it_stands():
     deep = dict(a=[dict(b=(dict(norm_cfg=dict(type='SyncBN', eps=1)),))], type='SyncBN', name='SyncBN')
     cfg = Config(dict(model=deep, norm_cfg=dict(type='SyncBN'), launcher='pytorch', sync_bn='torch'))
     before = copy.deepcopy(cfg.to_dict())
-    ready = launch.prepare(cfg)
+    ready = prepare(cfg)
     assert cfg.to_dict() == before
     assert ready.model.a[0].b[0].norm_cfg == dict(type='BN', eps=1)
     assert (ready.model.type, ready.model.name, ready.norm_cfg.type, ready.sync_bn) == ('BN', 'SyncBN', 'BN', None)
@@ -276,7 +279,7 @@ def test_shell_scripts_are_executable_and_say_their_usage(tmp_path):
 
 def test_a_stock_checkpoint_makes_an_sr_model_the_stock_one(home, trained, tested, capfd):
     _, checkpoint = trained
-    cfg = launch.load_config(write_config(home, 'sr.py', SR))
+    cfg = load_config(write_config(home, 'sr.py', SR))
     before = cfg.pretty_text
     assert same(launch.test(cfg, checkpoint), tested['metrics'])
     assert cfg.pretty_text == before, "the caller's config stays as it was"
@@ -285,7 +288,7 @@ def test_a_stock_checkpoint_makes_an_sr_model_the_stock_one(home, trained, teste
 
 @pytest.fixture
 def model(home):
-    cfg = launch.prepare(launch.load_config(write_config(home, 'sr.py', SR)))
+    cfg = prepare(load_config(write_config(home, 'sr.py', SR)))
     return launch._try_parts(cfg)
 
 
@@ -303,18 +306,18 @@ def test_weights_that_do_not_fit_are_refused(model, change, words):
     weights = copy.deepcopy(model.state_dict())
     change(weights)
     with pytest.raises(UserError, match=f'^w.pth does not fit the model: .*{re.escape(words)}'):
-        launch.check_weights(model, {'state_dict': weights}, 'w.pth')
+        check_weights(model, {'state_dict': weights}, 'w.pth')
 
 
 def test_blocks_as_a_whole_and_auxiliary_heads_may_differ(model):
     weights = {f'module.{key}': value for key, value in model.state_dict().items() if '.sr.' not in key}
-    assert launch.check_weights(model, weights, 'w.pth') == ['backbone.layer3.sr']
+    assert check_weights(model, weights, 'w.pth') == ['backbone.layer3.sr']
     with pytest.raises(UserError, match='sr.memory'):
-        launch.check_weights(model, weights, 'w.pth', whole=True)
+        check_weights(model, weights, 'w.pth', whole=True)
     other = {key.replace('auxiliary_head.0', 'auxiliary_head.1'): value for key, value in model.state_dict().items()}
-    assert launch.check_weights(model, other, 'w.pth') == []
+    assert check_weights(model, other, 'w.pth') == []
     other = {**model.state_dict(), 'auxiliary_head.0.conv_seg.weight': torch.zeros(19, 8, 1, 1)}
-    assert launch.check_weights(model, other, 'w.pth') == []
+    assert check_weights(model, other, 'w.pth') == []
 
 
 # ---------------------------------------------------------------------------------------------------------- mistakes
@@ -375,7 +378,7 @@ def places(home, trained) -> dict[str, str]:
     (home / 'nothing.pth').write_bytes(b'')
     torch.save({'state_dict': {'a': torch.zeros(1)}, 'extra': Path('x')}, home / 'objects.pth')
     torch.save([1, 2], home / 'list.pth')
-    torch.save({'state_dict': launch.read_checkpoint(trained[1])['state_dict']}, home / 'weights.pth')
+    torch.save({'state_dict': read_checkpoint(trained[1])['state_dict']}, home / 'weights.pth')
     return {'home': str(home), 'config': str(trained[0]), 'checkpoint': str(trained[1])}
 
 
@@ -407,14 +410,14 @@ def test_custom_imports_beside_the_config_are_found(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, 'path', list(sys.path))
     (tmp_path / 'extra_of_mine.py').write_text('LOADED = True')
     (tmp_path / 'config.py').write_text("custom_imports = dict(imports=['extra_of_mine'])\nworth = dict(a=1)")
-    cfg = launch.load_config(tmp_path / 'config.py', {'worth.a': None, 'work.b': [1]})
+    cfg = load_config(tmp_path / 'config.py', {'worth.a': None, 'work.b': [1]})
     assert sys.modules['extra_of_mine'].LOADED
     assert (cfg.worth.a, cfg.work.b, cfg.work_dir) == (None, [1], str(Path('work_dirs/config')))
 
 
 def test_options_reach_the_config_as_openmmlab_reads_them():
     words = ['--cfg-options', 'model.pretrained=None', 'a=1,2', '--cfg-options', 'b=(1,2)', 'c=x=y', 'd=/a b/c']
-    assert launch.run_arguments().parse_args(words).cfg_options == {
+    assert run_arguments().parse_args(words).cfg_options == {
         'model.pretrained': None,
         'a': [1, 2],
         'b': (1, 2),

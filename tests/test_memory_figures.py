@@ -19,7 +19,8 @@ from tiny_config import write_config, write_images
 
 from mmseg_sr.analysis.probe import sr_blocks
 from mmseg_sr.analysis.stats import class_shares, weights_by_group
-from mmseg_sr.engine import inspection, launch
+from mmseg_sr.engine import inspection
+from mmseg_sr.engine.config import prepare
 from mmseg_sr.errors import UserError
 from mmseg_sr.visualization import memory as figures
 from mmseg_sr.visualization.maps import Picture
@@ -147,7 +148,7 @@ def test_places_figure(pictures, blocks):
 
 
 def save_checkpoint(config: Path, place: Path) -> dict:
-    cfg = launch.prepare(Config.fromfile(config))
+    cfg = prepare(Config.fromfile(config))
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('mmseg'):
         model = MODELS.build(cfg.model)

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     'models': set(),
     'datasets': set(),
 }
-COMMON = {'errors', 'openmmlab'}
+COMMON = {'atomic', 'errors', 'openmmlab'}
 
 
 def imports(path: Path) -> set[str]:

@@ -23,7 +23,7 @@ from mmseg.apis import inference_model, init_model
 from mmseg.utils import get_palette
 from tqdm import tqdm
 
-from mmseg_sr.datasets.atomic import replacing
+from mmseg_sr.atomic import replacing
 from mmseg_sr.datasets.cityscapes import find_frames
 from mmseg_sr.datasets.scenes import make_mini_cityscapes
 from mmseg_sr.engine.config import load_config, prepare

@@ -36,15 +36,17 @@ from mmengine.config import Config
 from mmseg.registry import METRICS
 
 import mmseg_sr
-from mmseg_sr.datasets.atomic import replacing
-from mmseg_sr.engine import launch
+from mmseg_sr.atomic import replacing
+from mmseg_sr.engine.config import evaluators, load_config, merge_options, run_arguments
+from mmseg_sr.engine.launch import test
+from mmseg_sr.engine.processes import first_process_speaks, is_first_process
 from mmseg_sr.errors import UserError, command
 from mmseg_sr.evaluation.provenance import provenance
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[launch.run_arguments()]
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[run_arguments()]
     )
     parser.add_argument('config', metavar='CONFIG', help='config file')
     parser.add_argument('checkpoint', metavar='CHECKPOINT', help='file of the weights')
@@ -74,7 +76,7 @@ def with_predictions(cfg: Config, out: Path) -> Config:
     """Let every evaluator that can write predictions write them below ``out``."""
     cfg = copy.deepcopy(cfg)
     first = True
-    for evaluator in launch.evaluators(cfg):
+    for evaluator in evaluators(cfg):
         metric = METRICS.get(evaluator['type']) if isinstance(evaluator['type'], str) else evaluator['type']
         if metric is None:
             raise UserError(f'--out: there is no metric {evaluator["type"]}')
@@ -93,7 +95,7 @@ def with_predictions(cfg: Config, out: Path) -> Config:
 def with_confusion(cfg: Config, path: Path) -> Config:
     """Let the first IoUMetric of the config write each image's confusion matrix to ``path``."""
     cfg = copy.deepcopy(cfg)
-    for evaluator in launch.evaluators(cfg):
+    for evaluator in evaluators(cfg):
         if evaluator['type'] in ('IoUMetric', 'mmseg.IoUMetric', 'ClassIoUMetric'):
             evaluator.update(type='ClassIoUMetric', confusion_file=str(path))
             return cfg
@@ -127,12 +129,12 @@ def describe(args: argparse.Namespace, cfg: Config, metrics: dict, seconds: floa
 
 
 @command
-@launch.first_process_speaks
+@first_process_speaks
 def main() -> None:
     args = parse_args()
     check_places(args)
-    options = launch.merge_options(args.cfg_options, {'work_dir': args.work_dir, 'launcher': args.launcher})
-    cfg = launch.load_config(args.config, options)
+    options = merge_options(args.cfg_options, {'work_dir': args.work_dir, 'launcher': args.launcher})
+    cfg = load_config(args.config, options)
     if args.out:
         cfg = with_predictions(cfg, args.out)
     if args.confusion:
@@ -140,8 +142,8 @@ def main() -> None:
     if args.show_dir:
         cfg = with_drawings(cfg, args.show_dir)
     start = time.monotonic()
-    metrics = launch.test(cfg, args.checkpoint, tta=args.tta)
-    if not launch.is_first_process(cfg):
+    metrics = test(cfg, args.checkpoint, tta=args.tta)
+    if not is_first_process(cfg):
         return
     document = json.dumps(describe(args, cfg, metrics, time.monotonic() - start), allow_nan=False)
     if args.metrics:

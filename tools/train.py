@@ -19,7 +19,9 @@ import os
 from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
-from mmseg_sr.engine.launch import first_process_speaks, load_config, merge_options, run_arguments, train
+from mmseg_sr.engine.config import load_config, merge_options, run_arguments
+from mmseg_sr.engine.launch import train
+from mmseg_sr.engine.processes import first_process_speaks
 from mmseg_sr.errors import UserError, command
 
 

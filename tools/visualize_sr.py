@@ -34,8 +34,9 @@ from mmseg_sr.analysis.observe import Seen, observe
 from mmseg_sr.analysis.probe import sr_blocks
 from mmseg_sr.analysis.summary import Summary, plain, summarise
 from mmseg_sr.analysis.tables import image_rows, score_rows, weight_rows
-from mmseg_sr.datasets.atomic import replacing
-from mmseg_sr.engine import inspection, launch
+from mmseg_sr.atomic import replacing
+from mmseg_sr.engine import inspection
+from mmseg_sr.engine.config import OptionAction, load_config
 from mmseg_sr.errors import UserError, command
 from mmseg_sr.visualization import memory as figures
 from mmseg_sr.visualization.maps import Picture
@@ -53,7 +54,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', type=Path, metavar='DIR', help="output folder (default: memory/ in the work_dir's)")
     parser.add_argument('--dpi', type=int, default=100, help='resolution of the figures (default: 100)')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=launch.OptionAction, metavar='KEY=VALUE', help='overwrite the config'
+        '--cfg-options', nargs='+', action=OptionAction, metavar='KEY=VALUE', help='overwrite the config'
     )
     args = parser.parse_args()
     for name in ('num_images', 'pictures', 'dpi'):
@@ -152,7 +153,7 @@ def write_json(path: Path, document: dict) -> None:
 @command
 def main() -> None:
     args = parse_args()
-    cfg = launch.load_config(args.config, args.cfg_options)
+    cfg = load_config(args.config, args.cfg_options)
     out = args.out or Path(cfg.work_dir) / 'memory'
     if any(parent.is_file() for parent in (out, *out.parents)):
         raise UserError(f'--out needs a folder, and {out} is a file or below one')

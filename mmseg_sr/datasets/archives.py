@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from mmseg_sr.datasets.atomic import replacing
+from mmseg_sr.atomic import replacing
 from mmseg_sr.errors import UserError
 
 MAX_RATIO = 200  # deflate cannot exceed 1032:1; photographs, label maps and polygons stay far below 100:1

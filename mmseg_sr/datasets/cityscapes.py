@@ -18,8 +18,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from mmseg_sr.atomic import replacing
 from mmseg_sr.datasets.archives import extract
-from mmseg_sr.datasets.atomic import replacing
 from mmseg_sr.datasets.label_maps import LABEL_IDS, POLYGONS, image_size, make_labels
 from mmseg_sr.errors import UserError
 

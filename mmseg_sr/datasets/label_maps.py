@@ -18,7 +18,7 @@ from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
 from cityscapesscripts.preparation.json2labelImg import json2labelImg
 from PIL import Image
 
-from mmseg_sr.datasets.atomic import replacing
+from mmseg_sr.atomic import replacing
 from mmseg_sr.errors import UserError
 
 IGNORED = 255

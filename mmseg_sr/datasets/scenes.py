@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from mmseg_sr.datasets.atomic import replacing
+from mmseg_sr.atomic import replacing
 from mmseg_sr.datasets.cityscapes import prepare
 from mmseg_sr.datasets.drawing import kerbside, streets, vehicles
 from mmseg_sr.datasets.drawing.painting import outline_mask, paint

@@ -15,8 +15,9 @@ from mmengine.registry import DATASETS, MODELS, DefaultScope
 from torch import nn
 
 from ..analysis.probe import sr_blocks
-from ..errors import UserError
-from . import launch
+from ..errors import UserError, blame
+from .checkpoint import check_weights, read_checkpoint
+from .config import prepare
 
 
 def load_sr_model(cfg: Config, checkpoint: str | Path) -> nn.Module:
@@ -27,13 +28,13 @@ def load_sr_model(cfg: Config, checkpoint: str | Path) -> nn.Module:
     """
     if cfg.get('model') is None:
         raise UserError(f'the config {cfg.filename or ""} has no model')
-    weights = launch.read_checkpoint(checkpoint)
-    cfg = launch.prepare(cfg)
-    with _scope(cfg), launch.blame('build the model'):
+    weights = read_checkpoint(checkpoint)
+    cfg = prepare(cfg)
+    with _scope(cfg), blame('build the model'):
         model = revert_sync_batchnorm(MODELS.build(cfg.model))
     if not sr_blocks(model):
         raise UserError(f'the model of {cfg.filename} has no SR block: there is no memory to look at')
-    missing = launch.check_weights(model, weights, checkpoint)
+    missing = check_weights(model, weights, checkpoint)
     if missing:
         raise UserError(f'{checkpoint} has no weights of {", ".join(missing)}: there is no memory to look at')
     return model.eval().to(get_device())
@@ -51,7 +52,7 @@ def load_split(cfg: Config, split: str) -> BaseDataset:
     dataset = copy.deepcopy(loader['dataset'])
     _set_pipeline(dataset, _test_pipeline(cfg))
     place = {key: dataset.get(key) for key in ('data_root', 'data_prefix')}
-    with _scope(cfg), launch.blame(f'build the dataset of {split}'):
+    with _scope(cfg), blame(f'build the dataset of {split}'):
         try:
             built = DATASETS.build(dataset)
         except ValueError as error:
@@ -83,13 +84,13 @@ def load_images(cfg: Config, files: Sequence[str | Path]) -> list[dict]:
         UserError: For a file that is not there or is no image.
     """
     pipeline = [step for step in _test_pipeline(cfg) if step['type'] != 'LoadAnnotations']
-    with _scope(cfg), launch.blame('build the test pipeline'):
+    with _scope(cfg), blame('build the test pipeline'):
         pipeline = Compose(pipeline)
     samples = []
     for file in files:
         if not Path(file).is_file():
             raise UserError(f'no such image: {file}')
-        with launch.blame(f'read the image {file}'):
+        with blame(f'read the image {file}'):
             samples.append(pipeline(dict(img_path=str(file))))
     return samples
 
@@ -103,7 +104,7 @@ def read_picture(path: str | Path, size: tuple[int, int]) -> np.ndarray:
 def class_names(model: nn.Module, dataset: BaseDataset | None, checkpoint: str | Path) -> tuple[list[str], list]:
     """Names and colours of a model's classes: the dataset's, else the checkpoint's, else numbers and greys."""
     count = model.out_channels
-    metas = [getattr(dataset, 'metainfo', {}), launch.read_checkpoint(checkpoint).get('meta', {}).get('dataset_meta')]
+    metas = [getattr(dataset, 'metainfo', {}), read_checkpoint(checkpoint).get('meta', {}).get('dataset_meta')]
     for meta in metas:
         if meta and len(meta.get('classes') or ()) == count:
             palette = np.broadcast_to(meta.get('palette') or _greys(count), (count, 3))  # some have greys only

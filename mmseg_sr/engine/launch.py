@@ -22,8 +22,8 @@ from torch import nn
 
 from ..errors import UserError, blame, one_line
 from .checkpoint import check_weights, read_checkpoint
-from .config import OptionAction, evaluators, load_config, merge_options, prepare, require, run_arguments, with_tta  # noqa: F401
-from .processes import first_process_speaks, is_first_process, process_group  # noqa: F401
+from .config import evaluators, prepare, require, with_tta
+from .processes import is_first_process, process_group
 
 
 def build_runner(cfg: Config) -> Runner:

@@ -9,7 +9,7 @@ from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 from torch import Tensor
 
-from ..datasets.atomic import replacing
+from ..atomic import replacing
 
 
 @METRICS.register_module()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from ..datasets.atomic import replacing
+from ..atomic import replacing
 from . import rows
 from .plan import Experiment
 from .summary import METRICS, summarize

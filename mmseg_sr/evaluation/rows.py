@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..datasets.atomic import replacing
+from ..atomic import replacing
 from ..errors import UserError
 from . import settings
 from .areas import areas_of, metrics_of
