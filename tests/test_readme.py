@@ -86,6 +86,22 @@ def test_every_file_that_it_names_is_there():
         assert list((ROOT / 'configs').glob(f'*/{pattern}')), pattern
 
 
+def test_its_results_are_those_that_a_command_wrote():
+    report = (ROOT / 'results/camvid_cpu/report.md').read_text()
+    results = README.split('## Results so far')[1].split('\n## ')[0]
+    rows = [line.rstrip('|') for line in results.splitlines() if re.match(r'\| (baseline|SR)', line)]
+    verdicts = [line for line in results.splitlines() if line.startswith('* **SR')]
+    assert len(rows) == 4 and len(verdicts) == 3
+    assert all(line in report for line in rows + verdicts)
+    for arm in ('baseline', 'SR'):
+        tested = json.loads((ROOT / f'results/camvid_cpu/{arm}-seed0-multi-scale-flip.json').read_text())['metrics']
+        assert f'{arm} {tested["mIoU"]:.2f} mIoU, {tested["mAcc"]:.2f} mAcc' in results
+    cost = json.loads((ROOT / 'results/monitor_cost.json').read_text())['cost_percent']
+    assert f'costs {cost:.2f} % of the training time' in results
+    (block,) = json.loads((ROOT / 'results/camvid_memory/memory.json').read_text())['blocks'].values()
+    assert f'{100 * block["shift"]["mean"]:.4f} % of the feature map' in results
+
+
 def test_zips_are_prepared(data, tmp_path):
     command = find('tools/prepare_cityscapes.py')
     zips = {}

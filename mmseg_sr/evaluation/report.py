@@ -68,7 +68,8 @@ def _verdicts(document: dict) -> str:
             seeds = f'{row["seeds"]} seed{"s" * (row["seeds"] != 1)}'
             lines.append(
                 f'* **{row["arm"]}** against {row["baseline"]}, {row["mode"]}, {seeds}: '
-                f'{row["difference"]:+.2f} mIoU, {_said(row, "over_seeds")}; {_said(row, "over_images")}.'
+                f'{row["difference"]:+.2f} mIoU, {_said(row, "over_seeds")}; '
+                f'{_said(row, "over_images")}, for these trainings.'
             )
     wanted = sum(result['of'] for result in document['results'])
     if document['missing']:
