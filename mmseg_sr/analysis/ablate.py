@@ -1,9 +1,10 @@
-"""Taking memory blocks out of a trained model for a while."""
+"""Changing what a trained SR block recalls, for a while: memory blocks out, other softmax weights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 from ..models.block import SRBlock
 
@@ -42,3 +43,30 @@ def without(block: SRBlock, index: int | None = None) -> Iterator[None]:
     finally:
         with torch.no_grad():
             block.memory[chosen] = kept
+
+
+@contextmanager
+def recalling(block: SRBlock, weights: Tensor) -> Iterator[None]:
+    """Let an SR block recall with given weights, whatever its gate makes of the input, inside the ``with`` block.
+
+    Args:
+        block: A block; its parameters stay as they are.
+        weights: (P,), the same for every image.
+
+    Raises:
+        ValueError: For weights of another shape.
+
+    Example:
+        >>> block = SRBlock(in_channels=1, memory_size=(1, 1), num_memories=2)
+        >>> _ = torch.nn.init.ones_(block.memory)
+        >>> with recalling(block, torch.tensor([3.0, 4.0])):
+        ...     block(torch.zeros(1, 1, 1, 1)).item()
+        7.0
+    """
+    if weights.shape != (block.num_memories,):
+        raise ValueError(f'weights must be ({block.num_memories},), got {tuple(weights.shape)}')
+    handle = block.gate.register_forward_hook(lambda gate, args, output: weights.to(output).expand_as(output))
+    try:
+        yield
+    finally:
+        handle.remove()
