@@ -315,8 +315,12 @@ def start(tools):
     """Run an experiment in a process of its own."""
     started = []
 
+    def run(exp) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
+        experiment.run(exp, 1, tools)
+
     def start(exp) -> multiprocessing.Process:
-        started.append(multiprocessing.get_context('fork').Process(target=experiment.run, args=(exp, 1, tools)))
+        started.append(multiprocessing.get_context('fork').Process(target=run, args=(exp,)))
         started[-1].start()
         return started[-1]
 
