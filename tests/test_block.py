@@ -53,7 +53,8 @@ def reference(block: SRBlock, x: torch.Tensor) -> np.ndarray:
 def test_it_equals_a_float64_loop_at_the_trained_size(batch, channels, size, num_memories, hidden, seed):
     block = trained(channels, size, num_memories, hidden, seed)
     x = torch.randn(batch, channels, *size, generator=torch.Generator().manual_seed(seed))
-    np.testing.assert_allclose(block(x).detach().numpy(), reference(block, x), rtol=1e-4, atol=1e-4)
+    # The softmax turns the rounding of large float32 scores into a relative error: close here, exact in float64.
+    np.testing.assert_allclose(block(x).detach().numpy(), reference(block, x), rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(block.double()(x.double()).detach().numpy(), reference(block, x), rtol=1e-10, atol=1e-10)
 
 
