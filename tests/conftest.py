@@ -20,6 +20,12 @@ def _place(variable: str, default: str) -> Path:
     return place
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Every test draws the same random numbers, whatever ran before it."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope='session')
 def root() -> Path:
     """The checkout."""

@@ -115,7 +115,7 @@ def test_autocast_is_close_to_float32():
 def test_the_weights_of_an_image_sum_to_one_and_depend_on_the_image():
     block, seen = trained(), []
     block.gate.register_forward_hook(lambda module, args, output: seen.append(output))
-    block(torch.randn(3, 6, 4, 5))
+    block(0.05 * torch.randn(3, 6, 4, 5))  # small: larger scores saturate the softmax
     torch.testing.assert_close(seen[0].sum(dim=1), torch.ones(3))
     assert (seen[0][0] - seen[0][1]).abs().max() > 1e-3
 
