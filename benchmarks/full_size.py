@@ -4,7 +4,8 @@
 
 Draws street scenes of 2048x1024, then calls the tools as a user would: a few training steps at 512x1024 from random
 weights, a test of the checkpoint on one image in each mode, and two steps in two processes (gloo without a GPU). It
-shows that every mode runs, how long it takes and how much memory. Its weights are worth nothing.
+shows that every mode runs, how long it takes and how much memory. Its weights are worth nothing. Rows that OUT.json has
+already and that are not measured now are kept.
 """
 
 import argparse
@@ -16,10 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 from tqdm import tqdm
+
+from mmseg_sr.atomic import replacing
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEDULE = '4xb2-80k_cityscapes-512x1024'
@@ -36,6 +40,7 @@ FEW_STEPS = [
     'train_dataloader.num_workers=0',
     'train_dataloader.persistent_workers=False',
 ]
+TWO_PROCESSES = 'train, 2 processes, 1 step of 2 x 512x1024 each'
 ONE_IMAGE = ['test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False']
 
 
@@ -57,8 +62,8 @@ def call(command: list, environment: dict) -> dict:
     return row
 
 
-def measure(name: str, config: Path, work: Path, environment: dict, modes: list[str]) -> list[dict]:
-    """Train two steps, then test in every mode; one row each."""
+def measure(name: str, config: Path, work: Path, environment: dict, modes: list[str]) -> Iterator[dict]:
+    """Train two steps, then test in every mode; yield one row each."""
     python, tools, run = sys.executable, ROOT / 'tools', work / name.replace(' ', '')
     steps = [*FEW_STEPS, 'train_cfg.max_iters=2', 'default_hooks.checkpoint.interval=2']
     commands = {
@@ -77,15 +82,27 @@ def measure(name: str, config: Path, work: Path, environment: dict, modes: list[
     commands['test 1024x2048, whole'] = [*test, '--cfg-options', *ONE_IMAGE]
     commands['test 1024x2048, slide'] = [*test, '--cfg-options', *ONE_IMAGE, *slide]
     commands['test 1024x2048, six scales + flip'] = [*test, '--tta', '--cfg-options', *ONE_IMAGE]
-    commands['train, 2 processes, 1 step of 1 x 512x1024 each'] = [
+    # Two images a process: the batch norm of DeepLabV3's pooled 1x1 map cannot be trained on one.
+    commands[TWO_PROCESSES] = [
         *(tools / 'dist_train.sh', config, 2, '--work-dir', f'{run}-2', '--cfg-options'),
-        *(*FEW_STEPS, 'train_cfg.max_iters=1', 'train_dataloader.batch_size=1'),
+        *(*FEW_STEPS, 'train_cfg.max_iters=1'),
     ]
-    return [
-        {'network': name, 'mode': mode, **call(command, environment)}
-        for mode, command in tqdm(commands.items(), desc=name)
-        if not modes or any(word in mode for word in modes)
-    ]
+    for mode, command in tqdm(commands.items(), desc=name):
+        if not modes or any(word in mode for word in modes):
+            yield {'network': name, 'mode': mode, **call(command, environment)}
+
+
+def write(path: Path, rows: list[dict]) -> dict:
+    """Write what was measured so far."""
+    document = {
+        'command': 'python benchmarks/full_size.py',
+        'date': date.today().isoformat(),
+        'machine': {'cores': os.cpu_count(), 'platform': platform.platform()},
+        'rows': rows,
+    }
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(document, indent=2) + '\n')
+    return document
 
 
 def main() -> None:
@@ -94,22 +111,17 @@ def main() -> None:
     parser.add_argument('--networks', nargs='+', choices=list(NETWORKS), default=list(NETWORKS))
     parser.add_argument('--modes', nargs='*', default=[], metavar='WORD', help='only modes whose name has a WORD')
     args = parser.parse_args()
-    rows = []
+    rows = json.loads(args.out.read_text())['rows'] if args.out.is_file() else []
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         scenes = [*(work / 'data', '--train', '4', '--val', '1'), *('--size', '2048', '1024')]
         call([sys.executable, ROOT / 'tools/make_mini_cityscapes.py', *scenes], dict(os.environ))
         environment = {**os.environ, 'CITYSCAPES_ROOT': str(work / 'data')}
         for name in args.networks:
-            rows += measure(name, ROOT / NETWORKS[name], work, environment, args.modes)
-            document = {
-                'command': 'python benchmarks/full_size.py',
-                'date': date.today().isoformat(),
-                'machine': {'cores': os.cpu_count(), 'platform': platform.platform()},
-                'rows': rows,
-            }
-            args.out.parent.mkdir(parents=True, exist_ok=True)
-            args.out.write_text(json.dumps(document, indent=2) + '\n')
+            for row in measure(name, ROOT / NETWORKS[name], work, environment, args.modes):
+                same = (row['network'], row['mode'])
+                rows = [other for other in rows if (other['network'], other['mode']) != same] + [row]
+                document = write(args.out, rows)
     print(json.dumps(document))
 
 
