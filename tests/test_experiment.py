@@ -574,12 +574,3 @@ def test_a_label_that_is_no_class_has_no_place_in_a_confusion_matrix(tmp_path):
     metric.dataset_meta = dict(classes=('a', 'b'))
     with pytest.raises(ValueError, match='x.png has a label of 2, and there are 2 classes'):
         process(metric, [[0, 2]], [[0, 1]], 'x.png')
-
-
-def test_the_test_tool_asks_an_iou_metric_for_them():
-    tool = load_tool('test')
-    evaluators = [dict(type='CityscapesMetric'), dict(type='IoUMetric')]
-    ready = tool.with_confusion(Config(dict(test_evaluator=evaluators)), Path('c.npz'))
-    assert ready.test_evaluator[1] == dict(type='ClassIoUMetric', confusion_file='c.npz')
-    with pytest.raises(UserError, match='no IoUMetric'):
-        tool.with_confusion(Config(dict(test_evaluator=evaluators[0])), Path('c.npz'))

@@ -366,6 +366,11 @@ TEST_MISTAKES = {
         '--out',
     ),
     'out is a file': (['{config}', '{checkpoint}', '--out', '{config}'], '--out needs a folder'),
+    'format-only to nowhere': (['{config}', '{checkpoint}', '--format-only'], 'say where by --out'),
+    'format-only with metrics': (
+        ['{config}', '{checkpoint}', '--format-only', '--out', 'o', '--metrics', 'm.json'],
+        'evaluates nothing',
+    ),
     'metrics is a folder': (['{config}', '{checkpoint}', '--metrics', '{home}'], '--metrics: cannot write'),
     'unknown metric': (['{config}', '{checkpoint}', '--cfg-options', 'test_evaluator.type=mIoO'], 'mIoO is not in the'),
 }
@@ -424,15 +429,3 @@ def test_options_reach_the_config_as_openmmlab_reads_them():
         'c': 'x=y',
         'd': '/a b/c',
     }
-
-
-def test_every_evaluator_that_writes_gets_its_own_folder(tmp_path):
-    evaluators = [dict(type='ClassIoUMetric'), dict(type='CityscapesMetric', output_dir='x'), dict(type='DumpResults')]
-    cfg = Config(dict(test_evaluator=evaluators))
-    ready = tool('test').with_predictions(cfg, tmp_path)
-    assert ready.test_evaluator[0] == dict(type='ClassIoUMetric', output_dir=str(tmp_path))
-    assert ready.test_evaluator[1] == dict(
-        type='CityscapesMetric', output_dir=str(tmp_path / 'CityscapesMetric'), keep_results=True
-    )
-    assert ready.test_evaluator[2] == dict(type='DumpResults')
-    assert cfg.test_evaluator[1].output_dir == 'x'

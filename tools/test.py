@@ -11,6 +11,12 @@ than IoUMetric report as they are.
 --out writes predictions as PNG files of class ids (of Cityscapes label ids where the evaluator is CityscapesMetric).
 Where several evaluators write, the first fills DIR and every other DIR/<its type>: their ids differ.
 
+--format-only writes predictions for a server that has the labels, and evaluates nothing: images without labels will do.
+For Cityscapes they are label ids, in files named as its server and cityscapesscripts want them:
+
+    python tools/test.py CONFIG CHECKPOINT --tta --format-only --out submission \\
+        --cfg-options test_dataloader.dataset.data_prefix.img_path=leftImg8bit/test
+
 --confusion writes the confusion matrix of each image (numpy's npz: confusion, images, classes), from which all metrics
 of any choice of images follow.
 
@@ -20,8 +26,6 @@ tools/slurm_test.sh. Exit status 2 and one message for a mistake in what was giv
 """
 
 import argparse
-import copy
-import inspect
 import json
 import math
 import os
@@ -33,12 +37,12 @@ import mmengine
 import mmseg
 import torch
 from mmengine.config import Config
-from mmseg.registry import METRICS
 
 import mmseg_sr
 from mmseg_sr.atomic import replacing
-from mmseg_sr.engine.config import evaluators, load_config, merge_options, run_arguments
+from mmseg_sr.engine.config import load_config, merge_options, run_arguments
 from mmseg_sr.engine.launch import test
+from mmseg_sr.engine.outputs import for_submission, with_confusion, with_drawings, with_predictions
 from mmseg_sr.engine.processes import first_process_speaks, is_first_process
 from mmseg_sr.errors import UserError, command
 from mmseg_sr.evaluation.provenance import provenance
@@ -54,6 +58,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--metrics', type=Path, metavar='FILE.json', help='write the numbers to FILE.json')
     parser.add_argument('--confusion', type=Path, metavar='FILE.npz', help="write each image's confusion matrix")
     parser.add_argument('--out', type=Path, metavar='DIR', help='write predictions to DIR')
+    parser.add_argument('--format-only', action='store_true', help='with --out: predictions only, no labels needed')
     parser.add_argument('--show-dir', type=Path, metavar='DIR', help='draw predictions into DIR')
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -68,49 +73,12 @@ def check_places(args: argparse.Namespace) -> None:
     for name, file in (('--metrics', args.metrics), ('--confusion', args.confusion)):
         if file and (file.is_dir() or any(parent.is_file() for parent in file.parents)):
             raise UserError(f'{name}: cannot write the file {file}')
+    if args.format_only and not args.out:
+        raise UserError('--format-only writes predictions: say where by --out DIR')
+    if args.format_only and (args.metrics or args.confusion):
+        raise UserError('--format-only evaluates nothing: leave out --metrics and --confusion')
     if args.confusion and args.confusion.suffix != '.npz':
         raise UserError(f'--confusion needs a file named .npz, got {args.confusion}')
-
-
-def with_predictions(cfg: Config, out: Path) -> Config:
-    """Let every evaluator that can write predictions write them below ``out``."""
-    cfg = copy.deepcopy(cfg)
-    first = True
-    for evaluator in evaluators(cfg):
-        metric = METRICS.get(evaluator['type']) if isinstance(evaluator['type'], str) else evaluator['type']
-        if metric is None:
-            raise UserError(f'--out: there is no metric {evaluator["type"]}')
-        takes = {name for base in inspect.getmro(metric) for name in inspect.signature(base.__init__).parameters}
-        if 'output_dir' not in takes:
-            continue
-        evaluator['output_dir'] = str(out if first else out / metric.__name__)
-        if 'keep_results' in takes:
-            evaluator['keep_results'] = True
-        first = False
-    if first:
-        raise UserError('--out: no evaluator of the config writes predictions')
-    return cfg
-
-
-def with_confusion(cfg: Config, path: Path) -> Config:
-    """Let the first IoUMetric of the config write each image's confusion matrix to ``path``."""
-    cfg = copy.deepcopy(cfg)
-    for evaluator in evaluators(cfg):
-        if evaluator['type'] in ('IoUMetric', 'mmseg.IoUMetric', 'ClassIoUMetric'):
-            evaluator.update(type='ClassIoUMetric', confusion_file=str(path))
-            return cfg
-    raise UserError('--confusion: there is no IoUMetric among the evaluators of the config')
-
-
-def with_drawings(cfg: Config, folder: Path) -> Config:
-    """Let mmseg's visualization hook draw every prediction below ``folder``."""
-    cfg = copy.deepcopy(cfg)
-    hooks = cfg.setdefault('default_hooks', {})
-    hooks['visualization'] = {'type': 'SegVisualizationHook', **hooks.get('visualization', {}), 'draw': True}
-    visualizer = {'type': 'SegLocalVisualizer', **(cfg.get('visualizer') or {}), 'save_dir': str(folder)}
-    visualizer.setdefault('vis_backends', [dict(type='LocalVisBackend')])
-    cfg.visualizer = visualizer
-    return cfg
 
 
 def describe(args: argparse.Namespace, cfg: Config, metrics: dict, seconds: float) -> dict:
@@ -135,7 +103,9 @@ def main() -> None:
     check_places(args)
     options = merge_options(args.cfg_options, {'work_dir': args.work_dir, 'launcher': args.launcher})
     cfg = load_config(args.config, options)
-    if args.out:
+    if args.format_only:
+        cfg = for_submission(cfg, args.out)
+    elif args.out:
         cfg = with_predictions(cfg, args.out)
     if args.confusion:
         cfg = with_confusion(cfg, args.confusion)

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from ..analysis.ablate import recalling, without
 from ..analysis.probe import probe, sr_blocks
-from .areas import areas_of, metrics_of
+from .areas import areas_of, confusion_of, metrics_of
 from .statistics import over_images
 
 TRAINED, REMOVED, STATIC, SHUFFLED = 'as trained', 'removed', 'static recall', 'shuffled'
@@ -145,10 +145,8 @@ def _mean(each: Iterator[Weights]) -> Weights:
 @torch.no_grad()
 def _areas(model: nn.Module, sample: dict, classes: int, ignore_index: int) -> NDArray[np.int64]:
     (result,) = model.test_step(pseudo_collate([copy.deepcopy(sample)]))
-    truth, predicted = (each.data.cpu().numpy().ravel() for each in (result.gt_sem_seg, result.pred_sem_seg))
-    known = truth != ignore_index
-    cells = truth[known].astype(np.int64) * classes + predicted[known]
-    return areas_of(np.bincount(cells, minlength=classes**2).reshape(classes, classes))
+    truth, predicted = (each.data.cpu().numpy() for each in (result.gt_sem_seg, result.pred_sem_seg))
+    return areas_of(confusion_of(truth, predicted, classes, ignore_index))
 
 
 def _row(areas: NDArray, trained: NDArray, classes: Sequence[str]) -> dict:

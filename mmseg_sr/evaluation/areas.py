@@ -1,4 +1,4 @@
-"""From confusion matrices to areas, and from areas to metrics. Arrays in, arrays out.
+"""From labels to confusion matrices, to areas, to metrics. Arrays in, arrays out.
 
 Shape legend:
     K  classes
@@ -7,6 +7,33 @@ Shape legend:
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+
+def confusion_of(truth: ArrayLike, predicted: ArrayLike, classes: int, ignore_index: int = 255) -> NDArray[np.int64]:
+    """Count the pixels of an image by class, (K, K), [truth, prediction].
+
+    Args:
+        truth: Class of each pixel, of any shape; those of ``ignore_index`` are in no count.
+        predicted: Class of each pixel, of the same shape.
+        classes: K.
+        ignore_index: Label that is not evaluated.
+
+    Raises:
+        ValueError: For a label that is no class and not the ignored one.
+
+    Example:
+        >>> confusion_of([0, 0, 1, 255], [0, 1, 1, 1], classes=2)
+        array([[1, 1],
+               [0, 1]])
+    """
+    truth, predicted = np.ravel(truth), np.ravel(predicted)
+    known = truth != ignore_index
+    truth, predicted = truth[known].astype(np.int64), predicted[known].astype(np.int64)
+    for name, labels in (('a label', truth), ('a prediction', predicted)):
+        if labels.size and not 0 <= labels.min() <= labels.max() < classes:
+            wrong = labels.min() if labels.min() < 0 else labels.max()
+            raise ValueError(f'{name} of {wrong}, and there are {classes} classes')
+    return np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
 def areas_of(confusion: ArrayLike) -> NDArray[np.int64]:

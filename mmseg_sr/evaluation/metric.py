@@ -10,6 +10,7 @@ from mmseg.registry import METRICS
 from torch import Tensor
 
 from ..atomic import replacing
+from .areas import confusion_of
 
 
 @METRICS.register_module()
@@ -52,13 +53,11 @@ class ClassIoUMetric(IoUMetric):
 
     def _confusion(self, sample: dict) -> np.ndarray:
         count = len(self.dataset_meta['classes'])
-        truth, predicted = (sample[key]['data'].cpu().numpy().ravel() for key in ('gt_sem_seg', 'pred_sem_seg'))
-        valid = truth != self.ignore_index
-        truth, predicted = truth[valid].astype(np.int64), predicted[valid].astype(np.int64)
-        if truth.size and not 0 <= truth.min() <= truth.max() < count:
-            raise ValueError(f'{sample["img_path"]} has a label of {truth.max()}, and there are {count} classes')
-        cells = np.bincount(truth * count + predicted, minlength=count**2)
-        return cells.reshape(count, count).astype(np.int32)
+        truth, predicted = (sample[key]['data'].cpu().numpy() for key in ('gt_sem_seg', 'pred_sem_seg'))
+        try:
+            return confusion_of(truth, predicted, count, self.ignore_index).astype(np.int32)
+        except ValueError as error:
+            raise ValueError(f'{sample["img_path"]} has {error}') from error
 
     def compute_metrics(self, results: list[tuple[Tensor, ...]]) -> dict[str, float]:
         """Sum the areas of all images and turn them into percent.
