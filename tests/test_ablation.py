@@ -17,7 +17,7 @@ from mmseg_sr import SRBlock
 from mmseg_sr.analysis.ablate import recalling
 from mmseg_sr.datasets.scenes import make_mini_cityscapes
 from mmseg_sr.engine.config import load_config, prepare
-from mmseg_sr.evaluation.ablation import ablate, changed, variants
+from mmseg_sr.evaluation.ablation import ablate, changed, over_checkpoints, variants
 
 CONFIG = 'configs/mini_cityscapes/fcn_r18-w16-d8-sr_1xb4-600_mini-cityscapes-128x256.py'
 
@@ -80,6 +80,23 @@ def test_planted_dynamic_recall_is_found_whole():
     assert result['static_weights']['block'] == pytest.approx([(2 * high + low) / 3, (2 * low + high) / 3])
 
 
+def test_several_networks_are_summed_up():
+    rows = [{'mIoU': 40.0, 'mAcc': 50.0, 'aAcc': 80.0}, {'mIoU': 42.0, 'mAcc': 52.0, 'aAcc': 80.0}]
+    losses = {'as trained': (0, 0), 'removed': (2, 4), 'static recall': (1, 2)}
+    results = [
+        {'variants': {name: {**row, 'mIoU': row['mIoU'] - loss[index]} for name, loss in losses.items()}}
+        for index, row in enumerate(rows)
+    ]
+    summary = over_checkpoints(results)
+    assert summary['variants']['as trained']['mAcc'] == {'mean': 51.0, 'std': pytest.approx(2**0.5)}
+    change = summary['variants']['removed']['change']
+    # Student's t of two values: mean -3, standard error 1, quantile of one degree of freedom 12.706.
+    assert [change[key] for key in ('mIoU', 'low', 'high')] == pytest.approx([-3, -15.706, 9.706], abs=1e-3)
+    assert summary['verdict'].endswith('worth +3.00 mIoU to this network, of which dynamic recall makes +1.50 (50 %).')
+    with pytest.raises(ValueError, match='different SR blocks'):
+        over_checkpoints([results[0], {'variants': {'as trained': rows[0]}}])
+
+
 def test_one_memory_has_nothing_dynamic():
     model = Planted(num_memories=1)
     assert variants(model) == ['as trained', 'removed', 'static recall', 'shuffled']
@@ -114,12 +131,20 @@ def test_the_tool_says_it_in_words_and_refuses_mistakes(root, tmp_path, monkeypa
     nn.init.normal_(model.backbone.layer3.sr.memory)
     save_checkpoint({'state_dict': model.state_dict(), 'meta': {}}, str(tmp_path / 'random.pth'))
     command = [sys.executable, root / 'tools/ablate.py', root / CONFIG, tmp_path / 'random.pth']
-    done = subprocess.run([*command, '--num-train', '2', '--out', tmp_path / 'a.json'], capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, tmp_path / 'random.pth', '--num-train', '2', '--out', tmp_path / 'a.json'],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout.splitlines()[-1])
     assert document == json.loads((tmp_path / 'a.json').read_text())
     assert document['images'] == {'train': 2, 'val': 3} and len(document['variants']) == 4 + 2 * 3
-    assert document['verdict'] in done.stdout
+    assert document['verdict'] in done.stdout and '95 % over checkpoints' in done.stdout
+    first, second = document['checkpoints']
+    assert first == second and first['variants'].keys() == document['variants'].keys()
+    for name, row in document['variants'].items():
+        assert row['mIoU'] == {'mean': pytest.approx(first['variants'][name]['mIoU']), 'std': pytest.approx(0)}
 
     stock = [*command[:2], root / CONFIG.replace('-sr_', '_'), tmp_path / 'random.pth']
     for wrong, said in ((stock, 'has no SR block'), ([*command, '--num-val', '0'], 'must be at least 1')):

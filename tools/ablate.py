@@ -2,11 +2,14 @@
 
     python tools/ablate.py CONFIG CHECKPOINT
     python tools/ablate.py CONFIG CHECKPOINT --num-train 100 --num-val 50 --out ablation.json
+    python tools/ablate.py CONFIG work_dirs/a/SR/seed*/iter_800.pth
 
 Nothing is trained. The blocks are left as trained, removed, given the mean softmax weights of the training images for
 every image (static recall), given the weights of another image (shuffled), and robbed of memory blocks one by one,
 or of all but one. Printed are a table in Markdown, with the change of mIoU and its 95 % interval over the images, and
-a sentence on what dynamic recall is worth. The last line of the output is a JSON document; --out writes it to a file.
+a sentence on what dynamic recall is worth. Given several checkpoints, one a seed, the table and the sentence are of
+their means, and the interval is over the checkpoints. The last line of the output is a JSON document; --out writes it
+to a file.
 """
 
 import argparse
@@ -20,7 +23,7 @@ from mmseg_sr.atomic import replacing
 from mmseg_sr.engine import inspection
 from mmseg_sr.engine.config import OptionAction, load_config
 from mmseg_sr.errors import UserError, command
-from mmseg_sr.evaluation.ablation import ablate
+from mmseg_sr.evaluation.ablation import ablate, over_checkpoints
 from mmseg_sr.evaluation.provenance import provenance
 
 
@@ -38,15 +41,19 @@ class Some(Sequence):
         return self.dataset[self.chosen[index]]
 
 
-def table(rows: dict[str, dict]) -> str:
-    """The variants in Markdown."""
-    lines = ['| SR blocks | mIoU | mAcc | aAcc | change of mIoU | 95 % over images |', '|---|---|---|---|---|---|']
+def table(rows: dict[str, dict], source: str) -> str:
+    """The variants in Markdown; a score is a number, or has a mean and a standard deviation."""
+    lines = [f'| SR blocks | mIoU | mAcc | aAcc | change of mIoU | 95 % over {source} |', '|---|---|---|---|---|---|']
     for name, row in rows.items():
         change = row['change']
         interval = '-' if change['low'] is None else f'[{change["low"]:+.3f}, {change["high"]:+.3f}]'
-        scores = ' | '.join(f'{row[metric]:.2f}' for metric in ('mIoU', 'mAcc', 'aAcc'))
+        scores = ' | '.join(_score(row[metric]) for metric in ('mIoU', 'mAcc', 'aAcc'))
         lines.append(f'| {name} | {scores} | {change["mIoU"]:+.3f} | {interval} |')
     return '\n'.join(lines)
+
+
+def _score(score: float | dict) -> str:
+    return f'{score["mean"]:.2f} ± {score["std"]:.2f}' if isinstance(score, dict) else f'{score:.2f}'
 
 
 def progress(items: Sequence, task: str) -> Iterator:
@@ -57,7 +64,7 @@ def progress(items: Sequence, task: str) -> Iterator:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', metavar='CONFIG', help='config file')
-    parser.add_argument('checkpoint', metavar='CHECKPOINT', help='file of the weights')
+    parser.add_argument('checkpoints', nargs='+', metavar='CHECKPOINT', help='file of the weights')
     parser.add_argument(
         '--num-train', type=int, default=10**9, metavar='N', help='training images for the mean weights'
     )
@@ -70,24 +77,25 @@ def main() -> None:
     if args.out and (args.out.is_dir() or any(parent.is_file() for parent in args.out.parents)):
         raise UserError(f'--out: cannot write the file {args.out}')
     cfg = load_config(args.config, args.cfg_options)
-    model = inspection.load_sr_model(cfg, args.checkpoint)
     train, val = (
         Some(inspection.load_split(cfg, split), count)
         for split, count in (('train', args.num_train), ('val', args.num_val))
     )
-    result = ablate(model, train, val, progress=progress)
+    models = [inspection.load_sr_model(cfg, checkpoint) for checkpoint in args.checkpoints]  # mistakes first
+    results = [ablate(model, train, val, progress=progress) for model in models]
+    result, source = (over_checkpoints(results), 'checkpoints') if len(results) > 1 else (results[0], 'images')
     document = {
         'config': args.config,
-        'checkpoint': args.checkpoint,
         'images': {'train': len(train), 'val': len(val)},
         **result,
+        'checkpoints': [{'checkpoint': name, **each} for name, each in zip(args.checkpoints, results, strict=True)],
         **provenance(),
     }
     text = json.dumps(document, allow_nan=False)
     if args.out:
         with replacing(args.out) as partial:
             partial.write_text(f'{text}\n')
-    print(f'\n{table(result["variants"])}\n\n{result["verdict"]}\n')
+    print(f'\n{table(result["variants"], source)}\n\n{result["verdict"]}\n')
     print(text)
 
 

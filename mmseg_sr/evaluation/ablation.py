@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from ..analysis.ablate import recalling, without
 from ..analysis.probe import probe, sr_blocks
 from .areas import areas_of, confusion_of, metrics_of
-from .statistics import over_images
+from .statistics import mean_std, over_images, over_seeds
 
 TRAINED, REMOVED, STATIC, SHUFFLED = 'as trained', 'removed', 'static recall', 'shuffled'
 SMALLEST = 0.01  # mIoU, in percent, below which a share of it says nothing
@@ -73,6 +73,36 @@ def ablate(
         'static_weights': {name: weights.tolist() for name, weights in static.items()},
         'verdict': verdict(*(rows[name]['mIoU'] for name in (TRAINED, REMOVED, STATIC))),
     }
+
+
+def over_checkpoints(results: Sequence[dict]) -> dict:
+    """Sum up the ablations of networks that were trained alike from different seeds.
+
+    Args:
+        results: What :func:`ablate` gave for each, with the same variants.
+
+    Returns:
+        'variants': for each the mean and standard deviation of mIoU, mAcc and aAcc over checkpoints, in percent, and
+        the change of mIoU with its 95 % interval over them (Student's t); 'verdict' in words, of the means.
+
+    Raises:
+        ValueError: For networks with different variants.
+    """
+    names = list(results[0]['variants'])
+    if any(list(result['variants']) != names for result in results):
+        raise ValueError('the networks have different SR blocks')
+    rows = {}
+    for name in names:
+        each = [result['variants'][name] for result in results]
+        rows[name] = {
+            metric: dict(zip(('mean', 'std'), mean_std([row[metric] for row in each]), strict=True))
+            for metric in ('mIoU', 'mAcc', 'aAcc')
+        }
+        trained = [result['variants'][TRAINED]['mIoU'] for result in results]
+        change = over_seeds([row['mIoU'] for row in each], trained)
+        rows[name]['change'] = {'mIoU': change.difference, 'low': change.low, 'high': change.high}
+    means = (rows[name]['mIoU']['mean'] for name in (TRAINED, REMOVED, STATIC))
+    return {'variants': rows, 'verdict': verdict(*means)}
 
 
 def variants(model: nn.Module) -> list[str]:
