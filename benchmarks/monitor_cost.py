@@ -34,7 +34,7 @@ from mmseg_sr.engine.monitor import SRMonitorHook
 from mmseg_sr.errors import command
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = ROOT / 'configs/camvid/fcn_m-v2-d16-sr_1xb8-600_camvid-160x160.py'
+CONFIG = ROOT / 'configs/camvid/fcn_m-v2-d16-sr_1xb8-800_camvid-160x160.py'
 
 
 def parse_args() -> argparse.Namespace:

@@ -10,8 +10,8 @@ from PIL import Image
 from mmseg_sr.datasets import CamVidDataset
 from mmseg_sr.engine.config import load_config
 
-BASELINE = 'configs/camvid/fcn_m-v2-d16_1xb8-600_camvid-160x160.py'
-SR = 'configs/camvid/fcn_m-v2-d16-sr_1xb8-600_camvid-160x160.py'
+BASELINE = 'configs/camvid/fcn_m-v2-d16_1xb8-800_camvid-160x160.py'
+SR = 'configs/camvid/fcn_m-v2-d16-sr_1xb8-800_camvid-160x160.py'
 
 
 def initialised(cfg) -> torch.nn.Module:

@@ -2,7 +2,7 @@ _base_ = [
     '../_base_/models/fcn_m-v2-d16.py',
     '../_base_/datasets/camvid_half.py',
     '../_base_/default_runtime.py',
-    '../_base_/schedules/schedule_600.py',
+    '../_base_/schedules/schedule_800.py',
 ]
 model = dict(
     data_preprocessor=dict(size=(160, 160)),
