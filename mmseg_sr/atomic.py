@@ -7,10 +7,14 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
     """Give a temporary path beside ``path`` that takes its name when the block ends, and not if it fails.
 
-    A process killed inside the block leaves a hidden ``*.partial.*`` file and no ``path``.
+    A process killed inside the block leaves a hidden ``*.partial.*`` file and ``path`` as it was, or none.
+
+    Args:
+        path: The file to make or to replace.
+        durable: On the disk before the block is left, so that a power cut cannot take the file back.
 
     Example:
         >>> import tempfile
@@ -24,6 +28,18 @@ def replacing(path: Path) -> Iterator[Path]:
     partial = path.with_name(f'.{path.stem}.{os.getpid()}.partial{path.suffix}')
     try:
         yield partial
+        if durable:
+            _sync(partial)
         os.replace(partial, path)
+        if durable:
+            _sync(path.parent)  # the name
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -5,6 +5,7 @@
 #     NNODES=2 NODE_RANK=0 MASTER_ADDR=10.0.0.1 tools/dist_train.sh CONFIG GPUS
 #
 # GPUS counts the processes of each machine. PORT is a free one, or 29500 where there are several machines.
+# SIGTERM saves, as with train.py; the exit status is then that of torch.distributed.run, 1. It waits 30 seconds.
 set -euo pipefail
 
 if [[ $# -lt 2 || ! $2 =~ ^[1-9][0-9]*$ ]]; then

@@ -5,6 +5,8 @@
 #     GPUS=8 GPUS_PER_NODE=4 SRUN_ARGS='--time=10:00:00' tools/slurm_train.sh PARTITION JOB_NAME CONFIG
 #
 # Environment: GPUS (4) in all, GPUS_PER_NODE (4), CPUS_PER_TASK (5), SRUN_ARGS (more arguments of srun).
+# Before Slurm ends a job it sends SIGTERM: the training saves and exits with 143. For more time than the cluster's
+# KillWait: SRUN_ARGS='--signal=TERM@120'. With --resume among the arguments a requeued job goes on where it was.
 set -euo pipefail
 
 if [[ $# -lt 3 ]]; then

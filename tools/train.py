@@ -2,7 +2,7 @@
 
     python tools/train.py CONFIG
     python tools/train.py CONFIG --work-dir runs/a --seed 0 --cfg-options train_cfg.max_iters=100 model.pretrained=None
-    python tools/train.py CONFIG --resume                      # from the last checkpoint in the work directory, if any
+    python tools/train.py CONFIG --resume                     # from the newest checkpoint in the work directory, if any
     python tools/train.py CONFIG --resume runs/a/iter_400.pth
 
 Logs and checkpoints go to the work directory: --work-dir, else the config's work_dir, else work_dirs/ and the
@@ -10,6 +10,12 @@ config's name. Several processes: tools/dist_train.sh and tools/slurm_train.sh.
 
 Weights that the config names in `pretrained` are downloaded at the start. Without a network set it to a local file,
 or to None: --cfg-options model.pretrained=None. Exit status 2 and one message for a mistake in what was given.
+
+SIGTERM (from Slurm before it takes the node, from `kill`): the iteration is finished and saved, and the exit status is
+143. Another one after five seconds ends at once. Whatever ended a run, the same command with --resume goes on: from the
+newest checkpoint that is whole, with a line for each newer one that is not. The run then ends as without the stop, bit
+for bit, if it has as many processes as before and its operations are deterministic: on a CPU they are, on a GPU
+--deterministic asks for it. A job that may be started more than once is best started with --resume at once.
 """
 
 import argparse
@@ -17,11 +23,11 @@ import copy
 import os
 
 from mmengine.config import Config
-from mmengine.runner import find_latest_checkpoint
 
 from mmseg_sr.engine.config import load_config, merge_options, run_arguments
 from mmseg_sr.engine.launch import train
 from mmseg_sr.engine.processes import first_process_speaks
+from mmseg_sr.engine.resuming import resume_newest
 from mmseg_sr.errors import UserError, command
 
 
@@ -51,13 +57,11 @@ def with_amp(cfg: Config) -> Config:
 
 
 def with_resume(cfg: Config, checkpoint: str | None = None) -> Config:
-    """Resume from a checkpoint, or from the last one in the work directory: from the beginning if there is none."""
+    """Resume from a checkpoint, or from the newest in the work directory: from the beginning if there is none."""
+    if checkpoint is None:
+        return resume_newest(cfg)
     cfg = copy.deepcopy(cfg)
-    checkpoint = checkpoint or find_latest_checkpoint(cfg.work_dir)
-    cfg.resume = checkpoint is not None
-    if cfg.resume:
-        # In mmengine load_from, where the config has one, takes precedence over the last checkpoint.
-        cfg.load_from = checkpoint
+    cfg.resume, cfg.load_from = True, checkpoint
     return cfg
 
 
