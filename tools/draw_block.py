@@ -17,6 +17,8 @@ def main() -> None:
     args = parser.parse_args()
     if not args.out.parent.is_dir():
         raise UserError(f'no such folder: {args.out.parent}')
+    if not args.out.suffix or args.out.is_dir():
+        raise UserError(f'{args.out} is no name of a picture: OUT.png, .svg or .pdf')
     try:
         block_diagram().savefig(args.out, dpi=120)
     except ValueError as error:  # an ending that matplotlib cannot write

@@ -25,6 +25,7 @@ COMMON = {'road', 'sidewalk', 'building', 'pole', 'traffic light', 'traffic sign
 COMMON |= {'person', 'rider', 'car'}
 MARKER = 'mini_cityscapes.json'
 MIN_SIZE, MAX_SIZE = 64, 4096
+MAX_FRAMES = 10**6  # their file names have six digits
 MAX_ASPECT = 4  # width by height; a portrait frame has no room for a street
 MIN_SHARE = 3e-4  # of the frame's pixels that a class must keep in sight, 10 of 256x128
 ATTEMPTS = 1000  # 1 to 3 do, 20 in the smallest frames
@@ -161,8 +162,8 @@ def _write_frame(out: Path, split: str, index: int, size: tuple[int, int], seed:
 
 def _check_arguments(arguments: dict) -> None:
     for split in ('train', 'val'):
-        if arguments[split] < 1:
-            raise UserError(f'{split} must be 1 frame or more, not {arguments[split]}')
+        if not 1 <= arguments[split] <= MAX_FRAMES:
+            raise UserError(f'{split} must be 1 to {MAX_FRAMES:,} frames, not {arguments[split]}')
     size = arguments['size']
     if len(size) != 2 or not all(MIN_SIZE <= length <= MAX_SIZE for length in size):
         raise UserError(f'size must be a width and a height of {MIN_SIZE} to {MAX_SIZE} pixels, not {size}')

@@ -15,6 +15,7 @@ from mmengine.registry import DATASETS, MODELS, DefaultScope
 from torch import nn
 
 from ..analysis.probe import sr_blocks
+from ..datasets.loading import check_loads
 from ..errors import UserError, blame
 from .checkpoint import check_weights, read_checkpoint
 from .config import prepare
@@ -86,6 +87,7 @@ def load_images(cfg: Config, files: Sequence[str | Path]) -> list[dict]:
     pipeline = [step for step in _test_pipeline(cfg) if step['type'] != 'LoadAnnotations']
     with _scope(cfg), blame('build the test pipeline'):
         pipeline = Compose(pipeline)
+    check_loads(pipeline, None, 255)
     samples = []
     for file in files:
         if not Path(file).is_file():

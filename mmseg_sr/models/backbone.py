@@ -11,6 +11,8 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from .options import block_options, build_block, check_config, check_init_cfg
+
 
 @MODELS.register_module()
 def SRBackbone(
@@ -35,8 +37,8 @@ def SRBackbone(
         The stock backbone, with ``<after>.sr`` added.
 
     Raises:
-        ValueError: For a stage that does not exist, cannot take a block or has one already. The message lists
-            the stages that can.
+        ValueError: For a stage that does not exist, cannot take a block or has one already (the message lists
+            the stages that can), and for options that are wrong.
 
     Example:
         >>> from mmseg.registry import MODELS
@@ -45,21 +47,21 @@ def SRBackbone(
         >>> type(resnet).__name__, resnet.layer3.sr.memory.shape
         ('ResNet', torch.Size([3, 256, 8, 16]))
     """
+    check_config('backbone', backbone)
+    check_init_cfg(init_cfg)
+    if not isinstance(pretrained, (str, type(None))):
+        raise ValueError(f'pretrained must be the place of a checkpoint or None, got {pretrained!r}')
+    blocks = block_options(sr)
     network = MODELS.build(_with_init(backbone, pretrained=pretrained, init_cfg=init_cfg))
     channels = stage_channels(network)
-    for options in sr if isinstance(sr, (list, tuple)) else [sr]:
-        options = dict(options)
+    for options in blocks:
         after = options.pop('after', None)
-        if after not in channels:
+        if not isinstance(after, str) or after not in channels:
             raise ValueError(
                 f'sr: {type(network).__name__} has no stage after={after!r} that can take a block. '
                 f'These can: {", ".join(channels) or "none; use SRNeck behind the backbone"}'
             )
-        _insert(
-            network.get_submodule(after),
-            after,
-            MODELS.build({'type': 'SRBlock', **options}, default_args={'in_channels': channels[after]}),
-        )
+        _insert(network.get_submodule(after), after, build_block(MODELS, options, channels[after]))
     return network
 
 
@@ -86,7 +88,9 @@ def stage_channels(network: nn.Module) -> dict[str, int]:
         stage.register_forward_hook(lambda module, args, output, name=name: outputs[name].append(output))
         for name, stage in stages.items()
     ]
-    first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+    first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
+    if first is None:
+        raise ValueError(f'{type(network).__name__} has no convolution: use SRNeck behind it')
     image = first.weight.new_zeros(1, first.in_channels, 64, 64)
     try:
         with _evaluating(network), torch.no_grad():

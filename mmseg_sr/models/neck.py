@@ -6,6 +6,8 @@ from mmengine.model import BaseModule, ModuleDict
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from .options import block_options, build_block, check_config, check_init_cfg, positive
+
 
 @MODELS.register_module()
 class SRNeck(BaseModule):
@@ -22,7 +24,7 @@ class SRNeck(BaseModule):
         init_cfg: mmengine's initialisation config.
 
     Raises:
-        ValueError: For an ``in_index`` that is missing, out of range or used twice.
+        ValueError: For an ``in_index`` that is missing, out of range or used twice, and for options that are wrong.
 
     Example:
         >>> import torch
@@ -39,18 +41,22 @@ class SRNeck(BaseModule):
         neck: dict | None = None,
         init_cfg: dict | list[dict] | None = None,
     ):
+        check_init_cfg(init_cfg)
         super().__init__(init_cfg)
+        if not isinstance(in_channels, (list, tuple)) or not in_channels:
+            raise ValueError(f'in_channels must list the channels of all maps of the backbone, got {in_channels!r}')
+        for channels in in_channels:
+            positive(channels, 'each of in_channels')
+        if neck is not None:
+            check_config('neck', neck)
         self.sr = ModuleDict()
-        for options in sr if isinstance(sr, (list, tuple)) else [sr]:
-            options = dict(options)
+        for options in block_options(sr):
             index = options.pop('in_index', None)
-            if index not in range(len(in_channels)):
+            if type(index) is not int or index not in range(len(in_channels)):
                 raise ValueError(f'sr: in_index must be in 0 .. {len(in_channels) - 1}, got {index!r}')
             if str(index) in self.sr:
                 raise ValueError(f'sr: two blocks with in_index={index}; give each map one, with more memories')
-            self.sr[str(index)] = MODELS.build(
-                {'type': 'SRBlock', **options}, default_args={'in_channels': in_channels[index]}
-            )
+            self.sr[str(index)] = build_block(MODELS, options, in_channels[index])
         self.neck = MODELS.build(neck) if neck is not None else None
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -1,0 +1,171 @@
+"""What a dataset's own pipeline loads, and a message that names the file where that fails.
+
+Works for every dataset of images and label maps (mmseg's BaseSegDataset and what wraps it), and for the loaders of any
+pipeline: the transforms named ``Load*``, also inside of others, TestTimeAug say.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+
+from ..errors import UserError, one_line
+
+
+class BadFile(UserError):
+    """A file that cannot be trained on or tested with. The message names it, also where a data worker met it."""
+
+    def __init__(self, message: str):
+        if 'Original Traceback' in message:  # torch hands on what a worker raised as a text, message last
+            message = message.strip().splitlines()[-1].partition(': ')[2]
+        super().__init__(message)
+
+
+def leaves(dataset: object) -> list[BaseDataset]:
+    """The datasets that have files, below what repeats them or strings them together.
+
+    Example:
+        >>> from mmengine.dataset import RepeatDataset
+        >>> from mmseg.datasets import BaseSegDataset
+        >>> leaf = BaseSegDataset(lazy_init=True)
+        >>> leaves(RepeatDataset(leaf, times=2, lazy_init=True)) == [leaf]
+        True
+    """
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    return [leaf for each in inner if each is not None for leaf in leaves(each)] or [dataset]
+
+
+def samples(dataset: BaseDataset) -> list[dict]:
+    """What a dataset knows of each image before it is loaded: ``img_path``, ``seg_map_path``, ``label_map``, ...
+
+    Raises:
+        UserError: For a dataset that is not of images.
+    """
+    found = [dataset.get_data_info(index) for index in range(len(dataset))] if hasattr(dataset, 'get_data_info') else []
+    if not all('img_path' in each for each in found) or len(found) < len(dataset):
+        raise UserError(f'{type(dataset).__name__} is no dataset of images and label maps')
+    return found
+
+
+def loaders(pipeline: object) -> tuple[list[Callable], list[Callable]]:
+    """The transforms of a pipeline that load images, and those that load labels.
+
+    Example:
+        >>> from mmcv.transforms import LoadImageFromFile
+        >>> from mmengine.dataset import Compose
+        >>> from mmseg.datasets.transforms import LoadAnnotations
+        >>> images, labels = loaders(Compose([LoadImageFromFile(), LoadAnnotations()]))
+        >>> [type(each).__name__ for each in images + labels]
+        ['LoadImageFromFile', 'LoadAnnotations']
+    """
+    found = [steps[index] for steps, index in _loading_steps(pipeline)]
+    found = [each.load if isinstance(each, CheckedLoad) else each for each in found]
+    labels = [each for each in found if _loads_labels(each)]
+    return [each for each in found if each not in labels], labels
+
+
+def missing_files(dataset: BaseDataset) -> list[str]:
+    """Files that a dataset names, that its pipeline loads and that are not there. Looks at folders, not at each file.
+
+    A dataset of another place than this machine's disks is not looked at.
+    """
+    if getattr(dataset, 'backend_args', None):
+        return []
+    keys = ('img_path', 'seg_map_path') if loaders(dataset.pipeline)[1] else ('img_path',)
+    paths = [str(sample[key]) for sample in samples(dataset) for key in keys if sample.get(key)]
+    names: dict[str, set[str]] = {}
+    for folder in {os.path.dirname(path) for path in paths if '://' not in path}:
+        names[folder] = set(os.listdir(folder or '.')) if os.path.isdir(folder or '.') else set()
+    return [path for path in paths if '://' not in path and os.path.basename(path) not in names[os.path.dirname(path)]]
+
+
+def label_fault(labels: np.ndarray, size: tuple[int, int], classes: int | None, ignored: int) -> tuple[str, str] | None:
+    """Say what keeps a label map, as loaded, from being used: a kind and what was found; None where nothing does.
+
+    Args:
+        labels: (height, width) of ids; other shapes are a fault. Sides of one pixel may be dropped, as mmseg does.
+        size: (height, width) of its image.
+        classes: Number of classes; None where it is not known.
+        ignored: The id that counts as no class.
+
+    Example:
+        >>> label_fault(np.array([[0, 3], [7, 255]], np.uint8), (2, 2), 3, 255)
+        ('label ids', 'label ids 3, 7, and the classes are 0 to 2 (255: void)')
+        >>> label_fault(np.zeros((2, 4), np.uint8), (2, 3), 3, 255)
+        ('wrong size', '4x2 pixels, its image has 3x2')
+    """
+    if labels.ndim > 2:
+        return 'channels', f'{labels.shape[-1]} channels, a label map has one'
+    if labels.squeeze().shape != tuple(side for side in size if side > 1):
+        return 'wrong size', f'{"x".join(map(str, labels.shape[::-1]))} pixels, its image has {size[1]}x{size[0]}'
+    if classes is None:
+        return None
+    outside = (labels >= classes) & (labels != ignored)
+    if not outside.any():
+        return None
+    ids = np.unique(labels[outside]).tolist()
+    named = ', '.join(map(str, ids[:5])) + (f' and {len(ids) - 5} more' if len(ids) > 5 else '')
+    return 'label ids', f'label ids {named}, and the classes are 0 to {classes - 1} ({ignored}: void)'
+
+
+class CheckedLoad:
+    """A loading transform that says which file it cannot load, and what is wrong with a label map.
+
+    Args:
+        load: The transform.
+        classes: As for :func:`label_fault`.
+        ignored: As for :func:`label_fault`.
+
+    Raises:
+        BadFile: When it is called on a file that cannot be used.
+    """
+
+    def __init__(self, load: Callable[[dict], dict | None], classes: int | None, ignored: int):
+        self.load = load
+        self.classes = classes
+        self.ignored = ignored
+
+    def __call__(self, sample: dict) -> dict | None:
+        labelled = _loads_labels(self.load)
+        path = (labelled and sample.get('seg_map_path')) or sample.get('img_path')
+        try:
+            loaded = self.load(sample)
+        except FileNotFoundError as error:
+            raise BadFile(f'no such file: {path}') from error
+        except Exception as error:  # each library that decodes has its own
+            kind = 'label map' if labelled else 'image'
+            raise BadFile(f'cannot read the {kind} {path}: {one_line(error)}') from error
+        if labelled and loaded and 'gt_seg_map' in loaded and 'ori_shape' in loaded:
+            # After a resize, as in a test, the labels still belong to the image as it was loaded.
+            size = tuple(loaded['ori_shape'][:2])
+            fault = label_fault(loaded['gt_seg_map'], size, self.classes, self.ignored)
+            if fault:
+                raise BadFile(f'{path}: {fault[1]}')
+            loaded['gt_seg_map'] = loaded['gt_seg_map'].reshape(size)  # mmseg drops sides of one pixel
+        return loaded
+
+    def __repr__(self) -> str:
+        return repr(self.load)
+
+
+def check_loads(pipeline: object, classes: int | None, ignored: int) -> None:
+    """Let a pipeline say which file is to blame, with a :class:`BadFile`. Twice does no harm."""
+    for steps, index in _loading_steps(pipeline):
+        if not isinstance(steps[index], CheckedLoad):
+            steps[index] = CheckedLoad(steps[index], classes, ignored)
+
+
+def _loads_labels(step: object) -> bool:
+    return 'Annotation' in type(step).__name__
+
+
+def _loading_steps(step: object) -> Iterator[tuple[list, int]]:
+    """Yield each place (list of transforms, index) of a loading transform below one that holds others."""
+    inner = getattr(step, 'transforms', None) or getattr(step, 'subroutines', None) or []
+    inner = inner if isinstance(inner, list) else [inner]
+    for index, each in enumerate(inner):
+        if isinstance(each, CheckedLoad) or type(each).__name__.startswith('Load'):
+            yield inner, index
+        else:
+            yield from _loading_steps(each)

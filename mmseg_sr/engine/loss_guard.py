@@ -1,0 +1,130 @@
+"""LossGuardHook: a loss that is not finite stops the training before it reaches the weights."""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from mmengine.dist import all_gather_object, all_reduce, is_distributed
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch import Tensor
+
+from ..errors import UserError
+from .checkpoint import read_checkpoint
+from .resuming import newest_checkpoint
+
+SKIPPED = 'loss_guard_skipped'  # in mmengine's message hub, which a checkpoint keeps
+
+
+@HOOKS.register_module()
+class LossGuardHook(Hook):
+    """Stop where the loss is NaN or infinite: with the iteration, the batch's files and the last good checkpoint.
+
+    The tools here use it in every training; to let it leave batches out, or with other tools:
+    ``custom_hooks = [dict(type='LossGuardHook', max_skips=3)]``.
+
+    The loss is judged before its gradients are computed: no weight has been changed by it, nor by any other batch. That
+    takes one wait for the GPU in an iteration. mmengine waits there anyway, for the losses that it logs, at the end of
+    each one. A look at the loss of the iteration before would not wait, but come when the weights are spoiled. With
+    mixed precision infinite *gradients* are left to the gradient scaler.
+
+    A batch that is left out changes neither weights nor buffers (BatchNorm's means have seen it by then and are put
+    back, at the price of a copy of all buffers in each iteration), and costs an iteration of the schedule. Of several
+    processes all leave their batches out, or stop, together.
+
+    Args:
+        max_skips: How many batches may be left out, in a training and all that resume it, before it stops.
+
+    Raises:
+        ValueError: For a ``max_skips`` that is no integer from 0.
+        UserError: In a training, where the loss is not finite.
+    """
+
+    def __init__(self, max_skips: int = 0):
+        if isinstance(max_skips, bool) or not isinstance(max_skips, int) or max_skips < 0:
+            raise ValueError(f'max_skips must be an integer from 0, got {max_skips!r}')
+        self.max_skips = max_skips
+        self._batch: object = None
+        self._buffers: list[Tensor] = []
+
+    def before_train(self, runner: Runner) -> None:
+        wrapper = runner.optim_wrapper
+        wrapper.update_params = partial(self._update, runner, wrapper.update_params)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        self._batch = data_batch
+        if self.max_skips:
+            self._buffers = [buffer.clone() for buffer in runner.model.buffers()]
+
+    def after_train(self, runner: Runner) -> None:
+        self._restore(runner)
+
+    def _update(self, runner: Runner, update: object, loss: Tensor, *args, **kwargs) -> None:
+        """mmengine's ``update_params``, for a loss that is finite in all processes."""
+        if not self._is_spoiled(loss):
+            return update(loss, *args, **kwargs)
+        story = f'iteration {runner.iter + 1}: the loss is {self._of_all(float(loss.detach()), self._batch)}'
+        weight = next((name for name, value in runner.model.named_parameters() if not value.isfinite().all()), None)
+        skipped = runner.message_hub.runtime_info.get(SKIPPED, 0)
+        if weight is None and skipped < self.max_skips:
+            runner.message_hub.update_info(SKIPPED, skipped + 1)
+            for buffer, kept in zip(runner.model.buffers(), self._buffers, strict=True):
+                buffer.copy_(kept)
+            runner.logger.warning(f'{story}. Left out, {skipped + 1} of {self.max_skips}.')
+            return None
+        self._restore(runner)
+        raise UserError(f'{story}. {_cause(weight, self.max_skips)} {_way_back(runner.work_dir)}')
+
+    @staticmethod
+    def _is_spoiled(loss: Tensor) -> bool:
+        spoiled = (~torch.isfinite(loss.detach())).any().int()
+        if is_distributed():
+            all_reduce(spoiled, 'max')
+        return bool(spoiled)
+
+    @staticmethod
+    def _of_all(loss: float, batch: object) -> str:
+        """Each process's loss that is not finite, and the files of its batch."""
+        found = all_gather_object((loss, _files(batch))) if is_distributed() else [(loss, _files(batch))]
+        return '; '.join(f'{value} for {", ".join(files)}' for value, files in found if not abs(value) < float('inf'))
+
+    @staticmethod
+    def _restore(runner: Runner) -> None:
+        runner.optim_wrapper.__dict__.pop('update_params', None)  # the class's own is below
+
+
+def _files(batch: object) -> list[str]:
+    """Images of a batch; their labels have their names."""
+    samples = batch.get('data_samples', ()) if isinstance(batch, dict) else ()
+    return [str(getattr(sample, 'img_path', 'an image without a name')) for sample in samples] or ['a nameless batch']
+
+
+def _cause(weight: str | None, max_skips: int) -> str:
+    if weight is not None:
+        return f'{weight} was not finite before: an earlier step spoiled it, a learning rate too high say.'
+    if max_skips:
+        return f'The weights are as before it; {max_skips} batches have been left out already.'
+    return (
+        'The weights are as before it. Look at these files (tools/check_dataset.py CONFIG); a lower learning rate, or '
+        "custom_hooks=[dict(type='LossGuardHook', max_skips=3)], may help."
+    )
+
+
+def _way_back(folder: str | Path) -> str:
+    good = last_good(folder)
+    return f'Last good checkpoint: {good} (--resume {good})' if good else f'There is no good checkpoint in {folder}'
+
+
+def last_good(folder: str | Path) -> Path | None:
+    """The newest checkpoint of a work directory that can be resumed and whose weights are all finite."""
+    newest, _ = newest_checkpoint(folder)
+    if newest is None:
+        return None
+    age = {path: path.stat().st_mtime_ns for path in newest.parent.glob('*.pth')}
+    for path in sorted((path for path in age if age[path] <= age[newest]), key=age.get, reverse=True):
+        checkpoint = read_checkpoint(path)
+        weights = checkpoint.get('state_dict', {}).values()
+        if 'optimizer' in checkpoint and all(weight.isfinite().all() for weight in weights):
+            return path
+    return None

@@ -1,0 +1,92 @@
+"""What a config says of SR blocks: checked, and built."""
+
+import math
+
+from mmengine.model import weight_init  # noqa: F401  (registers the initialisers)
+from mmengine.registry import WEIGHT_INITIALIZERS, Registry
+from torch import nn
+
+MAX_NUMBERS = 2**31 - 1  # in one tensor; many kernels count them in 32 bits
+
+
+def positive(value: int, name: str) -> int:
+    """Return a positive integer.
+
+    Raises:
+        ValueError: For anything else, with ``name`` and the value.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f'{name} must be a positive integer, got {value!r}')
+    return value
+
+
+def check_shapes(**shapes: tuple[int, ...]) -> None:
+    """Refuse tensors that nobody wants, before there is an attempt to make them.
+
+    Raises:
+        ValueError: Names the first that has too many numbers.
+    """
+    for name, shape in shapes.items():
+        count = math.prod(shape)
+        if count > MAX_NUMBERS:
+            raise ValueError(
+                f'the {name} of shape {shape} would have {count:,} numbers, and {MAX_NUMBERS:,} is the limit. '
+                'memory_size is in cells of the feature map, not in pixels of the image'
+            )
+
+
+def block_options(sr: object) -> list[dict]:
+    """The options of one block or several, as copies.
+
+    Raises:
+        ValueError: For what is no dict and no list of dicts, or an empty list.
+
+    Example:
+        >>> block_options(dict(after='layer3'))
+        [{'after': 'layer3'}]
+    """
+    blocks = list(sr) if isinstance(sr, (list, tuple)) else [sr]
+    if not blocks or not all(isinstance(options, dict) for options in blocks):
+        raise ValueError(f'sr must be the options of a block, dict(memory_size=(H, W), ...), or a list, got {sr!r}')
+    return [dict(options) for options in blocks]
+
+
+def build_block(registry: Registry, options: dict, in_channels: int) -> nn.Module:
+    """Build an SR block, or another registered one, for maps of ``in_channels``.
+
+    Raises:
+        ValueError: For options that the block does not have or lacks, wrong values, an unknown ``type``, or other
+            channels than those of the maps.
+    """
+    if options.get('in_channels', in_channels) != in_channels:
+        raise ValueError(
+            f'sr: in_channels={options["in_channels"]!r}, and the maps there have {in_channels}: leave it out'
+        )
+    try:
+        return registry.build({'type': 'SRBlock', **options, 'in_channels': in_channels})
+    except (KeyError, TypeError) as error:  # no such type; no such option, or one too few
+        raise ValueError(f'sr: cannot build a block of {options}: {error}') from error
+
+
+def check_config(name: str, value: object) -> None:
+    """Refuse what is no config of a module.
+
+    Raises:
+        ValueError: With ``name`` and the value.
+    """
+    if not isinstance(value, dict) or 'type' not in value:
+        raise ValueError(f"{name} must be a config, dict(type='...', ...), got {value!r}")
+
+
+def check_init_cfg(value: object) -> None:
+    """Refuse what mmengine cannot initialise by, before it tries to.
+
+    Raises:
+        ValueError: With the value.
+    """
+    if value is None:
+        return
+    for each in value if isinstance(value, (list, tuple)) else [value]:
+        check_config('init_cfg', each)
+        if isinstance(each['type'], str) and WEIGHT_INITIALIZERS.get(each['type']) is None:
+            raise ValueError(f'init_cfg: there is no initialiser {each["type"]!r}')

@@ -1,0 +1,51 @@
+"""Tools called in the test's own process: a new one would import for seconds."""
+
+import contextlib
+import importlib.util
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Done(NamedTuple):
+    """Exit status and output of a tool."""
+
+    status: int
+    out: str
+    err: str
+
+
+def forget_runs() -> None:
+    """Let mmengine start as in a new process: its loggers, else, write to the last run's closed stdout."""
+    for kept in (MMLogger, MessageHub, Visualizer, DefaultScope):
+        kept._instance_dict.clear()
+
+
+def call(name: str, *arguments: object, folder: Path) -> Done:
+    """Call main of ``tools/<name>.py`` in a folder."""
+    forget_runs()
+    spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / f'tools/{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    words = [f'{name}.py', *map(str, arguments)]
+    before, status = Path.cwd(), 0
+    os.chdir(folder)
+    with tempfile.TemporaryFile('w+') as out, tempfile.TemporaryFile('w+') as err:  # which a tool's own tools can take
+        try:
+            with mock.patch.object(sys, 'argv', words), mock.patch.object(sys, 'path', [*sys.path]):
+                with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                    module.main()
+        except SystemExit as end:
+            status = end.code or 0
+        finally:
+            os.chdir(before)
+        return Done(status, *(file.seek(0) or file.read() for file in (out, err)))

@@ -1,0 +1,122 @@
+"""Look at every image and label map that a config trains, validates and tests on, before a training comes to them.
+
+    python tools/check_dataset.py CONFIG
+    python tools/check_dataset.py CONFIG --workers 8 --out problems.json
+
+The datasets are those of train_dataloader, val_dataloader and test_dataloader, of any kind that lists images and label
+maps; val and test are one split where they read the same files. Files are opened as mmseg opens them, by the loading
+transforms of each dataset's pipeline, several at a time (--workers; as many as there are CPUs). Found are:
+
+    missing      a label map or an image that is not there; a label map without an image, where folders are listed
+    unreadable   cut short, damaged, no image, or of a monstrous size
+    wrong size   label map and image differ in width or height
+    channels     label maps with more than one, images with others than the network takes
+    label ids    pixels that are neither a class of the model nor void (its ignore_index)
+    all void     a label map in which every pixel is void
+    duplicate    the same image, byte for byte, in two splits
+
+Printed are a table, the first problems and the share of each class. The last line of the output is a JSON document with
+all problems and pixel counts; --out writes it to a file. Exit status 0 where all is well, 1 where there are problems,
+2 and one message for a mistake in what was given.
+"""
+
+import argparse
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+from mmengine.dataset import BaseDataset
+
+from mmseg_sr.atomic import replacing
+from mmseg_sr.datasets.check import Split, check
+from mmseg_sr.datasets.pairs import KINDS
+from mmseg_sr.engine.config import OptionAction, load_config
+from mmseg_sr.engine.data import build_datasets, channels_of, labels_of
+from mmseg_sr.errors import UserError, command
+
+SHOWN = 20  # problems; --out has all
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', metavar='CONFIG', help='config file')
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    parser.add_argument(
+        '--workers', type=int, default=cpus, metavar='N', help='files at a time (default: number of CPUs)'
+    )
+    parser.add_argument('--out', type=Path, metavar='FILE.json', help='write the JSON document to FILE.json')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionAction, metavar='KEY=VALUE', help='change the config')
+    args = parser.parse_args()
+    if args.workers < 1:
+        raise UserError(f'--workers must be at least 1, got {args.workers}')
+    if args.out and (args.out.is_dir() or any(parent.is_file() for parent in args.out.parents)):
+        raise UserError(f'--out: cannot write the file {args.out}')
+    return args
+
+
+def problem_table(splits: dict[str, Split]) -> str:
+    """Number of problems of each kind, in Markdown."""
+    lines = [f'| split | images | {" | ".join(KINDS)} |', '|---' * (2 + len(KINDS)) + '|']
+    for name, split in splits.items():
+        counts = Counter(problem.kind for problem in split.problems)
+        lines.append(f'| {name} | {len(split.pairs)} | {" | ".join(str(counts[kind]) for kind in KINDS)} |')
+    return '\n'.join(lines)
+
+
+def class_table(splits: dict[str, Split], classes: list[str]) -> str:
+    """Share of each class in the pixels that are a class, in Markdown."""
+    lines = [f'| class | {" | ".join(splits)} |', '|---' * (1 + len(splits)) + '|']
+    for index, label in enumerate(classes):
+        shares = (split.pixels[index] / max(1, split.pixels[: len(classes)].sum()) for split in splits.values())
+        lines.append(f'| {label} | {" | ".join(f"{share:.3%}" for share in shares)} |')
+    return '\n'.join(lines)
+
+
+def class_names(datasets: dict[str, BaseDataset], count: int | None) -> list[str]:
+    names = list(next(iter(datasets.values())).metainfo.get('classes') or ())
+    return names if count in (None, len(names)) else [f'class {index}' for index in range(count)]
+
+
+def describe(config: str, splits: dict[str, Split], classes: list[str]) -> dict:
+    """All that was found."""
+    return {
+        'config': config,
+        'problems': sum(len(split.problems) for split in splits.values()),
+        'splits': {
+            name: {
+                'images': len(split.pairs),
+                'problems': [problem._asdict() for problem in split.problems],
+                'pixels': dict(zip(classes, split.pixels.tolist(), strict=False)),
+            }
+            for name, split in splits.items()
+        },
+    }
+
+
+@command
+def main() -> int:
+    args = parse_args()
+    cfg = load_config(args.config, args.cfg_options)
+    datasets = build_datasets(cfg)
+    count, ignored = labels_of(cfg)
+    splits = check(datasets, count, ignored, channels_of(cfg), args.workers)
+    classes = class_names(datasets, count)
+    document = describe(args.config, splits, classes)
+    text = json.dumps(document)
+    if args.out:
+        with replacing(args.out) as partial:
+            partial.write_text(f'{text}\n')
+    problems = [(name, *problem) for name, split in splits.items() for problem in split.problems]
+    print(f'\n{problem_table(splits)}\n')
+    for problem in problems[:SHOWN]:
+        print(': '.join(problem))
+    if len(problems) > SHOWN:
+        print(f'... and {len(problems) - SHOWN} more, in the JSON document (--out FILE.json)')
+    print(f'\n{class_table(splits, classes)}\n')
+    print(text)
+    return 1 if problems else 0
+
+
+if __name__ == '__main__':
+    main()
