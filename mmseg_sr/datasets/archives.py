@@ -82,6 +82,8 @@ def _checked_members(path: Path, archive: zipfile.ZipFile, roots: Sequence[str])
     # Where members overlap, each looks harmless and their sum does not.
     if sum(info.compress_size for _, info in files.values()) > path.stat().st_size:
         raise UserError(f'{path}: its members overlap (a zip bomb?). Nothing was unpacked')
+    if _is_bomb(sum(info.file_size for _, info in files.values()), path.stat().st_size):
+        raise UserError(f'{path}: its members declare an absurd size together (a zip bomb?). Nothing was unpacked')
     wanted = {name: member for name, member in files.items() if name.parts[0] in roots}
     if not wanted:
         raise UserError(f'{path} holds neither {" nor ".join(f"{root}/" for root in roots)}')

@@ -5,6 +5,7 @@ A function that prepares a config returns another one: the caller's stays as it 
 
 import argparse
 import copy
+import os
 import re
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from mmengine.logging import print_log
 from mmengine.utils import import_modules_from_strings
 
 from ..errors import UserError, one_line
+from .loading import TRUST
 from .processes import is_first_process
 
 
@@ -37,9 +39,28 @@ class OptionAction(DictAction):
         return DictAction._parse_int_float_bool(val.strip('\'"')) if plain else DictAction._parse_iterable(val)
 
 
+class TrustAction(argparse.Action):
+    """``--trust-checkpoint``: set the environment variable that does it, for this process and those it starts."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        os.environ[TRUST] = '1'
+
+
+def checkpoint_arguments() -> argparse.ArgumentParser:
+    """The argument of all tools that read a checkpoint, for ``argparse.ArgumentParser(parents=[...])``."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument(
+        '--trust-checkpoint',
+        nargs=0,
+        action=TrustAction,
+        help=f'run what a checkpoint holds beside weights, which is refused otherwise; as {TRUST}=1 in the environment',
+    )
+    return parser
+
+
 def run_arguments() -> argparse.ArgumentParser:
     """The arguments that train.py and test.py share, for ``argparse.ArgumentParser(parents=[...])``."""
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = argparse.ArgumentParser(add_help=False, parents=[checkpoint_arguments()])
     parser.add_argument('--work-dir', help="folder of logs and checkpoints (default: work_dirs/ and the config's name)")
     parser.add_argument(
         '--cfg-options',
