@@ -2,10 +2,27 @@
 
 from . import openmmlab  # noqa: F401  (first: it says what to install where mmseg itself cannot be imported)
 from .datasets import CamVidDataset
+from .engine.data import DataGuardHook
+from .engine.loss_guard import LossGuardHook
 from .engine.monitor import SRMonitorHook
+from .engine.preemption import PreemptionHook
+from .engine.randomness import ExactResumeHook
+from .engine.saving import AtomicCheckpointHook
 from .evaluation import ClassIoUMetric
 from .models import SRBackbone, SRBlock, SRNeck
 
 __version__ = '0.1.0'
 
-__all__ = ['CamVidDataset', 'ClassIoUMetric', 'SRBackbone', 'SRBlock', 'SRMonitorHook', 'SRNeck']
+__all__ = [
+    'AtomicCheckpointHook',
+    'CamVidDataset',
+    'ClassIoUMetric',
+    'DataGuardHook',
+    'ExactResumeHook',
+    'LossGuardHook',
+    'PreemptionHook',
+    'SRBackbone',
+    'SRBlock',
+    'SRMonitorHook',
+    'SRNeck',
+]

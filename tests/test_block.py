@@ -239,9 +239,9 @@ def test_moving_a_checkpoint_warns_with_both_sizes(monkeypatch):
 @pytest.mark.parametrize(
     ('options', 'word'),
     [
-        (dict(in_channels=7), 'in_channels=7 (here 6)'),
-        (dict(num_memories=2), 'num_memories=2 (here 3)'),
-        (dict(hidden_channels=9), 'hidden_channels=9 (here 4)'),
+        (dict(in_channels=7), 'in_channels=6 in the config, the checkpoint has 7: take the backbone'),
+        (dict(num_memories=2), 'num_memories=3 in the config, the checkpoint has 2: set num_memories=2'),
+        (dict(hidden_channels=9), 'hidden_channels=4 in the config, the checkpoint has 9: set hidden_channels=9'),
     ],
 )
 def test_another_c_p_or_u_in_a_checkpoint_is_an_error_that_names_it(load, options, word):

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from mmseg_sr.atomic import replacing
 from mmseg_sr.engine import inspection
-from mmseg_sr.engine.config import OptionAction, load_config
+from mmseg_sr.engine.config import OptionAction, checkpoint_arguments, load_config
 from mmseg_sr.errors import UserError, command
 from mmseg_sr.evaluation.ablation import ablate, over_checkpoints
 from mmseg_sr.evaluation.provenance import provenance
@@ -62,7 +62,9 @@ def progress(items: Sequence, task: str) -> Iterator:
 
 @command
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[checkpoint_arguments()]
+    )
     parser.add_argument('config', metavar='CONFIG', help='config file')
     parser.add_argument('checkpoints', nargs='+', metavar='CHECKPOINT', help='file of the weights')
     parser.add_argument(

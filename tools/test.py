@@ -21,8 +21,9 @@ For Cityscapes they are label ids, in files named as its server and cityscapessc
 of any choice of images follow.
 
 A checkpoint of the stock model can be evaluated with the config of an SR model: its blocks are the identity then.
-Any other checkpoint that does not fit the model is refused. Several processes: tools/dist_test.sh and
-tools/slurm_test.sh. Exit status 2 and one message for a mistake in what was given.
+--without-sr makes them the identity with an SR checkpoint too: what the rest of the network does by itself. Any other
+checkpoint that does not fit the model is refused. Several processes: tools/dist_test.sh and tools/slurm_test.sh. Exit
+status 2 and one message for a mistake in what was given.
 """
 
 import argparse
@@ -55,6 +56,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', metavar='CONFIG', help='config file')
     parser.add_argument('checkpoint', metavar='CHECKPOINT', help='file of the weights')
     parser.add_argument('--tta', action='store_true', help="with the config's test-time augmentation")
+    parser.add_argument('--without-sr', action='store_true', help='with every SR block removed')
     parser.add_argument('--metrics', type=Path, metavar='FILE.json', help='write the numbers to FILE.json')
     parser.add_argument('--confusion', type=Path, metavar='FILE.npz', help="write each image's confusion matrix")
     parser.add_argument('--out', type=Path, metavar='DIR', help='write predictions to DIR')
@@ -88,6 +90,7 @@ def describe(args: argparse.Namespace, cfg: Config, metrics: dict, seconds: floa
         'config': args.config,
         'checkpoint': args.checkpoint,
         'mode': 'multi-scale + flip' if args.tta else 'single-scale',
+        'without_sr': args.without_sr,
         'inference': (cfg.model.get('test_cfg') or {}).get('mode', 'whole'),
         'metrics': {name: float(value) if math.isfinite(value) else None for name, value in metrics.items()},
         'versions': {package.__name__: package.__version__ for package in packages},
@@ -112,7 +115,7 @@ def main() -> None:
     if args.show_dir:
         cfg = with_drawings(cfg, args.show_dir)
     start = time.monotonic()
-    metrics = test(cfg, args.checkpoint, tta=args.tta)
+    metrics = test(cfg, args.checkpoint, tta=args.tta, without_sr=args.without_sr)
     if not is_first_process(cfg):
         return
     document = json.dumps(describe(args, cfg, metrics, time.monotonic() - start), allow_nan=False)

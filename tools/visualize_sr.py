@@ -25,7 +25,6 @@ import csv
 import json
 from pathlib import Path
 
-from matplotlib.figure import Figure
 from mmengine.config import Config
 from torch import nn
 from tqdm import tqdm
@@ -36,14 +35,17 @@ from mmseg_sr.analysis.summary import Summary, plain, summarise
 from mmseg_sr.analysis.tables import image_rows, score_rows, weight_rows
 from mmseg_sr.atomic import replacing
 from mmseg_sr.engine import inspection
-from mmseg_sr.engine.config import OptionAction, load_config
+from mmseg_sr.engine.config import OptionAction, checkpoint_arguments, load_config
 from mmseg_sr.errors import UserError, command
-from mmseg_sr.visualization import memory as figures
-from mmseg_sr.visualization.maps import Picture
+from mmseg_sr.visualization.blocks import block_figures
+
+MAX_DPI = 2000  # a figure of some 10 inches, and 65,536 pixels are all that matplotlib draws
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[checkpoint_arguments()]
+    )
     parser.add_argument('config', metavar='CONFIG', help='config file')
     parser.add_argument('checkpoint', metavar='CHECKPOINT', help='file of the weights')
     parser.add_argument('--images', nargs='+', type=Path, default=[], metavar='FILE', help='images to draw')
@@ -60,6 +62,8 @@ def parse_args() -> argparse.Namespace:
     for name in ('num_images', 'pictures', 'dpi'):
         if getattr(args, name) < 1:
             raise UserError(f'--{name.replace("_", "-")} must be at least 1')
+    if args.dpi > MAX_DPI:
+        raise UserError(f'--dpi must be at most {MAX_DPI}')
     return args
 
 
@@ -86,37 +90,6 @@ def look(model: nn.Module, dataset: object | None, samples: list[dict], args: ar
     chosen = inspection.spread(len(dataset), args.num_images)
     seen = see((dataset[index] for index in chosen), len(chosen), args.split)
     return seen, drawn or [seen[index] for index in inspection.spread(len(seen), args.pictures)]
-
-
-def draw(name: str, summary: Summary, drawn: list[Seen], palette: list) -> dict[str, Figure]:
-    """The figures of one SR block, by the ending of their file names."""
-    pictures = [
-        Picture(Path(seen.path).stem, inspection.read_picture(seen.path, seen.prediction.shape), seen.prediction)
-        for seen in drawn
-    ]
-    blocks = [seen.blocks[name] for seen in drawn]
-    before, after = [block.before for block in blocks], [block.after for block in blocks]
-    drawings = {
-        'maps': figures.maps_figure(name, pictures, before, after, summary.classes, palette),
-        'memory': figures.memory_figure(name, summary.memory_means, summary.norms, summary.everything.mean[0]),
-    }
-    count = len(summary.weights)
-    groups = {
-        'weights': (
-            summary.classes,
-            summary.by_class,
-            f"over {count} images, each weighted by the class's share of its pixels",
-        ),
-        'drives': (summary.drives, summary.by_drive, f'over the images of a city or drive, {count} in all'),
-    }
-    for ending, (names, weights, note) in groups.items():
-        if weights is not None:
-            drawings[ending] = figures.weights_figure(name, names, weights, summary.everything, note)
-    if summary.flips is not None:
-        note = f'mean over {count} images; mean |logit|: {summary.logit_size:.2g}'
-        drawings['scores'] = figures.scores_figure(name, summary.classes, summary.score_change, summary.flips, note)
-        drawings['places'] = figures.places_figure(name, pictures, [block.place_change for block in blocks])
-    return drawings
 
 
 def maps_document(summaries: dict[str, Summary], drawn: list[Seen]) -> dict:
@@ -175,7 +148,7 @@ def main() -> None:
             files.append(name)
             write_csv(out / name, rows)
     for name, summary in summaries.items():
-        for ending, figure in draw(name, summary, drawn, palette).items():
+        for ending, figure in block_figures(name, summary, drawn, palette).items():
             files.append(f'{name}.{ending}.png')
             with replacing(out / files[-1]) as partial:
                 figure.savefig(partial, dpi=args.dpi)

@@ -1,14 +1,7 @@
-# ResNet-18 a quarter as wide (w16: 16 base channels): 3 MB of weights, trained in minutes on a CPU.
 _base_ = [
-    '../_base_/models/fcn_r50-d8.py',
+    '../_base_/models/fcn_r18-w16-d8.py',
     '../_base_/datasets/mini_cityscapes.py',
     '../_base_/default_runtime.py',
     '../_base_/schedules/schedule_600.py',
 ]
-model = dict(
-    data_preprocessor=dict(size=(128, 256)),
-    pretrained=None,
-    backbone=dict(depth=18, base_channels=16, stem_channels=16),
-    decode_head=dict(in_channels=128, channels=64, num_convs=1, concat_input=False),
-    auxiliary_head=dict(in_channels=64, channels=32),
-)
+model = dict(data_preprocessor=dict(size=(128, 256)))

@@ -16,41 +16,56 @@ from urllib.error import URLError
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
-from mmengine.registry import DATASETS, MODELS, RUNNERS, DefaultScope
+from mmengine.registry import MODELS, RUNNERS, DefaultScope
 from mmengine.runner import Runner
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
 from ..errors import UserError, blame, one_line
-from .checkpoint import check_weights, read_checkpoint
+from .checkpoint import BlockRemoval, check_finite, check_weights, plain_weights, read_checkpoint
 from .config import evaluators, prepare, require, with_tta
-from .processes import is_first_process, process_group
+from .data import DataGuardHook, build_dataset, check_files
+from .loss_guard import LossGuardHook
+from .preemption import PreemptionHook
+from .processes import is_first_process, process_group, quiet
+from .resuming import resume_newest
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build the Runner of a config on this machine.
+    """Build the Runner of a config on this machine, with the hooks that guard its data and its loss.
 
     Raises:
         UserError: Where the config names what is not registered, lacks an argument or has a wrong one.
     """
     cfg = prepare(cfg)
     with blame('build the runner'):
-        return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    for guard in (DataGuardHook, LossGuardHook):
+        if not any(isinstance(hook, guard) for hook in runner.hooks):
+            runner.register_hook(guard())
+    return runner
 
 
 def train(cfg: Config) -> Runner:
     """Train as a config says; ``resume`` and ``load_from`` in it as in OpenMMLab.
+
+    Where it resumes without a ``load_from``, that is from the newest checkpoint of the work directory that is whole.
 
     Returns:
         The Runner, after training.
 
     Raises:
         UserError: For a mistake in the config, missing data, a start that does not fit, pretrained weights that
-            cannot be fetched, and mixed precision without a GPU.
+            cannot be fetched, mixed precision without a GPU, a checkpoint that cannot be written, a file that cannot be
+            trained on, and a loss that is not finite.
+        SystemExit: With status 143, after SIGTERM and what :class:`.PreemptionHook` does then.
     """
     cfg = prepare(cfg)
     require(cfg, 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
     if get_device() == 'cpu' and cfg.optim_wrapper.get('type') == 'AmpOptimWrapper':
         raise UserError('mixed precision (--amp, AmpOptimWrapper) needs a GPU, and there is none')
+    if cfg.get('resume') and not cfg.get('load_from'):
+        cfg = resume_newest(cfg)
     with process_group(cfg):
         model = _try_parts(cfg, 'train_dataloader', 'val_dataloader')
         if cfg.get('load_from'):
@@ -67,10 +82,14 @@ def train(cfg: Config) -> Runner:
             raise UserError(_no_download(cfg, error)) from error
         except FileNotFoundError as error:
             raise UserError(one_line(error)) from error
+        finally:
+            for hook in runner.hooks:
+                if isinstance(hook, PreemptionHook):
+                    hook.release()
     return runner
 
 
-def test(cfg: Config, checkpoint: str | Path, tta: bool = False) -> dict[str, float]:
+def test(cfg: Config, checkpoint: str | Path, tta: bool = False, without_sr: bool = False) -> dict[str, float]:
     """Evaluate a checkpoint on the config's test data.
 
     Args:
@@ -78,6 +97,7 @@ def test(cfg: Config, checkpoint: str | Path, tta: bool = False) -> dict[str, fl
             same numbers unrounded, and each class's.
         checkpoint: File of the weights; a stock model's too, then the SR blocks are the identity.
         tta: With the config's test-time augmentation.
+        without_sr: With every SR block the identity, whatever the checkpoint has for it.
 
     Returns:
         Metrics by name, in every process.
@@ -89,14 +109,22 @@ def test(cfg: Config, checkpoint: str | Path, tta: bool = False) -> dict[str, fl
     require(cfg, 'model', 'test_dataloader', 'test_cfg', 'test_evaluator')
     weights = read_checkpoint(checkpoint)
     with process_group(cfg):
-        blocks = check_weights(_try_parts(cfg, 'test_dataloader'), weights, checkpoint)
+        model = _try_parts(cfg, 'test_dataloader')
+        removal = BlockRemoval(model) if without_sr else None
+        if removal:
+            removal.after_load_checkpoint(None, weights)
+        with quiet('ERROR'):  # the Runner loads the same weights and says what there is to say
+            blocks = check_weights(model, weights, checkpoint)
         if blocks and is_first_process(cfg):
-            print_log(f'{checkpoint} has no weights of {", ".join(blocks)}: identity there.', logger='current')
+            reason = 'tested without' if without_sr else f'{checkpoint} has no'
+            print_log(f'{reason} weights of {", ".join(blocks)}: identity there.', logger='current')
         cfg.load_from, cfg.resume = str(checkpoint), False
         for evaluator in evaluators(cfg):
             if evaluator.get('type') in ('IoUMetric', 'mmseg.IoUMetric'):
                 evaluator['type'] = 'ClassIoUMetric'
         runner = build_runner(with_tta(cfg) if tta else cfg)
+        if removal:
+            runner.register_hook(removal)
         with blame('set up testing'):
             _ = runner.test_loop
         return runner.test()
@@ -107,31 +135,23 @@ def _try_parts(cfg: Config, *loaders: str) -> nn.Module:
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
         for name in loaders:
             if cfg.get(name):
-                _try_dataset(name, cfg[name])
+                check_files(name, build_dataset(name, cfg[name]))
         with blame('build the model'):
             return MODELS.build(copy.deepcopy(cfg.model))
 
 
-def _try_dataset(name: str, loader: dict) -> None:
-    with blame(f'build the dataset of {name}'):
-        try:
-            images = len(DATASETS.build(copy.deepcopy(loader['dataset'])))
-        except ValueError as error:
-            if 'at least one array' not in str(error):  # what mmengine makes of no images
-                raise
-            images = 0
-    if not images:
-        place = {key: loader['dataset'].get(key) for key in ('data_root', 'data_prefix', 'ann_file')}
-        raise UserError(f'the dataset of {name} has no images: {place}')
-
-
 def _try_start(cfg: Config, model: nn.Module) -> None:
     checkpoint = read_checkpoint(cfg.load_from)
-    if not cfg.get('resume'):
-        return  # to start from other weights, in part too, is what load_from is for
-    if not {'meta', 'message_hub', 'optimizer'} <= checkpoint.keys():
-        raise UserError(f'{cfg.load_from} has weights only and cannot be resumed; start from it by load_from=')
-    check_weights(model, checkpoint, cfg.load_from, whole=True)
+    check_finite(plain_weights(checkpoint), cfg.load_from, buffers={name for name, _ in model.named_buffers()})
+    with quiet('ERROR'):  # the Runner loads the same weights and says what there is to say
+        if not cfg.get('resume'):
+            # To start from other weights, in part too, is what load_from is for; an SR block says what cannot fit.
+            with blame(f'start from {cfg.load_from}'):
+                _load_checkpoint_to_model(model, checkpoint, logger='silent')
+            return
+        if not {'meta', 'message_hub', 'optimizer'} <= checkpoint.keys():
+            raise UserError(f'{cfg.load_from} has weights only and cannot be resumed; start from it by load_from=')
+        check_weights(model, checkpoint, cfg.load_from, whole=True)
 
 
 def _no_download(cfg: Config, error: URLError) -> str:

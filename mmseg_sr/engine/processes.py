@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.logging import MMLogger
 
 from ..errors import UserError
 
@@ -43,6 +44,18 @@ def first_process_speaks(main: Callable[[], None], patience: float = 10.0) -> Ca
             raise UserError(f'process {_rank()}: {error}') from error
 
     return run
+
+
+@contextlib.contextmanager
+def quiet(level: str) -> Iterator[None]:
+    """Keep mmengine's log from saying what is below ``level``, 'ERROR' say, inside a ``with`` block."""
+    logger = MMLogger.get_current_instance()
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextlib.contextmanager

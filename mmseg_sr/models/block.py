@@ -19,6 +19,8 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from .moving import faults, resize_columns, start_anew
+from .options import check_init_cfg, check_shapes, positive
 from .recall import recall_add, resize
 
 
@@ -54,7 +56,8 @@ class SRBlock(BaseModule):
     *Other input sizes*, which the paper leaves open: the squeezed map is resized to (H, W) and the weighted sum
     to the input's size. *Other checkpoint sizes*: a state dict whose memory has another (H, W) is moved to this
     one, with a warning, such that the moved block computes at its own size exactly what the old one computed
-    there. Without that, mmengine would log a shape mismatch and keep a zero memory.
+    there. Without that, mmengine would log a shape mismatch and keep a zero memory. The optimizer of a resumed
+    training forgets what it kept of the moved parameters.
 
     *Initial state.* The block owns it: no ``init_cfg`` of an enclosing module reaches its layers, and it draws from
     a fork of the global random state. So a network with and one without the block get the same initial weights
@@ -69,8 +72,8 @@ class SRBlock(BaseModule):
         init_cfg: mmengine's initialisation config, for another initial state than the paper's.
 
     Raises:
-        ValueError: For sizes that are no positive integers; in ``forward`` for an input that does not fit; when
-            loading a state dict with another C, P or U.
+        ValueError: For sizes that are no positive integers or are too large, and other wrong options; in ``forward``
+            for an input that does not fit; when loading a state dict with another C, P or U.
 
     Example:
         >>> import torch
@@ -91,14 +94,21 @@ class SRBlock(BaseModule):
         resize: bool = True,
         init_cfg: dict | list[dict] | None = None,
     ):
+        check_init_cfg(init_cfg)
         super().__init__(init_cfg)
-        self.in_channels = _positive(in_channels, 'in_channels')
-        self.memory_size = _size(memory_size)
-        self.num_memories = _positive(num_memories, 'num_memories')
-        self.hidden_channels = _positive(hidden_channels, 'hidden_channels')
+        self.in_channels = positive(in_channels, 'in_channels')
+        self.memory_size = height, width = _size(memory_size)
+        self.num_memories = positive(num_memories, 'num_memories')
+        self.hidden_channels = positive(hidden_channels, 'hidden_channels')
+        if not isinstance(resize, bool):
+            raise ValueError(f'resize must be True or False, got {resize!r}')
         self.resize = resize
+        check_shapes(
+            memory=(num_memories, in_channels, height, width),
+            gate=(hidden_channels, height * width),
+            softmax=(num_memories, hidden_channels),
+        )
 
-        height, width = self.memory_size
         with torch.random.fork_rng(devices=[]):
             self.squeeze = SRConv2d(in_channels, 1, kernel_size=1)
             self.gate = nn.Sequential(
@@ -142,78 +152,38 @@ class SRBlock(BaseModule):
         """Fit a memory of another (H, W) first. torch and mmengine hand over a copy of the user's dict."""
         keys = [prefix + name for name in ('squeeze.weight', 'gate.0.weight', 'gate.1.weight', 'memory')]
         missing = [key for key in keys if key not in state_dict]
+        moved = False
         if len(missing) < len(keys):
             if missing:
                 raise ValueError(f'the checkpoint holds a part of an SR block only: {", ".join(missing)} is missing')
-            fitted = self._fit([state_dict[key] for key in keys], name=prefix.rstrip('.') or 'SRBlock')
+            tensors = [state_dict[key] for key in keys]
+            fitted = self._fit(tensors, name=prefix.rstrip('.') or 'SRBlock')
             state_dict.update(zip(keys, fitted, strict=True))
+            moved = fitted is not tensors
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        if moved:
+            start_anew(self.memory, self.gate[0].weight)
 
     def _fit(self, tensors: list[Tensor], name: str) -> list[Tensor]:
         """Check squeeze, gate and memory of a state dict, and move them to this block's (H, W)."""
+        options = ('in_channels', 'num_memories', 'hidden_channels')
+        wrong = faults(tensors, {option: getattr(self, option) for option in options})
+        if wrong:
+            raise ValueError(f'{name}: {"; ".join(wrong)}. Only memory_size may differ')
         squeeze, columns, rows, memory = tensors
         old_size = tuple(memory.shape[-2:])
-        expected = {
-            'in_channels': self.in_channels,
-            'num_memories': self.num_memories,
-            'hidden_channels': self.hidden_channels,
-        }
-        found = _options_of(squeeze, columns, rows, memory)
-        if found is None:
-            shapes = [tuple(tensor.shape) for tensor in tensors]
-            raise ValueError(f'{name}: tensors of shapes {shapes} in the checkpoint do not make one SR block')
-        wrong = [f'{key}={value} (here {expected[key]})' for key, value in found.items() if value != expected[key]]
-        if wrong:
-            raise ValueError(
-                f'{name}: the checkpoint was made with {", ".join(wrong)}. Only memory_size may differ: '
-                'set the others in the config (sr=dict(...)) as they are in the checkpoint'
-            )
         if old_size == self.memory_size:
             return tensors
         print_log(
-            f'{name}: the memory of the checkpoint is {old_size}, it is resized to {self.memory_size}',
+            f'{name}: the memory of the checkpoint is {old_size}, it is resized to {self.memory_size}; '
+            'where training is resumed, its momentum starts anew',
             logger='current',
             level=logging.WARNING,
         )
-        return [squeeze, _resize_columns(columns, old_size, self.memory_size), rows, resize(memory, self.memory_size)]
-
-
-def _options_of(squeeze: Tensor, columns: Tensor, rows: Tensor, memory: Tensor) -> dict[str, int] | None:
-    """Read C, P and U from the tensors of a block; None where they do not belong to one block."""
-    if memory.dim() != 4 or columns.dim() != 2 or rows.dim() != 2:
-        return None
-    num_memories, in_channels, height, width = memory.shape
-    hidden = columns.shape[0]
-    consistent = (
-        squeeze.shape == (1, in_channels, 1, 1)
-        and columns.shape[1] == height * width
-        and rows.shape == (num_memories, hidden)
-    )
-    return dict(in_channels=in_channels, num_memories=num_memories, hidden_channels=hidden) if consistent else None
-
-
-def _resize_columns(columns: Tensor, old_size: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """Move a linear layer (U, H*W) from maps of ``old_size`` to maps of ``size``.
-
-    The new layer is the old one after a resize to ``old_size``: both are linear, so their product is a linear
-    layer, here taken as the gradient of that product. Interpolating the columns and scaling them by the ratio of
-    the areas is the same only for whole-number ratios; this keeps the answer to a constant map, and to every
-    map that the resize policy would have shown the old layer, in all cases.
-    """
-    with torch.enable_grad():
-        maps = columns.new_zeros(columns.shape[0], 1, *size).requires_grad_()
-        weights = columns.detach().unflatten(1, (1, *old_size))
-        (moved,) = torch.autograd.grad(resize(maps, old_size), maps, weights)
-    return moved.flatten(1)
-
-
-def _positive(value: int, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f'{name} must be a positive integer, got {value!r}')
-    return value
+        return [squeeze, resize_columns(columns, old_size, self.memory_size), rows, resize(memory, self.memory_size)]
 
 
 def _size(value: tuple[int, int]) -> tuple[int, int]:
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise ValueError(f'memory_size must be (H, W), the height and width of the feature map, got {value!r}')
-    return _positive(value[0], 'the height in memory_size'), _positive(value[1], 'the width in memory_size')
+    return positive(value[0], 'the height in memory_size'), positive(value[1], 'the width in memory_size')

@@ -1,0 +1,98 @@
+"""Moving a block's state between memory sizes: what must fit, what is resized, what an optimizer forgets.
+
+Shape letters as in :mod:`.block`.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from .recall import resize
+
+
+def faults(tensors: list[Tensor], options: dict[str, int]) -> list[str]:
+    """Say what keeps the state of a block out of a block with these options, whatever their memory sizes.
+
+    Args:
+        tensors: squeeze (1, C, 1, 1), the gate's columns (U, H*W) and rows (P, U), memory (P, C, H, W).
+        options: in_channels C, num_memories P and hidden_channels U of the block to fill.
+
+    Returns:
+        One sentence a fault, with what to change in the config.
+
+    Example:
+        >>> shapes = (1, 8, 1, 1), (16, 6), (3, 16), (3, 8, 2, 3)
+        >>> options = dict(in_channels=8, num_memories=2, hidden_channels=16)
+        >>> faults([torch.zeros(shape) for shape in shapes], options)
+        ['num_memories=2 in the config, the checkpoint has 3: set num_memories=3']
+    """
+    found = _options_of(*tensors)
+    if found is None:
+        shapes = [tuple(tensor.shape) for tensor in tensors]
+        return [f'tensors of shapes {shapes} in the checkpoint do not make one SR block']
+    advice = {'in_channels': 'take the backbone and the stage that it was trained with'}
+    return [
+        f'{key}={options[key]} in the config, the checkpoint has {value}: {advice.get(key, f"set {key}={value}")}'
+        for key, value in found.items()
+        if value != options[key]
+    ]
+
+
+def _options_of(squeeze: Tensor, columns: Tensor, rows: Tensor, memory: Tensor) -> dict[str, int] | None:
+    """Read C, P and U from the tensors of a block; None where they do not belong to one block."""
+    if memory.dim() != 4 or columns.dim() != 2 or rows.dim() != 2:
+        return None
+    num_memories, in_channels, height, width = memory.shape
+    hidden = columns.shape[0]
+    consistent = (
+        squeeze.shape == (1, in_channels, 1, 1)
+        and columns.shape[1] == height * width
+        and rows.shape == (num_memories, hidden)
+    )
+    return dict(in_channels=in_channels, num_memories=num_memories, hidden_channels=hidden) if consistent else None
+
+
+def resize_columns(columns: Tensor, old_size: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Move a linear layer (U, H*W) from maps of ``old_size`` to maps of ``size``.
+
+    The new layer is the old one after a resize to ``old_size``: both are linear, so their product is a linear
+    layer, here taken as the gradient of that product. Interpolating the columns and scaling them by the ratio of
+    the areas is the same only for whole-number ratios; this keeps the answer to a constant map, and to every
+    map that the resize policy would have shown the old layer, in all cases.
+    """
+    with torch.enable_grad():
+        maps = columns.new_zeros(columns.shape[0], 1, *size).requires_grad_()
+        weights = columns.detach().unflatten(1, (1, *old_size))
+        (moved,) = torch.autograd.grad(resize(maps, old_size), maps, weights)
+    return moved.flatten(1)
+
+
+_moved = WeakTensorKeyDictionary()  # parameters that were moved and have not been stepped since
+_watching = []
+
+
+def start_anew(*parameters: nn.Parameter) -> None:
+    """Let the optimizer that steps these parameters next forget what it has kept of them, and nothing else.
+
+    Momentum and second moments are sums of gradients to cells that are there no more. The gradient to a moved
+    memory cannot be had from that to the old one (a resize has no inverse), and squares do not move linearly at
+    all. So they start at zero, as for a new parameter: a momentum of 0.9 forgets its past in some 40 steps anyway.
+
+    The optimizer loads its state apart from the model and does not look at shapes, before or after the model,
+    with mmengine or without. Hence a look at its next step, by torch's own hook for all optimizers.
+    """
+    for parameter in parameters:
+        _moved[parameter] = True
+    if not _watching:
+        _watching.append(register_optimizer_step_pre_hook(_forget))
+
+
+def _forget(optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
+    if not _moved:
+        return
+    for group in optimizer.param_groups:
+        for parameter in group['params']:
+            if _moved.pop(parameter, False):
+                optimizer.state.pop(parameter, None)
