@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test browser lint format released clean
 
 help:
 	@echo "make demo    train and compare a baseline and an SR network on drawn street scenes (some minutes on a CPU)"
 	@echo "make test    run all tests"
 	@echo "make lint    check style"
 	@echo "make format  put style right"
+	@echo "make released  train, publish and record what lies in checkpoints/ again (long, see results/released.json)"
 	@echo "make clean   remove what make made: $(VENV), demo"
 
 # torch goes first and alone: onedl-mmcv is then built without it, as pure Python, in seconds.
@@ -22,8 +23,16 @@ $(VENV)/installed: setup.py
 demo: $(VENV)/installed
 	$(BIN)/python tools/demo.py
 
-test: $(VENV)/installed
+test: $(VENV)/installed browser
 	$(BIN)/python -m pytest
+
+# The report page is tested in a browser. Without one these tests skip, and say so.
+browser:
+	@{ command -v chromium && command -v chromedriver; } >/dev/null || { \
+		root=; [ "$$(id -u)" = 0 ] || root='sudo -n'; \
+		$$root apt-get update -qq && \
+		$$root apt-get install -y -qq --no-install-recommends chromium chromium-driver; \
+	} || echo 'no chromium: install it and chromium-driver to test the report page in a browser' >&2
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -33,6 +42,9 @@ lint: $(VENV)/installed
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+released: $(VENV)/installed
+	$(BIN)/python tools/release.py
 
 clean:
 	rm -rf $(VENV) demo

@@ -23,14 +23,17 @@ setup(
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
     packages=find_packages(include=['mmseg_sr', 'mmseg_sr.*']),
+    package_data={'mmseg_sr.visualization': ['templates/*']},
     python_requires='>=3.10',
     install_requires=[
         'torch>=2.0',
         'numpy<2.4',  # cityscapesscripts 2.3.0 calls np.in1d, gone in numpy 2.4
         'cityscapesscripts>=2.2.4',
+        'jinja2',
         'matplotlib',
         'pillow',
         'pyyaml',
+        'safetensors>=0.4',
         'scipy>=1.15',
         'tqdm',
     ],
@@ -47,6 +50,6 @@ setup(
             'ftfy',
             'regex',
         ],
-        'dev': ['pytest>=8', 'hypothesis>=6.100', 'ruff==0.17.6', 'tensorboard', 'wandb'],
+        'dev': ['pytest>=8', 'hypothesis>=6.100', 'ruff==0.17.6', 'selenium', 'tensorboard', 'wandb'],
     },
 )

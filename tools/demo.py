@@ -5,7 +5,8 @@
 
 Draws mini-Cityscapes, trains both networks from the same seed for the same number of steps, tests them single-scale
 and multi-scale + flip, and prints one table. Everything is in the folder: data/, runs/ (logs, checkpoints, rows),
-results.json, results.md, report/ (what the difference is worth) and predictions.png. Run again it reuses what is there.
+results.json, results.md, report/ (what the difference is worth), predictions.png and report.html, a page with all of
+it to open in a browser. Run again it reuses what is there.
 
 The networks are tiny, the streets are drawn and there is one seed: the numbers say that everything runs. They mean
 nothing for Cityscapes.
@@ -30,6 +31,8 @@ from mmseg_sr.engine.config import load_config, prepare
 from mmseg_sr.errors import UserError, command
 from mmseg_sr.evaluation import experiment, report
 from mmseg_sr.evaluation.plan import Experiment
+from mmseg_sr.visualization.material import experiment_page
+from mmseg_sr.visualization.page import write
 from mmseg_sr.visualization.predictions import prediction_grid
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,12 +94,15 @@ def main() -> int:
         raise UserError('\n'.join(map(str, failures)))
     rows = experiment.rows(exp)
     draw_predictions(exp, data, args.out / 'predictions.png')
-    report.write(exp, args.out / 'report')
+    document = report.write(exp, args.out / 'report')
+    document = {**document, 'notes': [*document['notes'], WARNING]}
+    write(experiment_page(exp, document), args.out / 'report.html')
     text = table(rows, exp.baseline)
     for name, content in (('results.md', text), ('results.json', json.dumps(rows, indent=2) + '\n')):
         with replacing(args.out / name) as partial:
             partial.write_text(content)
     print(f'\n{text}\n{time.monotonic() - start:.0f} s; {args.out}: results.md, results.json, report/, predictions.png')
+    print(f'Open this page: {args.out / "report.html"}')
     return 0
 
 

@@ -21,15 +21,11 @@ Verdicts on classes are corrected for the number of classes (Holm), their interv
 *Parameters* count the auxiliary head; *training time* is the median time of an iteration, as logged."""
 
 
-def write(exp: Experiment, folder: Path) -> dict:
-    """Write ``report.md`` and ``report.json`` of the rows that there are.
-
-    Args:
-        exp: The experiment.
-        folder: Where to; it is made.
+def document_of(exp: Experiment) -> dict:
+    """Work out the report of the rows that there are.
 
     Returns:
-        The document of ``report.json``: see :func:`.summary.summarize`.
+        What :func:`.summary.summarize` returns, with 'stale', the rows made under other settings, and 'command'.
 
     Raises:
         UserError: Where there are no rows, or rows and confusion matrices do not belong together.
@@ -38,6 +34,20 @@ def write(exp: Experiment, folder: Path) -> dict:
     document = summarize(exp, found, partial(rows.read_areas, exp))
     document['stale'] = [str(path) for path in stale]
     document['command'] = f'python tools/experiment.py run {exp.path}'
+    return document
+
+
+def write(exp: Experiment, folder: Path) -> dict:
+    """Write ``report.md`` and ``report.json`` of the rows that there are.
+
+    Args:
+        exp: The experiment.
+        folder: Where to; it is made.
+
+    Returns:
+        The document of ``report.json``: see :func:`document_of`, which says what is raised.
+    """
+    document = document_of(exp)
     with replacing(folder / 'report.json') as temporary:
         temporary.write_text(json.dumps(document, indent=1, allow_nan=False) + '\n')
     with replacing(folder / 'report.md') as temporary:

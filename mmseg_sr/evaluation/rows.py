@@ -18,6 +18,7 @@ from ..atomic import replacing
 from ..errors import UserError
 from . import settings
 from .areas import areas_of, metrics_of
+from .logs import scalars
 from .plan import Arm, Experiment, Mode
 
 
@@ -134,10 +135,7 @@ def training_seconds(folder: Path, iterations: int) -> float | None:
     Returns:
         Seconds, or None where mmengine has logged no times to ``scalars.json``.
     """
-    times = []
-    for path in sorted(folder.glob('*/vis_data/scalars.json')):
-        lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith('}')]
-        times += [line['time'] for line in lines if 'time' in line and 'lr' in line]  # a validation has no lr
+    times = [line['time'] for line in scalars(folder) if 'time' in line and 'lr' in line]  # a validation has no lr
     return round(iterations * statistics.median(times), 3) if times else None
 
 

@@ -1,17 +1,16 @@
 """The settings that a number was made under: the resolved config, what shapes the result in it, and a fingerprint."""
 
-import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, DefaultScope
 
 from ..engine.config import load_config, merge_options, run_arguments, with_tta
+from ..engine.processes import quiet
 from ..errors import UserError, blame
 from ..models.block import SRBlock
 from .plan import Arm, Experiment, Mode
@@ -38,23 +37,11 @@ def resolve(arm: Arm, seed: int | None = None, mode: Mode | None = None) -> Conf
     """The config that a tool works out from the same words: of the training, or of a test in a mode."""
     words = option_words({**arm.options, **(mode.options if mode else {})})
     parsed = run_arguments().parse_args(['--cfg-options', *words]).cfg_options if words else {}
-    with _quiet():
+    with quiet('WARNING'):  # mmengine names, on stdout, each environment variable at each reading of a config
         cfg = load_config(arm.config, merge_options(parsed, {'randomness.seed': seed}))
     if mode and mode.tta:
         with_tta(cfg)  # says so where the config has none
     return cfg
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep mmengine from naming, on stdout, each environment variable at each reading of a config."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel('WARNING')
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def max_iterations(cfg: Config) -> int:
