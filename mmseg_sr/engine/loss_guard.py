@@ -1,5 +1,7 @@
 """LossGuardHook: a loss that is not finite stops the training before it reaches the weights."""
 
+import contextlib
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from ..errors import UserError
-from .checkpoint import read_checkpoint
+from .checkpoint import check_finite, plain_weights, read_checkpoint
 from .resuming import newest_checkpoint
 
 SKIPPED = 'loss_guard_skipped'  # in mmengine's message hub, which a checkpoint keeps
@@ -24,10 +26,10 @@ class LossGuardHook(Hook):
     The tools here use it in every training; to let it leave batches out, or with other tools:
     ``custom_hooks = [dict(type='LossGuardHook', max_skips=3)]``.
 
-    The loss is judged before its gradients are computed: no weight has been changed by it, nor by any other batch. That
-    takes one wait for the GPU in an iteration. mmengine waits there anyway, for the losses that it logs, at the end of
-    each one. A look at the loss of the iteration before would not wait, but come when the weights are spoiled. With
-    mixed precision infinite *gradients* are left to the gradient scaler.
+    The loss is judged before its gradients are computed, so it changes no weight. That takes one wait for the GPU in an
+    iteration; mmengine waits once more at the end of each, for the losses that it logs. A look at the loss of the
+    iteration before would not wait, but come when the weights are spoiled. With mixed precision infinite *gradients*
+    are left to the gradient scaler.
 
     A batch that is left out changes neither weights nor buffers (BatchNorm's means have seen it by then and are put
     back, at the price of a copy of all buffers in each iteration), and costs an iteration of the schedule. Of several
@@ -60,7 +62,7 @@ class LossGuardHook(Hook):
     def after_train(self, runner: Runner) -> None:
         self._restore(runner)
 
-    def _update(self, runner: Runner, update: object, loss: Tensor, *args, **kwargs) -> None:
+    def _update(self, runner: Runner, update: Callable, loss: Tensor, *args, **kwargs) -> None:
         """mmengine's ``update_params``, for a loss that is finite in all processes."""
         if not self._is_spoiled(loss):
             return update(loss, *args, **kwargs)
@@ -74,7 +76,7 @@ class LossGuardHook(Hook):
             runner.logger.warning(f'{story}. Left out, {skipped + 1} of {self.max_skips}.')
             return None
         self._restore(runner)
-        raise UserError(f'{story}. {_cause(weight, self.max_skips)} {_way_back(runner.work_dir)}')
+        raise UserError(f'{story}. {_cause(weight, self.max_skips)} {_way_back(runner)}')
 
     @staticmethod
     def _is_spoiled(loss: Tensor) -> bool:
@@ -111,20 +113,28 @@ def _cause(weight: str | None, max_skips: int) -> str:
     )
 
 
-def _way_back(folder: str | Path) -> str:
-    good = last_good(folder)
-    return f'Last good checkpoint: {good} (--resume {good})' if good else f'There is no good checkpoint in {folder}'
+def _way_back(runner: Runner) -> str:
+    good = last_good(runner.work_dir, [name.removeprefix('module.') for name, _ in runner.model.named_buffers()])
+    if good:
+        return f'Last good checkpoint: {good} (--resume {good})'
+    return f'There is no good checkpoint in {runner.work_dir}'
 
 
-def last_good(folder: str | Path) -> Path | None:
-    """The newest checkpoint of a work directory that can be resumed and whose weights are all finite."""
+def last_good(folder: str | Path, buffers: Collection[str] = ()) -> Path | None:
+    """The newest checkpoint of a work directory that can be resumed and whose weights are all finite.
+
+    Args:
+        folder: The work directory.
+        buffers: Names of what may be infinite in it, as masks are.
+    """
     newest, _ = newest_checkpoint(folder)
     if newest is None:
         return None
     age = {path: path.stat().st_mtime_ns for path in newest.parent.glob('*.pth')}
     for path in sorted((path for path in age if age[path] <= age[newest]), key=age.get, reverse=True):
-        checkpoint = read_checkpoint(path)
-        weights = checkpoint.get('state_dict', {}).values()
-        if 'optimizer' in checkpoint and all(weight.isfinite().all() for weight in weights):
-            return path
+        with contextlib.suppress(UserError):
+            checkpoint = read_checkpoint(path)
+            check_finite(plain_weights(checkpoint), path, buffers)
+            if 'optimizer' in checkpoint:
+                return path
     return None
