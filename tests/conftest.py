@@ -26,9 +26,10 @@ def _place(variable: str, default: str) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def seeded() -> None:
-    """Every test draws the same random numbers, whatever ran before it."""
+def alone() -> None:
+    """Every test draws the same random numbers, whatever ran before it, and logs to an output that is open."""
     torch.manual_seed(0)
+    MMLogger._instance_dict.clear()
 
 
 @pytest.fixture

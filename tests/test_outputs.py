@@ -91,7 +91,7 @@ def test_cityscapesscripts_finds_and_takes_a_submission(submit, tmp_path, monkey
     scores = official.evaluateImgLists(predictions, truths, official.args)
     assert 0 < scores['averageScoreClasses'] < 1
     ids = np.unique([np.array(Image.open(prediction)) for prediction in predictions])
-    assert len(ids) > 3 and set(ids) <= set(official.args.evalLabels), 'label ids, not train ids'
+    assert len(ids) > 1 and set(ids) <= set(official.args.evalLabels), 'label ids, not train ids'
 
 
 def test_other_data_sets_get_class_ids(tmp_path):
