@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from killing import Kill
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from tiny_config import write_config
@@ -276,7 +277,16 @@ def test_a_pair_sees_the_same_crops_and_the_same_dropout_whatever_else_draws(hom
     assert not torch.equal(other[0][-1], plain[0][-1])
 
 
-# ------------------------------------------------------------------------------------------------------------- mistakes
+# ------------------------------------------------------------------------------------------------- configs and mistakes
+
+
+def test_every_config_has_the_hooks(root):
+    leaves = sorted(path for path in root.glob('configs/*/*.py') if path.parent.name != '_base_')
+    assert len(leaves) > 10
+    for path in leaves:
+        hooks = {hook.type for hook in Config.fromfile(path).default_hooks.values()}
+        assert hooks >= {'AtomicCheckpointHook', 'ExactResumeHook', 'PreemptionHook'}, path
+        assert 'CheckpointHook' not in hooks, path
 
 
 def test_a_place_that_is_not_on_a_local_disk_is_refused():
