@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -136,10 +137,7 @@ def by_command(arguments: Sequence[object], kill: Kill | None, log: Path, **envi
 
 def by_fork(arguments: Sequence[object], kill: Kill | None, log: Path, **environment: str) -> int:
     """The same in a fork of this process, which has imported everything."""
-    process = start_fork(arguments, kill, log, **environment)
-    process.join(300)
-    assert process.exitcode is not None, log.read_text()
-    return process.exitcode
+    return await_fork(start_fork(arguments, kill, log, **environment))
 
 
 def start_fork(
@@ -149,6 +147,15 @@ def start_fork(
     process = multiprocessing.get_context('fork').Process(target=_train, args=(arguments, environment, log))
     process.start()
     return process
+
+
+def await_fork(process: multiprocessing.process.BaseProcess) -> int:
+    """Wait for its end; ``join`` would wait for that of its data workers, if it was killed."""
+    deadline = time.monotonic() + 300
+    while process.exitcode is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return process.exitcode
 
 
 def _tell(kill: Kill | None) -> dict[str, str]:

@@ -134,9 +134,7 @@ def train_two(home: Path, work: Path, kill: Kill | None, log: Path) -> list[int]
         killing.start_fork(arguments, kill if rank else None, log, RANK=str(rank), LOCAL_RANK=str(rank), **place)
         for rank in (0, 1)
     ]
-    for process in processes:
-        process.join(300)
-    return [process.exitcode for process in processes]
+    return [killing.await_fork(process) for process in processes]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='gloo and forks are for CPUs')
@@ -144,14 +142,14 @@ def test_two_processes_leave_together_and_resume_exactly(home, tmp_path):
     assert train_two(home, tmp_path / 'whole', None, tmp_path / 'whole.log') == [0, 0]
     whole = killing.outcome(tmp_path / 'whole')
     work, log = tmp_path / 'work', tmp_path / 'log'
-    for kill in (Kill('time', signal.SIGTERM, 0.3), Kill('evaluation', signal.SIGTERM, 1)):
+    for kill in (Kill('evaluation', signal.SIGTERM, 1), Kill('time', signal.SIGTERM, 0)):
         assert train_two(home, work, kill, log) == [143, 143], log.read_text()
         assert killing.look(work, 143)[1] == []
     shutil.copytree(work, tmp_path / 'alone')
     assert train_two(home, work, None, log) == [0, 0]
     assert killing.differences(killing.outcome(work), whole) == []
 
-    assert train(home, tmp_path / 'alone', Kill('time', signal.SIGTERM, 0), log) == 143
+    assert train(home, tmp_path / 'alone', Kill('evaluation', signal.SIGTERM, 1), log) == 143
     assert 'Not resumed bit for bit: processes was 2 and is 1' in log.read_text()
 
 
