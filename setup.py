@@ -26,7 +26,7 @@ setup(
     package_data={'mmseg_sr.visualization': ['templates/*']},
     python_requires='>=3.10',
     install_requires=[
-        'torch>=2.0',
+        'torch>=2.6',  # reads checkpoints with an allow-list of names
         'numpy<2.4',  # cityscapesscripts 2.3.0 calls np.in1d, gone in numpy 2.4
         'cityscapesscripts>=2.2.4',
         'jinja2',
