@@ -220,16 +220,19 @@ def look(work: Path, status: int) -> tuple[int, list[str]]:
     named = work / 'last_checkpoint'
     if named.exists() and not is_whole(Path(named.read_text())):
         faults.append(f'last_checkpoint names {named.read_text()!r}')
-    if status == 128 + signal.SIGTERM and newest != last_trained(work):
+    if status == 128 + signal.SIGTERM and last_trained(work) not in (newest, None):
         faults.append(f'SIGTERM: iteration {newest} is saved, {last_trained(work)} was the last one trained')
     return newest, faults
 
 
-def last_trained(work: Path) -> int:
-    """The iteration that the last start of a run logged last; an earlier start, killed, may have come further."""
+def last_trained(work: Path) -> int | None:
+    """The iteration that the last start of a run logged last, None if it made an evaluation only.
+
+    An earlier start, killed, may have come further.
+    """
     newest = max(work.glob('*/vis_data/scalars.json'), key=lambda path: path.stat().st_mtime_ns)
     rows = [json.loads(text) for text in re.findall(r'\{[^{}]*\}', newest.read_text())]
-    return [row['step'] for row in rows if 'loss' in row][-1]
+    return next((row['step'] for row in reversed(rows) if 'loss' in row), None)
 
 
 def is_whole(path: Path) -> bool:
