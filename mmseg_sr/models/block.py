@@ -20,8 +20,9 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from .moving import faults, resize_columns, start_anew
-from .options import check_init_cfg, check_shapes, positive
-from .recall import recall_add, resize
+from .options import check_init_cfg, check_shapes, positive, switch
+from .recall import plain_recall_add, recall_add, resize
+from .squeeze import squeeze
 
 
 class _Conv2d(nn.Conv2d):
@@ -69,6 +70,8 @@ class SRBlock(BaseModule):
         num_memories: P.
         hidden_channels: U.
         resize: Whether an input of another size than (H, W) is accepted.
+        fused: Whether to compute close to the least memory traffic. Off, each step is the formula as it stands in
+            plain PyTorch: the reference the fast form is held against, and a way out should it ever fail.
         init_cfg: mmengine's initialisation config, for another initial state than the paper's.
 
     Raises:
@@ -92,6 +95,7 @@ class SRBlock(BaseModule):
         num_memories: int = 2,
         hidden_channels: int = 16,
         resize: bool = True,
+        fused: bool = True,
         init_cfg: dict | list[dict] | None = None,
     ):
         check_init_cfg(init_cfg)
@@ -100,9 +104,8 @@ class SRBlock(BaseModule):
         self.memory_size = height, width = _size(memory_size)
         self.num_memories = positive(num_memories, 'num_memories')
         self.hidden_channels = positive(hidden_channels, 'hidden_channels')
-        if not isinstance(resize, bool):
-            raise ValueError(f'resize must be True or False, got {resize!r}')
-        self.resize = resize
+        self.resize = switch(resize, 'resize')
+        self.fused = switch(fused, 'fused')
         check_shapes(
             memory=(num_memories, in_channels, height, width),
             gate=(hidden_channels, height * width),
@@ -121,13 +124,17 @@ class SRBlock(BaseModule):
     def forward(self, x: Tensor) -> Tensor:
         """Add to ``x`` (N, C, h, w) what is remembered for it; same shape and dtype."""
         self._check_input(x)
-        squeezed = self.squeeze(x)  # (N, 1, h, w)
+        if self.fused:
+            x, squeezed = squeeze(x, self.squeeze.weight, self.squeeze.bias)  # (N, 1, h, w)
+        else:
+            squeezed = self.squeeze(x)  # (N, 1, h, w)
         if x.shape[-2:] != self.memory_size:
             squeezed = resize(squeezed, self.memory_size)  # (N, 1, H, W)
         # Half precision would round the softmax, and an autocast product the float32 input it is added to.
         with torch.autocast(x.device.type, enabled=False):
             weights = self.gate(squeezed.flatten(1).to(self.memory.dtype))  # (N, P)
-            return recall_add(x, weights, self.memory)  # (N, C, h, w)
+            add = recall_add if self.fused else plain_recall_add
+            return add(x, weights, self.memory)  # (N, C, h, w)
 
     def reset_parameters(self) -> None:
         """Zero memory; U(-sqrt(k), sqrt(k)), k = 1 / fan-in, for the convolution and the linear layers."""

@@ -20,6 +20,17 @@ def positive(value: int, name: str) -> int:
     return value
 
 
+def switch(value: bool, name: str) -> bool:
+    """Return a switch.
+
+    Raises:
+        ValueError: For anything but True and False, with ``name`` and the value.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f'{name} must be True or False, got {value!r}')
+    return value
+
+
 def check_shapes(**shapes: tuple[int, ...]) -> None:
     """Refuse tensors that nobody wants, before there is an attempt to make them.
 

@@ -1,0 +1,202 @@
+"""Time the SR block against its memory traffic, other ways to write it, and blocks that go to the same place.
+
+    python benchmarks/block.py results/block.csv
+    python benchmarks/block.py results/block.csv --rounds 30 --threads 2 --timm FOLDER
+
+Forms: `SR` (this package), `plain` (SRBlock(fused=False)), `naive` (a product of weights and memory blown up to
+N x P x C x H x W, then a sum), `compiled` (torch.compile of the plain form, with --compile), and from timm `SE` and
+`CBAM`. timm need not be installed with its dependencies: `pip install --no-deps --target FOLDER timm`.
+
+`limit_ms` is what the traffic alone takes on this machine, measured in the same rounds: a map is X or one like it,
+a tensor that must be written anew costs a clone (one read, one write, the pages of a new tensor), any other read a sum.
+    SR forward   clone(X) + read(X) + read(M): the weights depend on all of X, so it is read twice
+    SR backward  clone(X) + read(X) + read(dY) + clone(M): the weights' gradient, and so dX, depends on all of dY
+    SE forward   clone(X) + read(X), backward clone(X) + 2 read(X); CBAM is held against the same
+`ratio` is the median over the rounds of a form's time to the limit of that round, with its 95 % interval. `peak_mib`
+is the most memory that tensors held during forward and backward, beyond the input and the parameters.
+"""
+
+import argparse
+import csv
+import io
+import json
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.distributed._tools.mem_tracker import MemTracker
+
+from mmseg_sr import SRBlock
+from mmseg_sr.analysis.timing import in_turn, ratio, spread
+from mmseg_sr.atomic import replacing
+from mmseg_sr.errors import command
+from mmseg_sr.evaluation.provenance import provenance
+
+# (N, C, h, w), (H, W), P: rows of Table IV at their crops, ImageNet's, and a map of another size than the memory.
+CASES = [
+    ((2, 1024, 32, 64), (32, 64), 3),
+    ((2, 1024, 64, 128), (64, 128), 2),
+    ((8, 1024, 14, 14), (14, 14), 10),
+    ((1, 1024, 128, 256), (64, 128), 2),
+]
+
+
+class Naive(nn.Module):
+    """The formula with every memory block times every weight held at once."""
+
+    def __init__(self, block: SRBlock):
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        squeezed = self.block.squeeze(x)
+        memory = self.block.memory
+        if x.shape[-2:] != memory.shape[-2:]:
+            squeezed = nn.functional.interpolate(squeezed, memory.shape[-2:], mode='bilinear')
+            memory = nn.functional.interpolate(memory, x.shape[-2:], mode='bilinear')
+        weights = self.block.gate(squeezed.flatten(1))
+        return x + (weights[:, :, None, None, None] * memory).sum(dim=1)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('out', type=Path, metavar='FILE.csv', help='where the numbers go')
+    parser.add_argument('--rounds', type=int, default=20, help='how often each form is timed')
+    parser.add_argument('--threads', type=int, default=torch.get_num_threads(), help='threads on a CPU')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--dtype', default='float32', choices=['float32', 'bfloat16', 'float16'])
+    parser.add_argument('--channels-last', action='store_true', help='the layout of maps and memory')
+    parser.add_argument('--compile', action='store_true', help='time torch.compile of the plain form too')
+    parser.add_argument('--timm', type=Path, metavar='FOLDER', help='where timm lies, if not installed')
+    return parser.parse_args()
+
+
+@command
+def main() -> None:
+    args = parse_args()
+    torch.set_num_threads(args.threads)
+    others = timm_blocks(args.timm)
+    rows = []
+    for shape, size, num_memories in CASES:
+        rows += measure(args, others, shape, size, num_memories)
+        print(table([row for row in rows if row['shape'] == shape]))
+    source = provenance()
+    told = dict(machine=source['machine']['gpu'] or source['machine']['cpu'], threads=args.threads, dtype=args.dtype)
+    told |= dict(
+        channels_last=args.channels_last, torch=torch.__version__, date=source['date'], commit=source['commit']
+    )
+    write(args.out, [row | told for row in rows])
+    print(json.dumps({'rows': len(rows), 'out': str(args.out)}))
+
+
+def timm_blocks(folder: Path | None) -> dict[str, type[nn.Module]]:
+    """SE and CBAM from timm; none where there is no timm."""
+    if folder:
+        # Of timm only two layers are needed, and what they import asks torchvision for one name that they do not use.
+        for name in ('torchvision', 'torchvision.ops', 'torchvision.ops.misc'):
+            sys.modules.setdefault(name, types.ModuleType(name))
+        sys.modules['torchvision.ops.misc'].FrozenBatchNorm2d = nn.BatchNorm2d
+        sys.modules['timm'] = types.ModuleType('timm')
+        sys.modules['timm'].__path__ = [str(folder / 'timm')]
+    try:
+        from timm.layers.cbam import CbamModule
+        from timm.layers.squeeze_excite import SEModule
+    except ImportError as error:
+        print(f'SE and CBAM are left out: {error}', file=sys.stderr)
+        return {}
+    return {'SE': SEModule, 'CBAM': CbamModule}
+
+
+def measure(args: argparse.Namespace, others: dict, shape: tuple, size: tuple, num_memories: int) -> list[dict]:
+    """Time all forms at one shape: a row for each form and pass."""
+    layout = torch.channels_last if args.channels_last else torch.contiguous_format
+    to = dict(device=args.device, dtype=getattr(torch, args.dtype))
+    block, plain = (SRBlock(shape[1], size, num_memories, fused=fused) for fused in (True, False))
+    forms = {'SR': block, 'plain': plain, 'naive': Naive(plain)}
+    if args.compile:
+        forms['compiled'] = torch.compile(plain)
+    forms |= {name: other(shape[1]) for name, other in others.items()}
+    forms = {name: form.to(**to).to(memory_format=layout) for name, form in forms.items()}
+    for each in (block, plain):
+        nn.init.normal_(each.memory)
+    x = torch.randn(shape, **to).to(memory_format=layout).requires_grad_()
+    direction = torch.randn_like(x)
+
+    def forward(form: nn.Module) -> None:
+        with torch.no_grad():
+            form(x)
+
+    def training(form: nn.Module) -> None:
+        x.grad = None
+        form.zero_grad(set_to_none=True)
+        form(x).backward(direction)
+
+    parts = {'clone(X)': x.detach().clone, 'read(X)': x.detach().sum}
+    parts |= {'clone(M)': block.memory.detach().clone, 'read(M)': block.memory.detach().sum}
+    rows = []
+    for name, run in {'forward': forward, 'forward + backward': training}.items():
+        calls = {form: lambda form=forms[form], run=run: run(form) for form in forms}
+        seconds = in_turn(parts | calls, args.rounds, show=True)
+        for form in forms:
+            bound = limit(form, name, seconds)
+            row = dict(shape=shape, memory=size, P=num_memories, form=form, passes=name) | spread(seconds[form])
+            row |= dict(limit_ms=spread(bound)['median_ms']) if bound is not None else dict(limit_ms=None)
+            row |= ratio(seconds[form], bound) if bound is not None else dict(ratio=None, low=None, high=None)
+            row |= dict(to_SR=round(ratio(seconds[form], seconds['SR'])['ratio'], 3))
+            rows.append(row | dict(peak_mib=peak(lambda form=forms[form], run=run: run(form), forms[form], x)))
+    return rows
+
+
+def limit(form: str, passes: str, seconds: dict[str, np.ndarray]) -> np.ndarray | None:
+    """The time that the least traffic of a form takes, round by round; None where it was not worked out."""
+    clone, read = seconds['clone(X)'], seconds['read(X)']
+    clone_memory, read_memory = seconds['clone(M)'], seconds['read(M)']
+    least = {
+        ('SE', 'forward'): clone + read,
+        ('SE', 'forward + backward'): 2 * clone + 3 * read,
+        ('SR', 'forward'): clone + read + read_memory,
+        ('SR', 'forward + backward'): 2 * clone + 3 * read + read_memory + clone_memory,
+    }
+    return least.get((form if form in ('SE', 'CBAM') else 'SR', passes))
+
+
+def peak(call, form: nn.Module, x: Tensor) -> float:
+    """The most MiB that tensors held in a call, beyond what was there before."""
+    form.zero_grad(set_to_none=True)
+    x.grad = None
+    if x.is_cuda:
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        return round((torch.cuda.max_memory_allocated() - before) / 2**20, 1)
+    tracker = MemTracker()
+    tracker.track_external(form, x)
+    with tracker:
+        before = tracker.get_tracker_snapshot()[x.device]['Total']
+        call()
+    return round((tracker.get_tracker_snapshot('peak')[x.device]['Total'] - before) / 2**20, 1)
+
+
+def table(rows: list[dict]) -> str:
+    return '\n'.join(
+        f'{row["shape"]} P={row["P"]} {row["passes"]:>18} {row["form"]:>8} {row["median_ms"]:9.2f} ms'
+        + (f'  {row["ratio"]:5.2f} x limit' if row['ratio'] is not None else '')
+        + f'  peak {row["peak_mib"]} MiB'
+        for row in rows
+    )
+
+
+def write(path: Path, rows: list[dict]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0], lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+    with replacing(path) as partial:
+        partial.write_text(text.getvalue())
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,83 @@
+"""How long things take, compared fairly: in turn, so that whatever else the machine does meets all of them."""
+
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from scipy import stats
+from tqdm import tqdm
+
+
+def in_turn(
+    functions: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 2, show: bool = False
+) -> dict[str, np.ndarray]:
+    """Call each function once a round, in changing order, and take the time by the clock on the wall.
+
+    Work that a CUDA device was given is waited for.
+
+    Args:
+        functions: What to call, by name.
+        rounds: How often.
+        warmup: Rounds before those, whose time is not taken.
+        show: Draw a progress bar.
+
+    Returns:
+        Seconds by name, in the order of the rounds (rounds,).
+
+    Example:
+        >>> seconds = in_turn({'nothing': lambda: None, 'a sum': lambda: sum(range(10_000))}, rounds=5)
+        >>> seconds['nothing'].shape, bool((seconds['a sum'] > 0).all())
+        ((5,), True)
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    names = list(functions)
+    for turn in tqdm(range(-warmup, rounds), disable=not show, leave=False):
+        # Rotated, so that nobody always follows the same neighbour, whose memory lies in the caches.
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            _wait()
+            start = time.perf_counter()
+            functions[name]()
+            _wait()
+            if turn >= 0:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: np.array(taken) for name, taken in seconds.items()}
+
+
+def ratio(seconds: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+    """Compare two functions round by round.
+
+    Args:
+        seconds: Of the one (rounds,).
+        reference: Of the other, from the same rounds.
+
+    Returns:
+        ``ratio``, the median over the rounds of one to the other, and the bounds ``low`` and ``high`` of its 95 %
+        interval, from resampled rounds (percentile bootstrap).
+
+    Example:
+        >>> ratio(np.array([2.0, 4.0, 6.0]), np.array([1.0, 2.0, 3.0]))
+        {'ratio': 2.0, 'low': 2.0, 'high': 2.0}
+    """
+    rounds = np.asarray(seconds) / np.asarray(reference)
+    middle = float(np.median(rounds))
+    if np.ptp(rounds) == 0:
+        return {'ratio': middle, 'low': middle, 'high': middle}
+    drawn = stats.bootstrap((rounds,), np.median, n_resamples=2000, method='percentile', rng=0)
+    return {'ratio': middle, 'low': float(drawn.confidence_interval.low), 'high': float(drawn.confidence_interval.high)}
+
+
+def spread(seconds: np.ndarray) -> dict[str, float]:
+    """Median and quartiles, in milliseconds.
+
+    Example:
+        >>> spread(np.array([0.001, 0.002, 0.003]))
+        {'median_ms': 2.0, 'q1_ms': 1.5, 'q3_ms': 2.5}
+    """
+    q1, median, q3 = (round(float(each), 4) for each in 1e3 * np.percentile(seconds, [25, 50, 75]))
+    return {'median_ms': median, 'q1_ms': q1, 'q3_ms': q3}
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

@@ -1,0 +1,132 @@
+"""The fast form of the block computes what the plain form computes, forward and backward, and keeps less."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmseg_sr import SRBlock
+from mmseg_sr.models.squeeze import squeeze
+
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
+sizes = st.tuples(st.integers(1, 7), st.integers(1, 7))
+
+
+def pair(in_channels=6, memory_size=(4, 5), num_memories=3, seed=0) -> tuple[SRBlock, SRBlock]:
+    """The fast and the plain form of one trained block."""
+    generator = torch.Generator().manual_seed(seed)
+    blocks = [SRBlock(in_channels, memory_size, num_memories, 4, fused=fused) for fused in (True, False)]
+    for parameters in zip(*(block.parameters() for block in blocks), strict=True):
+        # Small: large scores saturate the softmax, and the gate would get no gradient to compare.
+        value = 0.3 * torch.randn(parameters[0].shape, generator=generator)
+        for parameter in parameters:
+            parameter.data = value.clone()
+    return blocks[0], blocks[1]
+
+
+def pass_through(block: SRBlock, x: torch.Tensor, direction: torch.Tensor) -> list[torch.Tensor]:
+    """Output, gradient of the input and gradients of the parameters."""
+    x = x.detach().requires_grad_()
+    # The map is used once more, as a residual network does: the joined gradient must not lose that.
+    out = block(x)
+    ((out * direction).sum() + (0.5 * x * x).sum()).backward()
+    return [out.detach(), x.grad, *(parameter.grad for parameter in block.parameters())]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    batch=st.integers(1, 3),
+    channels=st.integers(1, 5),
+    size=sizes,
+    other=st.none() | sizes,
+    num_memories=st.integers(1, 4),
+    layout=st.sampled_from(LAYOUTS),
+    memory_layout=st.sampled_from(LAYOUTS),
+    seed=st.integers(0, 99),
+)
+def test_values_and_gradients_are_those_of_the_plain_form(
+    batch, channels, size, other, num_memories, layout, memory_layout, seed
+):
+    generator = torch.Generator().manual_seed(seed)
+    shape = (batch, channels, *(other or size))
+    x = torch.randn(shape, dtype=torch.float64, generator=generator).to(memory_format=layout)
+    direction = torch.randn(shape, dtype=torch.float64, generator=generator)
+    fast, plain = (block.double().to(memory_format=memory_layout) for block in pair(channels, size, num_memories, seed))
+    for got, expected in zip(pass_through(fast, x, direction), pass_through(plain, x, direction), strict=True):
+        torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+@pytest.mark.parametrize('size', [(4, 5), (9, 3)])
+def test_a_layout_stays_what_it_was(layout, size):
+    block = pair()[0].to(memory_format=layout)
+    x = torch.randn(2, 6, *size).to(memory_format=layout).requires_grad_()
+    out = block(x)
+    out.backward(torch.randn_like(out))
+    assert out.is_contiguous(memory_format=layout) and x.grad.is_contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize('layout', [None, *LAYOUTS])
+def test_maps_that_are_a_part_of_others_are_taken(layout):
+    whole = torch.randn(3, 9, 6, 7)
+    x = (whole.transpose(2, 3) if layout is None else whole.to(memory_format=layout))[1:, 2:8, 1:5, 1:6]
+    fast, plain = pair()
+    torch.testing.assert_close(fast(x), plain(x))
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_half_precision_is_as_close_as_the_plain_form(dtype):
+    fast, plain = (block.to(dtype) for block in pair())
+    x, direction = torch.randn(2, 6, 4, 5).to(dtype), torch.randn(2, 6, 4, 5).to(dtype)
+    for got, expected in zip(pass_through(fast, x, direction), pass_through(plain, x, direction), strict=True):
+        assert got.dtype == dtype
+        torch.testing.assert_close(got, expected, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_under_autocast_gradients_keep_the_dtype_of_what_they_belong_to(dtype):
+    fast, plain = pair()
+    x, direction = torch.randn(2, 6, 4, 5).to(dtype), torch.randn(2, 6, 4, 5).to(dtype)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        results = [pass_through(block, x, direction) for block in (fast, plain)]
+    assert results[0][1].dtype == dtype and all(grad.dtype == torch.float32 for grad in results[0][2:])
+    for got, expected in zip(*results, strict=True):
+        torch.testing.assert_close(got, expected, rtol=0.05, atol=0.05)
+
+
+def test_second_derivatives_are_right():
+    # Gradient penalties need them.
+    x = torch.randn(2, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(1, 3, 1, 1, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(1, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda *inputs: squeeze(*inputs), (x, weight, bias))
+
+
+def test_what_is_frozen_gets_no_gradient_and_costs_none():
+    block = pair()[0]
+    block.squeeze.requires_grad_(False)
+    block(torch.randn(2, 6, 4, 5)).sum().backward()
+    assert block.squeeze.weight.grad is None and block.memory.grad is not None
+
+
+@pytest.mark.parametrize('size', [(4, 5), (8, 10)])
+def test_for_backward_no_second_map_is_kept(size):
+    block, x = pair(memory_size=(4, 5))[0], torch.randn(2, 6, *size, requires_grad=True)
+    own = {tensor.untyped_storage().data_ptr() for tensor in (x, *block.parameters())}
+    kept = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = tensor.numel()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        out = block(x)
+    assert out.grad_fn is not None and own
+    assert sum(kept.values()) < x[0].numel()  # less than the map of one image: squeezed maps, hidden values, weights
+
+
+def test_a_switch_that_is_none_is_a_value_error():
+    with pytest.raises(ValueError, match='fused must be True or False, got 1'):
+        SRBlock(6, (4, 5), fused=1)
