@@ -1,0 +1,162 @@
+"""What does the block cost? A network with its SR blocks against the same network without them.
+
+    python tools/cost.py CONFIG [CONFIG ...]
+    python tools/cost.py CONFIG --shape 512 1024 --batch 2 --rounds 10 --out cost.json
+    python tools/cost.py CONFIG --device cuda --dtype bfloat16 --compile
+
+No data and no checkpoint are needed: images and labels are random, and so are the weights; the memory is given values,
+lest zeros be faster. Each config's network is built once, and copied without its blocks. Both make training steps (a
+batch, the config's optimizer) and predictions (one image) in turn, so that whatever else the machine does meets both;
+`ratio` is the median over the rounds, with the 95 % interval of resampled rounds. Multiply-adds are those of one image
+by mmengine's counter, which names the operations it cannot count; those of the blocks are in closed form too. Peak
+memory is of tensors in a training step, on a GPU what the allocator gave. Checkpoints: weights alone, and with the
+optimizer's state. A Markdown table, then one JSON document as the last line; --out writes it to a file.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from mmseg_sr.analysis import cost
+from mmseg_sr.analysis.probe import sr_blocks
+from mmseg_sr.analysis.timing import in_turn, ratio, spread
+from mmseg_sr.atomic import replacing
+from mmseg_sr.engine.config import OptionAction, load_config
+from mmseg_sr.engine.drill import Drill
+from mmseg_sr.engine.inspection import build_model
+from mmseg_sr.errors import UserError, command
+from mmseg_sr.evaluation.provenance import provenance
+
+MIB = 2**20
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config of a network with SR blocks')
+    parser.add_argument('--shape', type=int, nargs=2, metavar=('H', 'W'), help="size of the images (the config's crop)")
+    parser.add_argument('--batch', type=int, metavar='N', help="training images in a step (the config's batch)")
+    parser.add_argument('--rounds', type=int, default=10, metavar='N', help='how often each is timed')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--dtype', default='float32', choices=['float32', 'bfloat16', 'float16'], help='autocast to it')
+    parser.add_argument('--compile', action='store_true', help='with torch.compile')
+    parser.add_argument('--threads', type=int, default=torch.get_num_threads(), metavar='N', help='threads on a CPU')
+    parser.add_argument('--out', type=Path, metavar='FILE.json', help='write the numbers to FILE.json')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionAction, metavar='KEY=VALUE', help='change the configs')
+    args = parser.parse_args()
+    for name in ('rounds', 'threads', 'batch'):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise UserError(f'--{name} must be at least 1, got {getattr(args, name)}')
+    if args.shape and min(args.shape) < 1:
+        raise UserError(f'--shape takes a height and a width of at least 1, got {args.shape}')
+    if args.out and (args.out.is_dir() or any(parent.is_file() for parent in args.out.parents)):
+        raise UserError(f'--out: cannot write the file {args.out}')
+    try:
+        torch.empty(1, device=args.device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f'--device {args.device}: {str(error).splitlines()[0]}') from error
+    return args
+
+
+def networks(path: str, args: argparse.Namespace) -> tuple[Config, dict[str, nn.Module]]:
+    """The networks of a config with and without its blocks, with random weights and random memory."""
+    cfg = load_config(path, args.cfg_options)
+    model = build_model(cfg)
+    if not sr_blocks(model):
+        raise UserError(f'the model of {path} has no SR block: there is nothing to compare')
+    for block in sr_blocks(model).values():
+        nn.init.normal_(block.memory, std=0.01)
+    return cfg, {'baseline': cost.without_blocks(model), 'SR': model}
+
+
+def measure(path: str, args: argparse.Namespace) -> dict:
+    """All costs of a config's network, without and with its blocks."""
+    cfg, models = networks(path, args)
+    shape = tuple(args.shape or cfg.model.get('data_preprocessor', {}).get('size') or (512, 1024))
+    batch = args.batch or (cfg.get('train_dataloader') or {}).get('batch_size') or 2
+    image = torch.rand(1, 3, *shape)
+    rows = {}
+    for name, model in models.items():
+        rows[name] = {
+            'parameters': cost.count_parameters(model),
+            'multiply_adds': cost.count_multiply_adds(model.eval(), image),
+        }
+    dtype = getattr(torch, args.dtype)
+    drills = {name: Drill(model, cfg, shape, batch, args.device, dtype, args.compile) for name, model in models.items()}
+    for name, drill in drills.items():
+        peak = drill.peak_bytes() if not args.compile else None  # a compiled step hides its tensors
+        weights, state = drill.model.state_dict(), drill.optim_wrapper.state_dict()
+        rows[name]['memory_mib'] = {
+            'peak_training': _mib(peak),
+            'optimizer_state': _mib(drill.state_bytes()),
+            'weights': _mib(cost.stored_bytes(weights)),
+            'checkpoint': _mib(cost.stored_bytes({'state_dict': weights, 'optimizer': state})),
+        }
+    calls = {f'{name} {what}': getattr(drill, what) for name, drill in drills.items() for what in ('train', 'predict')}
+    seconds = in_turn(calls, args.rounds, show=True)
+    for name, row in rows.items():
+        for what, images in (('train', batch), ('predict', 1)):
+            row[what] = spread(seconds[f'{name} {what}'])
+            row[what]['images_per_second'] = round(1e3 * images / row[what]['median_ms'], 3)
+    overhead = {what: ratio(seconds[f'SR {what}'], seconds[f'baseline {what}']) for what in ('train', 'predict')}
+    return {'config': path, 'shape': shape, 'batch': batch, 'rows': rows, 'ratio': overhead}
+
+
+def _mib(count: int | None) -> float | None:
+    return None if count is None else round(count / MIB, 2)
+
+
+def table(results: list[dict]) -> str:
+    """What the blocks add, a line for each config."""
+    heads = ['config', 'parameters', 'without auxiliary head', 'multiply-adds']
+    heads += ['training step', 'prediction', 'peak memory', 'weights']
+    lines = [f'| {" | ".join(heads)} |', '|---' * len(heads) + '|']
+    for result in results:
+        base, ours = result['rows']['baseline'], result['rows']['SR']
+        cells = [
+            Path(result['config']).stem,
+            _more(ours['parameters']['all'], base['parameters']['all']),
+            _more(ours['parameters']['without_auxiliary'], base['parameters']['without_auxiliary']),
+            _more(ours['multiply_adds']['all'], base['multiply_adds']['all']),
+            *(_interval(result['ratio'][what]) for what in ('train', 'predict')),
+            *(_more(ours['memory_mib'][what], base['memory_mib'][what]) for what in ('peak_training', 'weights')),
+        ]
+        lines.append(f'| {" | ".join(cells)} |')
+    return '\n'.join(lines)
+
+
+def _more(value: float | None, reference: float | None) -> str:
+    return '-' if value is None else f'{100 * (value / reference - 1):+.3f} %'
+
+
+def _interval(found: dict[str, float]) -> str:
+    middle, low, high = (100 * (found[key] - 1) for key in ('ratio', 'low', 'high'))
+    return f'{middle:+.2f} % [{low:+.2f}, {high:+.2f}]'
+
+
+@command
+def main() -> None:
+    args = parse_args()
+    torch.set_num_threads(args.threads)
+    results = [measure(path, args) for path in args.configs]
+    uncounted = sorted({name for result in results for name in result['rows']['SR']['multiply_adds']['uncounted']})
+    document = {
+        'command': ' '.join(['python', 'tools/cost.py', *sys.argv[1:]]),
+        **{key: getattr(args, key) for key in ('device', 'dtype', 'compile', 'threads', 'rounds')},
+        'results': results,
+        **provenance(),
+    }
+    text = json.dumps(document, allow_nan=False)
+    if args.out:
+        with replacing(args.out) as partial:
+            partial.write_text(f'{text}\n')
+    print(f'\n{table(results)}\n\nMultiply-adds leave out: {", ".join(uncounted) or "nothing"}.\n')
+    print(text)
+
+
+if __name__ == '__main__':
+    main()
