@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.distributed._tools.mem_tracker import MemTracker
 
 from mmseg_sr import SRBlock
 from mmseg_sr.models.squeeze import squeeze
@@ -125,6 +126,21 @@ def test_for_backward_no_second_map_is_kept(size):
         out = block(x)
     assert out.grad_fn is not None and own
     assert sum(kept.values()) < x[0].numel()  # less than the map of one image: squeezed maps, hidden values, weights
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+@pytest.mark.parametrize('size', [(16, 16), (16, 20)])
+def test_forward_holds_the_result_and_no_second_map(size, layout):
+    block = SRBlock(64, (16, 16), 3).to(memory_format=layout)
+    x = torch.randn(4, 64, *size).to(memory_format=layout)
+    recalled = 4 * block.memory[0].numel() * 4 if size != block.memory_size else 0  # the sum, before it is resized
+    tracker = MemTracker()
+    tracker.track_external(block, x)
+    with torch.no_grad(), tracker:
+        before = tracker.get_tracker_snapshot()[x.device]['Total']
+        block(x)
+    held = tracker.get_tracker_snapshot('peak')[x.device]['Total'] - before
+    assert held <= 1.1 * (x.numel() * 4 + recalled)
 
 
 def test_a_switch_that_is_none_is_a_value_error():

@@ -3,6 +3,8 @@
 Shape letters: N batch, C channels, (H, W) size of the memory, (h, w) size of the input, P memory blocks.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -37,12 +39,12 @@ def recall_add(x: Tensor, weights: Tensor, memory: Tensor) -> Tensor:
         tensor([6.5000])
     """
     weights, memory = weights.to(x.dtype), memory.to(x.dtype)
-    layout = torch.channels_last if _is_channels_last(x) else torch.contiguous_format
+    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    blocks = _as_rows(memory.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format), last)
     if x.shape[-2:] == memory.shape[-2:]:
-        blocks = memory.contiguous(memory_format=layout)
-        return _as_maps(torch.addmm(_as_rows(x), weights, _as_rows(blocks)), x)
-    recalled = torch.mm(weights, memory.flatten(1)).unflatten(1, memory.shape[1:])  # (N, C, H, W)
-    return resize(recalled.contiguous(memory_format=layout), x.shape[-2:]).add_(x)
+        return _as_maps(torch.addmm(_as_rows(x, last), weights, blocks), x.shape, last)
+    recalled = _as_maps(torch.mm(weights, blocks), (len(x), *memory.shape[1:]), last)  # (N, C, H, W)
+    return resize(recalled, x.shape[-2:]).add_(x)
 
 
 def plain_recall_add(x: Tensor, weights: Tensor, memory: Tensor) -> Tensor:
@@ -51,18 +53,14 @@ def plain_recall_add(x: Tensor, weights: Tensor, memory: Tensor) -> Tensor:
     return x + (recalled if recalled.shape[-2:] == x.shape[-2:] else resize(recalled, x.shape[-2:]))
 
 
-def _is_channels_last(maps: Tensor) -> bool:
-    return maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
+def _as_rows(maps: Tensor, channels_last: bool) -> Tensor:
+    """Maps (N, C, h, w) as rows (N, C*h*w), in the order in which they lie in memory: nothing is copied."""
+    return (maps.permute(0, 2, 3, 1) if channels_last else maps).flatten(1)
 
 
-def _as_rows(maps: Tensor) -> Tensor:
-    """Maps (N, C, h, w) as rows (N, C*h*w) in the order in which they lie in memory: no copy in either layout."""
-    return (maps.permute(0, 2, 3, 1) if _is_channels_last(maps) else maps).flatten(1)
-
-
-def _as_maps(rows: Tensor, like: Tensor) -> Tensor:
-    """Rows made by ``_as_rows(like)`` as maps again."""
-    if not _is_channels_last(like):
-        return rows.view(like.shape)
-    count, channels, height, width = like.shape
+def _as_maps(rows: Tensor, shape: Sequence[int], channels_last: bool) -> Tensor:
+    """Rows in that order as maps of a shape (N, C, h, w)."""
+    if not channels_last:
+        return rows.view(shape)
+    count, channels, height, width = shape
     return rows.view(count, height, width, channels).permute(0, 3, 1, 2)
