@@ -6,6 +6,15 @@
 #
 # GPUS counts the processes of each machine. PORT is a free one, or 29500 where there are several machines.
 # SIGTERM saves, as with train.py; the exit status is then that of torch.distributed.run, 1. It waits 30 seconds.
+#
+# Where a process dies the others end within seconds, on other machines too, and its launcher names it; one that hangs
+# is given up after env_cfg.dist_cfg.timeout seconds, 1800 by default. The same command with --resume goes on, also with
+# another number of processes; with as many images in all (train_dataloader.batch_size is that of a process) the steps
+# are the same ones then, but for rounding, random augmentation, dropout and batch norm without SyncBN.
+#
+# Between machines without GPUs the network interface is the one that leads to MASTER_ADDR, or GLOO_SOCKET_IFNAME.
+# With runner_type = 'FlexibleRunner' and strategy = dict(type='FSDPStrategy') in the config each process holds a share
+# of the weights only (FSDP); the checkpoints stay those of one process.
 set -euo pipefail
 
 if [[ $# -lt 2 || ! $2 =~ ^[1-9][0-9]*$ ]]; then

@@ -18,6 +18,7 @@ from mmengine.utils import import_modules_from_strings
 from ..errors import UserError, one_line
 from .loading import TRUST
 from .processes import is_first_process
+from .sharding import fit_strategy
 
 
 class OptionAction(DictAction):
@@ -122,8 +123,13 @@ def load_config(path: str | Path, options: dict | None = None) -> Config:
 
 
 def prepare(cfg: Config) -> Config:
-    """Fit a config to this machine: without a GPU, SyncBN becomes BN and several processes get a CPU's DDP."""
+    """Fit a config to this machine: without a GPU, SyncBN becomes BN and several processes get a CPU's DDP.
+
+    Raises:
+        UserError: For a ``strategy`` that does not work here.
+    """
     cfg = copy.deepcopy(cfg)
+    fit_strategy(cfg)
     if get_device() != 'cpu':
         return cfg
     if cfg.get('sync_bn'):

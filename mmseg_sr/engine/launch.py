@@ -16,6 +16,7 @@ from urllib.error import URLError
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, RUNNERS, DefaultScope
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
@@ -75,7 +76,10 @@ def train(cfg: Config) -> Runner:
         with blame('set up training'):
             _ = runner.train_loop, runner.val_loop
         with blame(f'build the optimizer {cfg.optim_wrapper.get("optimizer")}'):
-            runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+            if isinstance(runner, Runner):
+                runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+            else:  # it takes the network's shares, which are made in runner.train
+                build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper))
         try:
             runner.train()
         except URLError as error:

@@ -10,7 +10,7 @@ from mmengine.dist import all_gather_object, all_reduce, is_distributed
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import UserError
 from .checkpoint import check_finite, plain_weights, read_checkpoint
@@ -67,7 +67,7 @@ class LossGuardHook(Hook):
         if not self._is_spoiled(loss):
             return update(loss, *args, **kwargs)
         story = f'iteration {runner.iter + 1}: the loss is {self._of_all(float(loss.detach()), self._batch)}'
-        weight = next((name for name, value in runner.model.named_parameters() if not value.isfinite().all()), None)
+        weight = _spoiled_weight(runner.model)
         skipped = runner.message_hub.runtime_info.get(SKIPPED, 0)
         if weight is None and skipped < self.max_skips:
             runner.message_hub.update_info(SKIPPED, skipped + 1)
@@ -102,6 +102,18 @@ def _files(batch: object) -> list[str]:
     return [str(getattr(sample, 'img_path', 'an image without a name')) for sample in samples] or ['a nameless batch']
 
 
+def _spoiled_weight(model: nn.Module) -> str | None:
+    """Name a weight that is not finite, in all processes the same one: each may have a share of the network only."""
+    weight = next((name for name, value in model.named_parameters() if not value.isfinite().all()), None)
+    found = all_gather_object(weight) if is_distributed() else [weight]
+    return next((_plain(name) for name in found if name), None)
+
+
+def _plain(name: str) -> str:
+    """A name as in the network without the wrapper for several processes."""
+    return name.removeprefix('module.').replace('_fsdp_wrapped_module.', '')
+
+
 def _cause(weight: str | None, max_skips: int) -> str:
     if weight is not None:
         return f'{weight} was not finite before: an earlier step spoiled it, a learning rate too high say.'
@@ -114,7 +126,7 @@ def _cause(weight: str | None, max_skips: int) -> str:
 
 
 def _way_back(runner: Runner) -> str:
-    good = last_good(runner.work_dir, [name.removeprefix('module.') for name, _ in runner.model.named_buffers()])
+    good = last_good(runner.work_dir, [_plain(name) for name, _ in runner.model.named_buffers()])
     if good:
         return f'Last good checkpoint: {good} (--resume {good})'
     return f'There is no good checkpoint in {runner.work_dir}'

@@ -15,6 +15,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from .saving import AtomicCheckpointHook
+from .sharding import is_sharded
 
 STATUS = 128 + signal.SIGTERM  # 143, as a shell says it of a command that SIGTERM ended
 
@@ -41,6 +42,7 @@ class PreemptionHook(Hook):
         self._asked = False
         self._since = 0.0
         self._saver: AtomicCheckpointHook | None = None
+        self._has_batch = False
         self._former: object = None
 
     def before_train(self, runner: Runner) -> None:
@@ -51,7 +53,7 @@ class PreemptionHook(Hook):
                 'SIGTERM ends this training without a checkpoint.'
             )
             return
-        self._saver = savers[0]
+        self._saver, self._has_batch = savers[0], False
         for loop in filter(None, (runner.train_loop, runner.val_loop)):
             loader = loop.dataloader
             loader.worker_init_fn = partial(_start_worker, loader.worker_init_fn)
@@ -59,6 +61,7 @@ class PreemptionHook(Hook):
         self._mask(signal.SIG_BLOCK)  # Data workers are born with it. It comes through with the first batch.
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        self._has_batch = True
         self._mask(signal.SIG_UNBLOCK)
 
     def before_val(self, runner: Runner) -> None:
@@ -78,12 +81,15 @@ class PreemptionHook(Hook):
     ) -> None:
         if self._asked and not is_distributed():
             self._leave(runner, runner.iter)
-        elif self._asked and is_main_process():  # the others may have fewer images: nothing to meet at
+        elif self._asked and is_main_process() and not is_sharded(runner.model):
+            # The others may have fewer images: nothing to meet at, as it takes to save what is sharded.
             self._saver.save(runner, runner.iter)
 
     def after_val(self, runner: Runner) -> None:
         if self._all_know():
             self._leave(runner, runner.iter)
+        if not self._has_batch:  # an evaluation that was due on resuming: the data workers are yet to be born
+            self._mask(signal.SIG_BLOCK)
 
     def after_train(self, runner: Runner) -> None:
         self.release()
@@ -126,6 +132,7 @@ class PreemptionHook(Hook):
 def _start_worker(init: Callable[[int], None] | None, worker: int) -> None:
     """Let a data worker end on its own process's SIGTERM only: Slurm and shells send one to every process there is."""
     if hasattr(signal, 'sigwaitinfo'):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # where it was born later than the first ones
         threading.Thread(target=_await_parent, args=(os.getppid(),), daemon=True).start()
     else:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})

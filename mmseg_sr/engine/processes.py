@@ -2,7 +2,11 @@
 
 import contextlib
 import functools
+import logging
 import os
+import re
+import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -11,9 +15,13 @@ import torch
 import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.logging import MMLogger
+from mmengine.logging import MMLogger, print_log
 
 from ..errors import UserError
+
+
+class ProcessLost(UserError):
+    """Another process of this run is gone, or does not answer."""
 
 
 def is_first_process(cfg: Config) -> bool:
@@ -30,7 +38,8 @@ def first_process_speaks(main: Callable[[], None], patience: float = 10.0) -> Ca
     """Make the other processes wait with a :class:`UserError`, which all of them meet, for the first one's message.
 
     The launcher ends them as soon as the first process has spoken. After ``patience`` seconds they speak up: the
-    mistake is their own then, a file that only their machine lacks, say.
+    mistake is their own then, a file that only their machine lacks, say. Where another process is gone all wait, so
+    that the launcher names that one; it cannot where it runs on another machine.
     """
 
     @functools.wraps(main)
@@ -38,7 +47,7 @@ def first_process_speaks(main: Callable[[], None], patience: float = 10.0) -> Ca
         try:
             main()
         except UserError as error:
-            if _rank() == 0:
+            if _rank() == 0 and not isinstance(error, ProcessLost):
                 raise
             time.sleep(patience)
             raise UserError(f'process {_rank()}: {error}') from error
@@ -60,7 +69,13 @@ def quiet(level: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def process_group(cfg: Config) -> Iterator[None]:
-    """Join the processes of ``cfg.launcher`` for a ``with`` block: by gloo without a GPU, else the Runner does it."""
+    """Join the processes of ``cfg.launcher`` for a ``with`` block: by gloo without a GPU, else the Runner does it.
+
+    Raises:
+        UserError: For a launcher that cannot work here.
+        ProcessLost: Where another process died in the block, or did not answer within the ``timeout``, in seconds, of
+            ``env_cfg.dist_cfg``, 1800 by default.
+    """
     launcher = cfg.get('launcher', 'none')
     if launcher == 'pytorch' and 'RANK' not in os.environ:
         raise UserError('--launcher pytorch is for tools/dist_train.sh and tools/dist_test.sh; leave it out here')
@@ -74,10 +89,63 @@ def process_group(cfg: Config) -> Iterator[None]:
     if launcher != 'none' and get_device() == 'cpu' and not joined:
         if launcher != 'pytorch':
             raise UserError(f'--launcher {launcher} needs GPUs; on CPUs use tools/dist_train.sh or dist_test.sh')
-        timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800)  # seconds
-        dist.init_process_group('gloo', timeout=timedelta(seconds=timeout))
+        _join(timeout=cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800))
     try:
         yield
+    except RuntimeError as error:
+        if launcher == 'none' or not (isinstance(error, dist.DistError) or 'gloo/transport' in str(error)):
+            raise
+        message = (
+            f'another process is gone, or does not answer ({_reason(error)}): its launcher says which and why. '
+            'The same command with --resume goes on from the last checkpoint'
+        )
+        if is_first_process(cfg):
+            print_log(message, logger='current', level=logging.ERROR)
+        raise ProcessLost(message) from error
     finally:
         if dist.is_initialized() and not joined:
             dist.destroy_process_group()
+
+
+def _join(timeout: float) -> None:
+    """Meet the other processes, over gloo; ``timeout`` in seconds, for this and all that they do together then."""
+    place = os.environ
+    if 'GLOO_SOCKET_IFNAME' not in place and place.get('WORLD_SIZE') != place.get('LOCAL_WORLD_SIZE'):
+        # By itself gloo takes the address of this machine's name, which many machines look up as their loopback.
+        interface = interface_to(place.get('MASTER_ADDR', ''))
+        if interface:
+            place['GLOO_SOCKET_IFNAME'] = interface
+    try:
+        dist.init_process_group('gloo', timeout=timedelta(seconds=timeout))
+    except RuntimeError as error:
+        raise UserError(
+            f'cannot join the other processes ({_reason(error)}). MASTER_ADDR and PORT must be those of the first '
+            'machine, which all can reach; GLOO_SOCKET_IFNAME can name the network interface'
+        ) from error
+
+
+def interface_to(address: str) -> str | None:
+    """Name the network interface that has the address by which this machine reaches another one, or itself.
+
+    None where that cannot be told: for IPv6 say, or off Linux.
+
+    Example:
+        >>> interface_to('127.0.0.1')
+        'lo'
+    """
+    with contextlib.suppress(ImportError, OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        import fcntl  # not on Windows
+
+        probe.connect((address, 9))  # sends nothing
+        own = socket.inet_aton(probe.getsockname()[0])
+        for _, name in socket.if_nameindex():
+            with contextlib.suppress(OSError):  # it has no such address
+                get_address = 0x8915  # Linux's SIOCGIFADDR
+                if fcntl.ioctl(probe, get_address, struct.pack('256s', name.encode()))[20:24] == own:
+                    return name
+    return None
+
+
+def _reason(error: Exception) -> str:
+    """What gloo says, without its source file and its advice."""
+    return re.sub(r'\[[^\[\]]*gloo/[^\]]*\] *', '', str(error)).split('. ')[0]

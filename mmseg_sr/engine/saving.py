@@ -1,18 +1,37 @@
 """AtomicCheckpointHook: checkpoints that a kill, a power cut or a full disk cannot take away."""
 
+import contextlib
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.dist import master_only
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
-from mmengine.runner import Runner
+from mmengine.runner import FlexibleRunner, Runner
 
 from ..atomic import replacing
 from ..errors import UserError, one_line
 
 LAST = 'last_checkpoint'
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """:func:`..atomic.replacing`, on the disk when it ends.
+
+    Raises:
+        UserError: Where the file cannot be written, a full disk say. What was there before stays.
+    """
+    try:
+        with replacing(path, durable=True) as partial:
+            yield partial
+    except OSError as error:
+        raise UserError(
+            f'cannot write {path}: {one_line(error)}. What was saved before is whole: '
+            'once there is room, go on from it with --resume'
+        ) from error
 
 
 @register_backend('atomic')
@@ -27,14 +46,8 @@ class AtomicBackend(LocalBackend):
         self.outdated: list[str] = []
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        try:
-            with replacing(Path(filepath), durable=True) as partial:
-                partial.write_bytes(obj)
-        except OSError as error:
-            raise UserError(
-                f'cannot write {filepath}: {one_line(error)}. What was saved before is whole: '
-                'once there is room, go on from it with --resume'
-            ) from error
+        with writing(Path(filepath)) as partial:
+            partial.write_bytes(obj)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
         self.put(obj.encode(encoding), filepath)
@@ -121,6 +134,11 @@ class AtomicCheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         super()._save_best_checkpoint(runner, metrics)
         self._tidy()
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if isinstance(runner, FlexibleRunner) and not self.by_epoch:
+            # It always counts the coming iteration, in an evaluation too: here, the last one that was trained.
+            checkpoint['meta']['iter'] = runner.message_hub.get_info('iter') + 1
 
     @master_only
     def _name_last(self, runner: Runner) -> None:
