@@ -37,7 +37,7 @@ browser:
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	for script in tools/*.sh .ci/run; do bash -n $$script || exit 1; done
+	for script in tools/*.sh .ci/*.sh .ci/run; do bash -n $$script || exit 1; done
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

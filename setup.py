@@ -1,12 +1,60 @@
 """Packaging of mmseg_sr. The OpenMMLab packages are extras, because two lines share their import names."""
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_py import build_py
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).resolve().parent
+HELD = ('configs', 'tools', 'experiments', 'checkpoints', 'model-index.yml')  # what mmseg_sr/.mim holds
+SKIPPED = shutil.ignore_patterns('__pycache__', '.*', 'release.py')  # releasing needs the checkout
 VERSION = re.search(r"^__version__ = '(.+)'$", (ROOT / 'mmseg_sr/__init__.py').read_text(), re.M).group(1)
+
+
+def copy(names: tuple[str, ...], folder: Path) -> None:
+    """Copy files and folders of the checkout into a new folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name in names:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=SKIPPED)
+        else:
+            shutil.copy2(ROOT / name, folder)
+
+
+class BuildPackage(build_py):
+    """Put configs, tools and the model index where OpenMMLab's packages have them: in mmseg_sr/.mim.
+
+    They are copies in what is built, and links in the checkout of an editable install.
+    """
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            copy(HELD, Path(self.build_lib) / 'mmseg_sr/.mim')
+            return
+        folder = ROOT / 'mmseg_sr/.mim'
+        folder.mkdir(exist_ok=True)
+        for name in HELD:
+            (folder / name).unlink(missing_ok=True)
+            (folder / name).symlink_to(f'../../{name}')
+
+
+class BuildWheel(bdist_wheel):
+    """Put what mim runs beside the wheel's metadata too.
+
+    onedl-mim 0.5.1 takes the folder of the first file that pip has recorded for the package's own. That is the folder
+    of the metadata, where a distribution is named as its package.
+    """
+
+    def write_wheelfile(self, wheelfile_base: str, *args, **kwargs) -> None:
+        super().write_wheelfile(wheelfile_base, *args, **kwargs)
+        if not self.get_finalized_command('build_py').editable_mode:
+            copy(('configs', 'tools'), Path(wheelfile_base) / '.mim')
+
 
 setup(
     name='mmseg-sr',
@@ -15,14 +63,22 @@ setup(
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     author='The mmseg_sr contributors',
-    license='Apache-2.0',
+    license_expression='Apache-2.0',
+    license_files=['LICENSE'],
+    project_urls={'Paper': 'https://arxiv.org/abs/2410.00823'},
     keywords='semantic segmentation, memory, mmsegmentation, pytorch',
     classifiers=[
+        'Development Status :: 4 - Beta',
         'Intended Audience :: Science/Research',
+        'Operating System :: POSIX :: Linux',
         'Programming Language :: Python :: 3',
+        'Programming Language :: Python :: 3.10',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
     packages=find_packages(include=['mmseg_sr', 'mmseg_sr.*']),
+    cmdclass={'build_py': BuildPackage, 'bdist_wheel': BuildWheel},
     package_data={'mmseg_sr.visualization': ['templates/*']},
     python_requires='>=3.10',
     install_requires=[
@@ -49,7 +105,20 @@ setup(
             'mmsegmentation>=1.2.2,<1.3',
             'ftfy',
             'regex',
+            'setuptools>=77,<81',  # mmengine 0.10.7 imports pkg_resources; torch wants 77
         ],
-        'dev': ['pytest>=8', 'hypothesis>=6.100', 'ruff==0.17.6', 'selenium', 'tensorboard', 'wandb'],
+        'mim': ['onedl-mim>=0.5.1,<0.6'],
+        'dev': [
+            'build',
+            'hypothesis>=6.100',
+            'pytest>=8',
+            'pytest-xdist',
+            'ruff==0.17.6',
+            'selenium',
+            'tensorboard',
+            'twine',
+            'vermin',
+            'wandb',
+        ],
     },
 )

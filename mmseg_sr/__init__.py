@@ -2,8 +2,10 @@
 
 from . import openmmlab  # noqa: F401  (first: it says what to install where mmseg itself cannot be imported)
 from .datasets import CamVidDataset
+from .engine import released  # noqa: F401  (weights by name, and names: configs and models)
 from .engine.data import DataGuardHook
 from .engine.loss_guard import LossGuardHook
+from .engine.memory_only import SROnlyHook
 from .engine.monitor import SRMonitorHook
 from .engine.preemption import PreemptionHook
 from .engine.randomness import ExactResumeHook
@@ -25,4 +27,5 @@ __all__ = [
     'SRBlock',
     'SRMonitorHook',
     'SRNeck',
+    'SROnlyHook',
 ]

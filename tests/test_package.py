@@ -1,6 +1,7 @@
 """One import registers everything, the rooms import downwards only, and a wrong installation says what to do."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ MAY_IMPORT = {
     'models': set(),
     'datasets': set(),
 }
-COMMON = {'atomic', 'errors', 'openmmlab'}
+COMMON = {'atomic', 'errors', 'names', 'openmmlab'}
 
 
 def imports(path: Path) -> set[str]:
@@ -55,6 +56,13 @@ def test_the_rooms_import_downwards_only():
 def test_the_block_needs_nothing_of_mmseg():
     for name in ('block.py', 'recall.py'):
         assert not any(found.split('.')[0] == 'mmseg' for found in imports(PACKAGE / 'models' / name))
+
+
+def test_the_code_needs_no_newer_python_than_the_metadata_say(root):
+    (lowest,) = re.findall(r"python_requires='>=([\d.]+)'", (root / 'setup.py').read_text())
+    vermin = [sys.executable, '-c', 'import vermin; vermin.main()', '--violations', '--no-tips', f'-t={lowest}-']
+    done = subprocess.run([*vermin, root / 'mmseg_sr', root / 'tools'], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 def test_custom_imports_is_all_a_config_needs_from_any_folder(tmp_path):

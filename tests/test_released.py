@@ -75,7 +75,7 @@ def test_weights_index_and_record_name_each_other():
     )
     for model in RELEASED['models']:
         path = files[model['weights']]
-        assert entry(model)['Weights'] == model['weights'] and entry(model)['Results'][0]['Source']
+        assert entry(model)['Weights'] == f'mmseg_sr://{model["weights"]}' and entry(model)['Results'][0]['Source']
         assert path.stat().st_size == model['bytes'] < LIMIT
         assert f'-{model["sha256"][:8]}.' in path.name
         meta = read_checkpoint(path)['meta']  # compares the sha256 too

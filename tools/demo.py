@@ -31,11 +31,11 @@ from mmseg_sr.engine.config import load_config, prepare
 from mmseg_sr.errors import UserError, command
 from mmseg_sr.evaluation import experiment, report
 from mmseg_sr.evaluation.plan import Experiment
+from mmseg_sr.names import HOME
 from mmseg_sr.visualization.material import experiment_page
 from mmseg_sr.visualization.page import write
 from mmseg_sr.visualization.predictions import prediction_grid
 
-ROOT = Path(__file__).resolve().parents[1]
 WARNING = 'Drawn streets, tiny networks, one seed: these numbers mean nothing for Cityscapes.'
 PICTURES = 4
 
@@ -76,8 +76,8 @@ def draw_predictions(exp: Experiment, data: Path, out: Path) -> None:
 @command
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, default=ROOT / 'demo', metavar='DIR', help='folder (default: demo)')
-    parser.add_argument('--experiment', type=Path, default=ROOT / 'experiments/mini_cityscapes.yaml', metavar='YAML')
+    parser.add_argument('--out', type=Path, default=Path('demo'), metavar='DIR', help='folder (default: demo)')
+    parser.add_argument('--experiment', type=Path, default=HOME / 'experiments/mini_cityscapes.yaml', metavar='YAML')
     parser.add_argument('--frames', type=int, nargs=2, default=(48, 16), metavar=('TRAIN', 'VAL'), help='to draw')
     args = parser.parse_args()
     start = time.monotonic()

@@ -33,6 +33,7 @@ from mmseg_sr.errors import UserError, command
 from mmseg_sr.evaluation import experiment
 from mmseg_sr.evaluation.plan import Experiment
 from mmseg_sr.evaluation.rows import training_dir
+from mmseg_sr.names import SCHEME
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = Path('work_dirs/released')  # below ROOT; the published configs name it, so it must not be a path of one machine
@@ -88,7 +89,7 @@ def index(models: list[dict]) -> None:
                 'Source': RESULTS.as_posix(),
             }
         ]
-        entries[model['config']]['Weights'] = model['weights']
+        entries[model['config']]['Weights'] = f'{SCHEME}{model["weights"]}'
     with replacing(METAFILE) as partial:
         partial.write_text(yaml.safe_dump(document, sort_keys=False))
 

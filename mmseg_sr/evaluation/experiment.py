@@ -17,14 +17,15 @@ from pathlib import Path
 
 from ..engine.checkpoint import read_checkpoint
 from ..errors import UserError
+from ..names import HOME
 from .jobs import Chain, Failure, Job, run_chains
-from .plan import CHECKOUT, Arm, Experiment, load
+from .plan import Arm, Experiment, load
 from .rows import Cell, cells, is_made, make, read, read_json, training_dir
 from .settings import differences, max_iterations, option_words, resolve
 
 __all__ = ['Experiment', 'commands', 'load', 'rows', 'run']
 
-TOOLS = CHECKOUT / 'tools'
+TOOLS = HOME / 'tools'
 TEST_WEIGHT = 0.1  # of a test, in trainings, for the time left
 
 

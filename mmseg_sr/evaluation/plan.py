@@ -29,8 +29,8 @@ from pathlib import Path
 import yaml
 
 from ..errors import UserError
+from ..names import HOME
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 NAME = re.compile(r'[A-Za-z0-9][\w.+-]*')
 OWN_FOLDERS = ('rows', 'logs', 'report')
 
@@ -141,10 +141,10 @@ def _arms(path: Path, given: Mapping) -> dict[str, Arm]:
 def _config(path: Path, written: object, place: str) -> Path:
     if not isinstance(written, str):
         raise UserError(f'{place}.config is a file, got {written!r}')
-    for folder in (path.parent, CHECKOUT):
+    for folder in (path.parent, HOME):
         if (folder / written).is_file():
             return (folder / written).resolve()
-    raise UserError(f'{place}: no such config: {written}, neither in {path.parent} nor in {CHECKOUT}')
+    raise UserError(f'{place}: no such config: {written}, neither in {path.parent} nor in {HOME}')
 
 
 def _seeds(given: object) -> tuple[int, ...]:
