@@ -21,18 +21,28 @@ from .checkpoint import check_weights, read_checkpoint
 from .config import prepare
 
 
-def load_sr_model(cfg: Config, checkpoint: str | Path) -> nn.Module:
+def load_model(cfg: Config, checkpoint: str | Path) -> nn.Module:
     """Build the model of a config with the weights of a checkpoint, in evaluation mode on this machine's device.
 
+    SR blocks that the checkpoint does not have are the identity.
+
     Raises:
-        UserError: For a model or a checkpoint without an SR block, or a checkpoint that is none or does not fit.
+        UserError: For a config without a model, or a checkpoint that is none or does not fit.
     """
-    if cfg.get('model') is None:
-        raise UserError(f'the config {cfg.filename or ""} has no model')
     weights = read_checkpoint(checkpoint)
-    cfg = prepare(cfg)
-    with _scope(cfg), blame('build the model'):
-        model = revert_sync_batchnorm(MODELS.build(cfg.model))
+    model = build_model(cfg)
+    check_weights(model, weights, checkpoint)
+    return model.eval().to(get_device())
+
+
+def load_sr_model(cfg: Config, checkpoint: str | Path) -> nn.Module:
+    """As :func:`load_model`, for a model with SR blocks and a checkpoint that has them.
+
+    Raises:
+        UserError: For a model or a checkpoint without an SR block too.
+    """
+    weights = read_checkpoint(checkpoint)
+    model = build_model(cfg)
     if not sr_blocks(model):
         raise UserError(f'the model of {cfg.filename} has no SR block: there is no memory to look at')
     missing = check_weights(model, weights, checkpoint)
@@ -51,7 +61,7 @@ def load_split(cfg: Config, split: str) -> BaseDataset:
     if loader is None:
         raise UserError(f'the config {cfg.filename or ""} has no {split}_dataloader')
     dataset = copy.deepcopy(loader['dataset'])
-    _set_pipeline(dataset, _test_pipeline(cfg))
+    _set_pipeline(dataset, test_pipeline(cfg))
     place = {key: dataset.get(key) for key in ('data_root', 'data_prefix')}
     with _scope(cfg), blame(f'build the dataset of {split}'):
         try:
@@ -84,7 +94,7 @@ def load_images(cfg: Config, files: Sequence[str | Path]) -> list[dict]:
     Raises:
         UserError: For a file that is not there or is no image.
     """
-    pipeline = [step for step in _test_pipeline(cfg) if step['type'] != 'LoadAnnotations']
+    pipeline = [step for step in test_pipeline(cfg) if step['type'] != 'LoadAnnotations']
     with _scope(cfg), blame('build the test pipeline'):
         pipeline = Compose(pipeline)
     check_loads(pipeline, None, 255)
@@ -118,12 +128,26 @@ def _greys(count: int) -> list[list[int]]:
     return [[value] * 3 for value in np.linspace(0, 255, count).round().astype(int).tolist()]
 
 
-def _test_pipeline(cfg: Config) -> list[dict]:
+def test_pipeline(cfg: Config) -> list[dict]:
+    """The steps by which a config loads its test images, as a copy."""
     pipelines = [
         ((cfg.get(f'{split}_dataloader') or {}).get('dataset') or {}).get('pipeline') for split in ('val', 'test')
     ]
     default = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
     return copy.deepcopy(next(filter(None, [*pipelines, cfg.get('test_pipeline')]), default))
+
+
+def build_model(cfg: Config) -> nn.Module:
+    """Build the model of a config, with random weights, for one process: SyncBN becomes BN.
+
+    Raises:
+        UserError: For a config without a model, or a wrong one.
+    """
+    if cfg.get('model') is None:
+        raise UserError(f'the config {cfg.filename or ""} has no model')
+    cfg = prepare(cfg)
+    with _scope(cfg), blame('build the model'):
+        return revert_sync_batchnorm(MODELS.build(cfg.model))
 
 
 def _set_pipeline(dataset: dict, pipeline: list[dict]) -> None:

@@ -1,0 +1,216 @@
+"""Export a network for serving, whole: pixels in, logits or labels out. It is checked against PyTorch right away.
+
+    python tools/export.py CONFIG CHECKPOINT
+    python tools/export.py CONFIG CHECKPOINT --shape 512 1024 --out fcn-sr.onnx
+    python tools/export.py CONFIG CHECKPOINT --dynamic --frames data/camvid/img_dir/val --check-sizes 360x480 333x517
+    python tools/export.py CONFIG CHECKPOINT --format torch-export --output labels --fp16
+
+What is exported takes RGB pixels, uint8 of 0 to 255, (N, 3, height, width), of any number of images. Normalisation, the
+order of the colours and padding are inside: it cannot be fed wrongly. It gives logits (N, classes, height, width),
+float32, or by --output labels the ids of the classes (N, height, width), uint8. Classes, palette, the resizing of the
+test pipeline, windows and SR blocks go with it, in ONNX's metadata_props: tools/predict.py needs nothing else.
+
+--shape H W takes images of one size (default: the trained crop, or window). An SR block of the trained size has no
+resize in the graph then; the one that stays brings the logits to the image's size. --dynamic takes images of any size.
+Slide inference is no part of the graph: export the window, and predict with --mode slide.
+
+A block whose softmax weights are the same for every image (one memory, say) is folded into a bias. --static-recall
+takes the mean weights that tools/ablate.py wrote, and folds every block.
+
+--fp16 computes in half precision and takes half of the space; pixels and logits stay what they are.
+
+The check compares logits and labels with mmseg's own on pictures: --frames, else the config's validation images, else
+drawn streets. Sizes: the one of --shape; with --dynamic the trained one, 512x1024, 1024x2048 and an odd one, or
+--check-sizes. Logits may differ by 0.1 % of the largest one, in half precision by 5 %; where only labels come out, 0.1
+% of them, or 5 %. A network that fails its check is not written, nor one that cannot be exported: the reason is
+printed. The last line of the output is a JSON document. Exit status 2 and one message where it failed.
+
+ONNX needs `pip install "mmseg-sr[export]"`, and onnxruntime is the fastest way to serve on a CPU that was measured
+(`python benchmarks/serving.py`). What torch-export writes is loaded by torch.export.load(FILE).module().
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from torch import nn
+
+import mmseg_sr
+from mmseg_sr.analysis.ablate import recalling
+from mmseg_sr.atomic import replacing
+from mmseg_sr.datasets.loading import samples
+from mmseg_sr.deployment.card import Card
+from mmseg_sr.deployment.check import compare, drawn_picture
+from mmseg_sr.deployment.export import (
+    example_size,
+    load_program,
+    require,
+    resizes,
+    trace,
+    write_onnx,
+    write_program,
+)
+from mmseg_sr.deployment.network import ServedNetwork
+from mmseg_sr.deployment.pictures import find_images
+from mmseg_sr.deployment.preparation import read_picture
+from mmseg_sr.deployment.runtime import OnnxRuntime
+from mmseg_sr.deployment.serving import load, portable_network, trained_size
+from mmseg_sr.engine.config import OptionAction, checkpoint_arguments, load_config
+from mmseg_sr.engine.inspection import load_split, spread
+from mmseg_sr.errors import UserError, command
+
+SUFFIX = {'onnx': '.onnx', 'torch-export': '.pt2'}
+SIZES = [(512, 1024), (1024, 2048), (517, 1029)]
+
+
+def size(text: str) -> tuple[int, int]:
+    """Height and width of a text like 512x1024."""
+    if not re.fullmatch(r'[1-9]\d*x[1-9]\d*', text):
+        raise argparse.ArgumentTypeError(f'a size is HEIGHTxWIDTH, 512x1024 say, got {text!r}')
+    return tuple(map(int, text.split('x')))
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[checkpoint_arguments()]
+    )
+    parser.add_argument('config', metavar='CONFIG', help='config file')
+    parser.add_argument('checkpoint', metavar='CHECKPOINT', help='file of the weights')
+    parser.add_argument('--format', choices=list(SUFFIX), default='onnx')
+    parser.add_argument('--out', type=Path, metavar='FILE', help="default: in the config's work_dir, by its name")
+    shapes = parser.add_mutually_exclusive_group()
+    shapes.add_argument('--shape', type=int, nargs=2, metavar=('H', 'W'), help='images of this size')
+    shapes.add_argument('--dynamic', action='store_true', help='images of any size')
+    parser.add_argument('--output', choices=['logits', 'labels'], default='logits')
+    parser.add_argument('--fp16', action='store_true', help='compute in half precision')
+    parser.add_argument('--opset', type=int, help="version of ONNX's operators (default: the exporter's choice)")
+    parser.add_argument('--static-recall', type=Path, metavar='FILE.json', help='what tools/ablate.py --out wrote')
+    parser.add_argument('--frames', type=Path, metavar='IMAGE|FOLDER', help='pictures of the check')
+    parser.add_argument('--num-frames', type=int, default=2, metavar='N', help='how many of them (default: 2)')
+    parser.add_argument('--check-sizes', nargs='+', type=size, metavar='HxW', help='sizes of the check')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionAction, metavar='KEY=VALUE', help='change the config')
+    return parser.parse_args()
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Refuse what cannot be exported, before the network is built."""
+    if args.format == 'onnx':
+        require('onnx', 'onnxscript', 'onnxruntime')
+    elif args.opset:
+        raise UserError('--opset belongs to --format onnx')
+    if args.out and args.out.suffix != SUFFIX[args.format]:
+        raise UserError(f'--out needs a file named {SUFFIX[args.format]}, got {args.out}')
+    if args.out and (args.out.is_dir() or any(parent.is_file() for parent in args.out.parents)):
+        raise UserError(f'--out: cannot write the file {args.out}')
+    if args.check_sizes and not args.dynamic:
+        raise UserError('--check-sizes belongs to --dynamic: a network of one size is checked at that size')
+    if args.num_frames < 1 or min(args.shape or [1]) < 1:
+        raise UserError('--num-frames and --shape must be at least 1')
+
+
+def read_recall(path: Path) -> dict[str, list[float]]:
+    """The mean weights of each block in what tools/ablate.py wrote."""
+    try:
+        document = json.loads(path.read_text())
+        several = document.get('checkpoints', [document])
+        if len(several) == 1:
+            weights = several[0]['static_weights']
+            return {name: [float(each) for each in row] for name, row in weights.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        pass
+    raise UserError(f'--static-recall takes what tools/ablate.py --out wrote of one checkpoint, and {path} is none')
+
+
+def pictures(cfg: Config, frames: Path | None, count: int) -> tuple[list[np.ndarray], str]:
+    """Pictures of the check, and where they are from."""
+    if frames:
+        if not frames.exists():
+            raise UserError(f'--frames: there is no {frames}')
+        paths = list(find_images(frames).values())
+        return [read_picture(paths[index]) for index in spread(len(paths), count)], str(frames)
+    try:
+        paths = [Path(each['img_path']) for each in samples(load_split(cfg, 'val'))]
+        return [read_picture(paths[index]) for index in spread(len(paths), count)], 'validation images of the config'
+    except UserError:
+        return [drawn_picture(seed=index) for index in range(count)], 'drawn streets'
+
+
+def write(
+    args: argparse.Namespace, network: ServedNetwork, card: Card, traced: tuple[int, int], path: Path
+) -> tuple[Callable, dict]:
+    """Write the network to ``path``; return what runs that file, and what is to be said of it."""
+    program = trace(network, traced, args.dynamic)
+    if args.format == 'onnx':
+        opset = write_onnx(program, path, card, args.opset)
+        return OnnxRuntime(path), {'opset': opset, 'resizes': resizes(path)}
+    write_program(program, path, card)
+    module, _ = load_program(path)
+
+    def run(images: np.ndarray) -> torch.Tensor:
+        with torch.no_grad():
+            return module(torch.from_numpy(images))
+
+    return run, {}
+
+
+def check(
+    run: Callable, segmentor: nn.Module, images: list[np.ndarray], sizes: Sequence[tuple[int, int]], precision: str
+) -> list[dict]:
+    """Compare at every size, print it, and refuse what differs."""
+    rows = []
+    for each in sizes:
+        row = compare(run, segmentor, images, each, precision)
+        rows.append(row)
+        logits = ''
+        if row['max_difference'] is not None:
+            logits = f', logits differ by {row["max_difference"]:.2e} at most (largest: {row["max_logit"]:.2f})'
+        print(f'{each[0]}x{each[1]}: {100 * row["agreement"]:.4f} % of the labels agree{logits}')
+    if not all(row['passed'] for row in rows):
+        raise UserError('what was exported computes something else than the network, and is not kept: see the check')
+    return rows
+
+
+@command
+def main() -> None:
+    args = parse_args()
+    check_arguments(args)
+    cfg = load_config(args.config, args.cfg_options)
+    recall = read_recall(args.static_recall) if args.static_recall else {}
+    segmentor, card = load(cfg, args.checkpoint)
+    trained = trained_size(cfg)
+    shape = None if args.dynamic else tuple(args.shape or trained or ())
+    if shape == ():
+        raise UserError('the config does not say the size of its crops: give --shape H W, or --dynamic')
+    network, card = portable_network(segmentor, card, shape, recall, args.fp16, args.output == 'labels')
+    images, source = pictures(cfg, args.frames, args.num_frames)
+    sizes = [shape] if shape else args.check_sizes or list(dict.fromkeys([*filter(None, [trained]), *SIZES]))
+    out = args.out or Path(cfg.work_dir) / f'{Path(args.config).stem}{SUFFIX[args.format]}'
+    with replacing(out) as partial, ExitStack() as stack:
+        run, said = write(args, network, card, shape or example_size(trained or (64, 64)), partial)
+        bytes_written = partial.stat().st_size
+        opset = f', opset {said["opset"]}' if said else ''
+        print(f'{args.format}{opset}, {bytes_written:,} bytes. Checked on {source}:')
+        for name, weights in recall.items():
+            stack.enter_context(recalling(segmentor.get_submodule(name), torch.tensor(weights)))
+        rows = check(run, segmentor, images, sizes, card.precision)
+    document = {
+        'file': str(out),
+        'format': args.format,
+        'bytes': bytes_written,
+        **said,
+        **{key: getattr(card, key) for key in ('size', 'output', 'precision', 'blocks')},
+        'frames': source,
+        'checks': rows,
+        'versions': {'mmseg_sr': mmseg_sr.__version__, 'torch': torch.__version__},
+    }
+    print(json.dumps(document, allow_nan=False))
+
+
+if __name__ == '__main__':
+    main()

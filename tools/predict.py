@@ -1,0 +1,134 @@
+"""Predict images, a folder of them, or a video, with a checkpoint or with what tools/export.py wrote.
+
+    python tools/predict.py MODEL.onnx street.png --out predictions
+    python tools/predict.py CONFIG --checkpoint CHECKPOINT data/camvid/img_dir/val --out predictions --batch 4
+    python tools/predict.py MODEL.onnx drive.mp4 --out predictions --mode slide --stride 256 512
+
+Writes for each image, folders below included, DIR/labels/NAME.png, the ids of the classes, and DIR/overlays/NAME.png,
+the picture with their colours laid over it. For a video DIR/labels/VIDEO/FRAME.png, frames counted from 0, and
+DIR/overlays/VIDEO.mp4. Both kinds of network give the same files, but for pixels where two classes are as good.
+
+Images are read and resized as the config's tests do it, and predicted whole or in windows as its test_cfg says; --mode,
+--window and --stride say otherwise. A network exported for one size takes whole images of that size, or windows of it.
+
+What is there is not predicted again: start a stopped run anew with the same command. A folder that was predicted by
+another network, from other pictures or in another way is refused; --overwrite predicts it all anew.
+
+An image that cannot be read, or that the network does not take, is named and stops no other. The exit status is 2 then,
+as it is for a mistake in what was given. The last line of the output is a JSON document: written, skipped, failed.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+import mmseg_sr
+from mmseg_sr.deployment.network import ServedNetwork
+from mmseg_sr.deployment.outputs import claim
+from mmseg_sr.deployment.pictures import Report, find_images, predict_pictures
+from mmseg_sr.deployment.predict import Predictor
+from mmseg_sr.deployment.runtime import OnnxRuntime, TorchRuntime
+from mmseg_sr.deployment.serving import load
+from mmseg_sr.deployment.video import is_video, predict_video, said_by
+from mmseg_sr.engine.config import OptionAction, checkpoint_arguments, load_config
+from mmseg_sr.errors import UserError, command
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[checkpoint_arguments()]
+    )
+    parser.add_argument('model', type=Path, metavar='CONFIG|MODEL.onnx', help='config file, or exported network')
+    parser.add_argument('source', type=Path, metavar='IMAGE|FOLDER|VIDEO', help='what to predict')
+    parser.add_argument('--checkpoint', metavar='CHECKPOINT', help='file of the weights, with CONFIG')
+    parser.add_argument('--out', required=True, type=Path, metavar='DIR', help='folder of the predictions')
+    parser.add_argument('--mode', choices=['whole', 'slide'], help="default: the config's")
+    parser.add_argument('--window', type=int, nargs=2, metavar=('H', 'W'), help='size of a window')
+    parser.add_argument('--stride', type=int, nargs=2, metavar=('H', 'W'), help='from one window to the next')
+    parser.add_argument('--batch', type=int, default=1, metavar='N', help='images at once, of one size')
+    parser.add_argument('--opacity', type=float, default=0.5, metavar='X', help='of the colours, 0 to 1')
+    parser.add_argument('--overwrite', action='store_true', help='predict anew what is there')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionAction, metavar='KEY=VALUE', help='change the config')
+    return parser.parse_args()
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Refuse what cannot be predicted, before the network is loaded."""
+    if args.batch < 1 or not 0 <= args.opacity <= 1:
+        raise UserError('--batch must be at least 1, and --opacity 0 to 1')
+    if not args.source.exists():
+        raise UserError(f'there is no {args.source}')
+    if args.model.suffix == '.onnx' and (args.checkpoint or args.cfg_options):
+        raise UserError('MODEL.onnx has weights and settings inside: leave out --checkpoint and --cfg-options')
+    if args.model.suffix != '.onnx' and not args.checkpoint:
+        raise UserError(f'{args.model} is a config: give its weights by --checkpoint, or take a MODEL.onnx')
+
+
+def load_predictor(args: argparse.Namespace) -> Predictor:
+    """The network of a config or a file, used as it says or as the arguments say."""
+    if args.model.suffix == '.onnx':
+        run = OnnxRuntime(args.model)
+    else:
+        segmentor, card = load(load_config(args.model, args.cfg_options), args.checkpoint)
+        run = TorchRuntime(ServedNetwork(segmentor), card)
+    return Predictor(run, args.mode, args.window, args.stride)
+
+
+def record(args: argparse.Namespace, predictor: Predictor) -> dict:
+    """What the predictions depend on."""
+    weights = Path(args.checkpoint or args.model)
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else str(weights)
+    place = args.source if args.source.is_dir() or is_video(args.source) else args.source.parent
+    return {
+        'model': args.model.name,
+        'weights': digest,
+        'settings': args.cfg_options,
+        'source': str(place.resolve()),
+        'mode': predictor.mode,
+        'window': predictor.window,
+        'stride': predictor.stride,
+        'opacity': args.opacity,
+        'card': vars(predictor.card),
+        'mmseg_sr': mmseg_sr.__version__,
+    }
+
+
+def predict(args: argparse.Namespace, predictor: Predictor) -> Report:
+    """Predict the pictures or the video, with a progress bar."""
+
+    def progress(items: Iterable) -> Iterator:
+        total = said_by(args.source)[1] or None if of_video else len(items)
+        return iter(tqdm(items, 'predict', total=total, unit='frame' if of_video else 'image'))
+
+    of_video = is_video(args.source)
+    options = dict(batch=args.batch, opacity=args.opacity, progress=progress)
+    if of_video:
+        claim(args.out, record(args, predictor), args.overwrite)
+        return predict_video(predictor, args.source, args.out, **options)
+    pictures = find_images(args.source)
+    claim(args.out, record(args, predictor), args.overwrite)
+
+    def complain(message: str) -> None:
+        tqdm.write(f'error: {message}', file=sys.stderr)
+
+    return predict_pictures(predictor, pictures, args.out, complain=complain, **options)
+
+
+@command
+def main() -> int:
+    args = parse_args()
+    check_arguments(args)
+    report = predict(args, load_predictor(args))
+    failed = f', {len(report.failed)} failed' if report.failed else ''
+    print(f'{report.written} predicted, {report.skipped} were there{failed}: {args.out}')
+    print(json.dumps({'out': str(args.out), **vars(report)}))
+    return 2 if report.failed else 0
+
+
+if __name__ == '__main__':
+    main()
