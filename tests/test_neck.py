@@ -61,6 +61,20 @@ def test_only_the_chosen_maps_are_changed():
 
 
 @pytest.mark.parametrize(
+    ('maps', 'given'),
+    [
+        ([torch.zeros(1, 8, 4, 4)] * 4, r'\[8, 8, 8, 8\]'),
+        ([torch.zeros(1, 8, 4, 4)], r'\[8\]'),
+        ([(torch.zeros(1, 8, 4, 4), torch.zeros(1, 8))], r"\['tuple'\]"),
+    ],
+)
+def test_other_maps_than_were_said_are_a_value_error(maps, given):
+    neck = MODELS.build(dict(type='SRNeck', in_channels=CHANNELS, sr=BLOCK))
+    with pytest.raises(ValueError, match=rf'in_channels=\[8, 16, 32, 64\], and the backbone gives out {given}'):
+        neck(maps)
+
+
+@pytest.mark.parametrize(
     ('sr', 'word'),
     [
         (dict(in_index=4, memory_size=(4, 4)), r'0 \.\. 3, got 4'),

@@ -80,6 +80,7 @@ def train(cfg: Config) -> Runner:
                 runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
             else:  # it takes the network's shares, which are made in runner.train
                 build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper))
+        del model  # the Runner has built its own
         try:
             runner.train()
         except URLError as error:
@@ -122,6 +123,7 @@ def test(cfg: Config, checkpoint: str | Path, tta: bool = False, without_sr: boo
         if blocks and is_first_process(cfg):
             reason = 'tested without' if without_sr else f'{checkpoint} has no'
             print_log(f'{reason} weights of {", ".join(blocks)}: identity there.', logger='current')
+        del model, weights  # the Runner builds and loads its own
         cfg.load_from, cfg.resume = str(checkpoint), False
         for evaluator in evaluators(cfg):
             if evaluator.get('type') in ('IoUMetric', 'mmseg.IoUMetric'):

@@ -73,7 +73,7 @@ def load(source: str | Path | BinaryIO, map_location: object = 'cpu') -> object:
 
 def _reason(error: UnpicklingError) -> str:
     """What a file asked for, of torch's advice of ten lines."""
-    asked = re.search(r'GLOBAL (\S+)', str(error))
+    asked = re.search(r'GLOBAL (?:builtins\.|__builtin__\.)?(\S+)', str(error))  # torch 2.6 says whose eval
     if asked:
         return f'it asks for {asked[1]}'
     return str(error).rpartition('WeightsUnpickler error: ')[2].strip().split('\n')[0][:300]

@@ -6,12 +6,14 @@ name, and only ``<stage>.sr.*`` is new.
 """
 
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from .options import block_options, build_block, check_config, check_init_cfg
+from ..errors import one_line
+from .options import block_options, build_block, check_config, check_init_cfg, switch
 
 
 @MODELS.register_module()
@@ -29,7 +31,8 @@ def SRBackbone(
     Args:
         backbone: Config of a stock backbone, whose stages are ``nn.Sequential``.
         sr: ``after`` (the stage's name) and the options of :class:`SRBlock` but for ``in_channels``, which is
-            worked out; several blocks as a list. ``type`` may name another registered block.
+            worked out; several blocks as a list. ``type`` may name another registered block. A block in a frozen
+            stage is frozen with it; with ``keep_trainable=True`` it learns all the same.
         pretrained: As for the stock backbone; a segmentor sets it here.
         init_cfg: As for the stock backbone.
 
@@ -56,12 +59,14 @@ def SRBackbone(
     channels = stage_channels(network)
     for options in blocks:
         after = options.pop('after', None)
+        keep_trainable = switch(options.pop('keep_trainable', False), 'keep_trainable')
         if not isinstance(after, str) or after not in channels:
+            names = f'{", ".join(channels)}; SRNeck takes' if channels else 'none; use SRNeck behind the backbone, for'
             raise ValueError(
                 f'sr: {type(network).__name__} has no stage after={after!r} that can take a block. '
-                f'These can: {", ".join(channels) or "none; use SRNeck behind the backbone"}'
+                f'These can: {names} any map that it gives out'
             )
-        _insert(network.get_submodule(after), after, build_block(MODELS, options, channels[after]))
+        _insert(network, after, build_block(MODELS, options, channels[after]), keep_trainable)
     return network
 
 
@@ -69,13 +74,16 @@ def stage_channels(network: nn.Module) -> dict[str, int]:
     """Find the stages of a backbone that can take a block, and the channels of their outputs.
 
     A stage can where it is an ``nn.Sequential`` in no other one, run once in a pass, with one map (N, C, h, w)
-    as output. Seen in a pass over an empty image, which changes nothing in the network.
+    as output, of more than a single cell. Seen in a pass over an empty image, which changes nothing in the network.
 
     Args:
         network: A backbone that takes images (N, channels, h, w).
 
     Returns:
         Output channels by the stage's name, in the order of the network.
+
+    Raises:
+        ValueError: For a backbone without a convolution, or that takes images of one size only.
     """
     stages: dict[str, nn.Module] = {}
     for name, module in network.named_modules():
@@ -91,10 +99,15 @@ def stage_channels(network: nn.Module) -> dict[str, int]:
     first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
     if first is None:
         raise ValueError(f'{type(network).__name__} has no convolution: use SRNeck behind it')
-    image = first.weight.new_zeros(1, first.in_channels, 64, 64)
+    image = first.weight.new_zeros(1, first.in_channels, 64, 128)  # at a stride of 64 still two cells
     try:
         with _evaluating(network), torch.no_grad():
             network(image)
+    except Exception as error:  # what a backbone raises for an image of another size than its own is its own
+        raise ValueError(
+            f'{type(network).__name__} cannot run on an image of {tuple(image.shape)}, by which its stages would be '
+            f'found ({one_line(error)}): use SRNeck behind it'
+        ) from error
     finally:
         for handle in handles:
             handle.remove()
@@ -102,7 +115,7 @@ def stage_channels(network: nn.Module) -> dict[str, int]:
 
 
 def _is_map(output: object) -> bool:
-    return isinstance(output, Tensor) and output.dim() == 4
+    return isinstance(output, Tensor) and output.dim() == 4 and output[0, 0].numel() > 1
 
 
 @contextmanager
@@ -130,7 +143,21 @@ def _with_init(backbone: dict, **given: object) -> dict:
     return backbone
 
 
-def _insert(stage: nn.Sequential, name: str, block: nn.Module) -> None:
+def _insert(network: nn.Module, after: str, block: nn.Module, keep_trainable: bool) -> None:
+    stage = network.get_submodule(after)
     if 'sr' in stage._modules:
-        raise ValueError(f'sr: two blocks after {name!r}; give each stage one, with more memories')
+        raise ValueError(f'sr: two blocks after {after!r}; give each stage one, with more memories')
+    weights = list(stage.parameters())
+    if keep_trainable:
+        network.register_forward_pre_hook(partial(_keep_trainable, after=after))
+    elif weights and not any(weight.requires_grad for weight in weights):
+        # network.train() would, but only after DDP, which waits for the gradients of all it is given, has taken it.
+        block.requires_grad_(False)
     stage.add_module('sr', block)
+
+
+def _keep_trainable(network: nn.Module, args: object, after: str) -> None:
+    """Before each training pass, for ``network.train()`` freezes its frozen stages anew, with all that is in them."""
+    block = network.get_submodule(after)._modules.get('sr')  # None where somebody has taken it out
+    if network.training and block is not None:
+        block.requires_grad_(True)

@@ -24,7 +24,8 @@ class SRNeck(BaseModule):
         init_cfg: mmengine's initialisation config.
 
     Raises:
-        ValueError: For an ``in_index`` that is missing, out of range or used twice, and for options that are wrong.
+        ValueError: For an ``in_index`` that is missing, out of range or used twice, and for options that are wrong; in
+            ``forward`` for other maps than ``in_channels`` lists.
 
     Example:
         >>> import torch
@@ -49,6 +50,7 @@ class SRNeck(BaseModule):
             positive(channels, 'each of in_channels')
         if neck is not None:
             check_config('neck', neck)
+        self.in_channels = list(in_channels)
         self.sr = ModuleDict()
         for options in block_options(sr):
             index = options.pop('in_index', None)
@@ -62,6 +64,9 @@ class SRNeck(BaseModule):
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Maps [(N, C_i, h_i, w_i), ...] of the backbone to as many maps, or to what the stock neck makes of them."""
         maps = list(inputs)
+        given = [_channels(each) for each in maps]
+        if given != self.in_channels:
+            raise ValueError(f'SRNeck: in_channels={self.in_channels}, and the backbone gives out {given}')
         for index, block in self.sr.items():
             maps[int(index)] = block(maps[int(index)])
         return tuple(maps) if self.neck is None else self.neck(maps)
@@ -73,3 +78,8 @@ class SRNeck(BaseModule):
             if self.neck is not None:
                 state_dict[f'{prefix}neck.{key[len(prefix) :]}'] = state_dict.pop(key)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _channels(output: object) -> int | str:
+    """Channels of a map; of what is none, what it is: some backbones pair a map with a class token."""
+    return output.shape[1] if isinstance(output, Tensor) and output.dim() == 4 else type(output).__name__
