@@ -3,25 +3,33 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test browser lint format released clean
+.PHONY: help demo app test browser docs notebook lint format released clean
 
 help:
 	@echo "make demo    train and compare a baseline and an SR network on drawn street scenes (some minutes on a CPU)"
+	@echo "make app     try the released networks on your pictures, in a page of this machine"
 	@echo "make test    run all tests"
+	@echo "make docs    build the pages: open site/index.html"
+	@echo "make notebook  execute docs/tour.ipynb and keep its outputs"
 	@echo "make lint    check style"
 	@echo "make format  put style right"
 	@echo "make released  train, publish and record what lies in checkpoints/ again (long, see results/released.json)"
-	@echo "make clean   remove what make made: $(VENV), demo"
+	@echo "make clean   remove what make made: $(VENV), demo, site"
 
 # torch goes first and alone: onedl-mmcv is then built without it, as pure Python, in seconds.
 $(VENV)/installed: setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --disable-pip-version-check --quiet torch==2.13.0
-	$(BIN)/pip install --disable-pip-version-check --quiet --editable '.[onedl,dev]'
+	$(BIN)/pip install --disable-pip-version-check --quiet --editable '.[onedl,dev,docs]'
 	touch $@
 
 demo: $(VENV)/installed
 	$(BIN)/python tools/demo.py
+
+app: $(VENV)/installed
+	@$(BIN)/python -c 'import flask, waitress' 2>/dev/null || \
+		$(BIN)/pip install --disable-pip-version-check --quiet --editable '.[onedl,app]'
+	$(BIN)/python tools/app.py
 
 test: $(VENV)/installed browser
 	$(BIN)/python -m pytest
@@ -33,6 +41,14 @@ browser:
 		$$root apt-get update -qq && \
 		$$root apt-get install -y -qq --no-install-recommends chromium chromium-driver; \
 	} || echo 'no chromium: install it and chromium-driver to test the report page in a browser' >&2
+
+# A dead link, a missing reference or a number that is in no file fails the build.
+docs: $(VENV)/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo 'site/index.html'
+
+notebook: $(VENV)/installed
+	$(BIN)/python docs/execute.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -47,4 +63,4 @@ released: $(VENV)/installed
 	$(BIN)/python tools/release.py
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo site

@@ -11,6 +11,7 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parent
 HELD = ('configs', 'tools', 'experiments', 'checkpoints', 'model-index.yml')  # what mmseg_sr/.mim holds
 SKIPPED = shutil.ignore_patterns('__pycache__', '.*', 'release.py')  # releasing needs the checkout
+APP = ['flask>=3.1', 'waitress>=3']
 EXPORT = ['onnx>=1.23', 'onnxruntime>=1.32', 'onnxscript>=0.7']
 VERSION = re.search(r"^__version__ = '(.+)'$", (ROOT / 'mmseg_sr/__init__.py').read_text(), re.M).group(1)
 
@@ -110,7 +111,9 @@ setup(
         ],
         'mim': ['onedl-mim>=0.5.1,<0.6'],
         'export': EXPORT,
+        'app': APP,
         'dev': [
+            *APP,
             *EXPORT,
             'build',
             'hypothesis>=6.100',

@@ -197,6 +197,7 @@ FILES = {
 }
 GIVEN = {
     ('ablate', ''): ['{config}'],
+    ('app', ''): ['{config}'],
     ('check_dataset', ''): [],
     ('experiment', ''): ['run'],
     ('prepare_cityscapes', ''): ['--out', '{home}/prepared'],

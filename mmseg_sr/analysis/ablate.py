@@ -1,4 +1,4 @@
-"""Changing what a trained SR block recalls, for a while: memory blocks out, other softmax weights."""
+"""Changing what a trained SR block recalls, for a while: memory blocks out or scaled, other softmax weights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,6 +66,33 @@ def recalling(block: SRBlock, weights: Tensor) -> Iterator[None]:
     if weights.shape != (block.num_memories,):
         raise ValueError(f'weights must be ({block.num_memories},), got {tuple(weights.shape)}')
     handle = block.gate.register_forward_hook(lambda gate, args, output: weights.to(output).expand_as(output))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def scaling(block: SRBlock, factors: Tensor) -> Iterator[None]:
+    """Let an SR block recall each memory block times a factor, inside the ``with`` block; 0 switches it off.
+
+    Args:
+        block: A block; its parameters stay as they are. A probe that is opened inside sees the softmax weights scaled.
+        factors: (P,), the same for every image.
+
+    Raises:
+        ValueError: For factors of another shape.
+
+    Example:
+        >>> block = SRBlock(in_channels=1, memory_size=(1, 1), num_memories=2)
+        >>> _ = torch.nn.init.ones_(block.memory)
+        >>> with scaling(block, torch.tensor([2.0, 2.0])):
+        ...     round(block(torch.zeros(1, 1, 1, 1)).item(), 5)
+        2.0
+    """
+    if factors.shape != (block.num_memories,):
+        raise ValueError(f'factors must be ({block.num_memories},), got {tuple(factors.shape)}')
+    handle = block.gate.register_forward_hook(lambda gate, args, output: output * factors.to(output))
     try:
         yield
     finally:

@@ -1,0 +1,73 @@
+"""A real browser for pages: shown at a size, in a scheme, and asked what went on."""
+
+import base64
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ARTEFACTS = Path(__file__).resolve().parent / 'artefacts'
+OPTIONS = ['--headless=new', '--no-sandbox', '--disable-dev-shm-usage', '--disable-background-networking']
+
+
+class Browser:
+    """Chromium without a window: shows a page at a size, in a scheme, and tells what went on."""
+
+    def __init__(self, chromium: str, driver: str):
+        from selenium import webdriver
+
+        options = webdriver.ChromeOptions()
+        options.binary_location = chromium
+        for option in OPTIONS:
+            options.add_argument(option)
+        options.set_capability('goog:loggingPrefs', {'browser': 'ALL', 'performance': 'ALL'})
+        self.driver = webdriver.Chrome(options, webdriver.ChromeService(driver))
+        self.driver.set_page_load_timeout(60)
+
+    def show(self, path: Path, width: int = 1200, scheme: str = 'light') -> None:
+        size = {'width': width, 'height': 900, 'deviceScaleFactor': 1, 'mobile': width < 600}
+        self.call('Emulation.setDeviceMetricsOverride', size)
+        self.media(scheme)
+        self.log('browser'), self.log('performance')
+        self.driver.get(path.as_uri())
+
+    def media(self, scheme: str, kind: str = '') -> None:
+        features = [{'name': 'prefers-color-scheme', 'value': scheme}]
+        self.call('Emulation.setEmulatedMedia', {'media': kind, 'features': features})
+
+    def call(self, command: str, arguments: dict) -> dict:
+        return self.driver.execute_cdp_cmd(command, arguments)
+
+    def do(self, script: str) -> object:
+        return self.driver.execute_script(script)
+
+    def log(self, kind: str) -> list[dict]:
+        return self.driver.get_log(kind)
+
+    def requests(self) -> set[str]:
+        """Everything the page has asked for, but for what is in it."""
+        messages = [json.loads(entry['message'])['message'] for entry in self.log('performance')]
+        asked = [m['params']['request']['url'] for m in messages if m['method'] == 'Network.requestWillBeSent']
+        assert asked, 'the log has seen the page itself'
+        return {url for url in asked if not url.startswith('data:')}
+
+    def screenshot(self, name: str) -> None:
+        size = self.do('const e = document.documentElement; return [e.scrollWidth, e.scrollHeight]')
+        clip = {'x': 0, 'y': 0, 'width': size[0], 'height': min(size[1], 12000), 'scale': 1}
+        shot = self.call('Page.captureScreenshot', {'clip': clip, 'captureBeyondViewport': True})
+        ARTEFACTS.mkdir(exist_ok=True)
+        (ARTEFACTS / name).write_bytes(base64.b64decode(shot['data']))
+
+
+def opened() -> Iterator[Browser]:
+    """A browser, for a fixture to yield from. In CI a test that needs one fails without, elsewhere it skips."""
+    found = [shutil.which(name) for name in ('chromium', 'chromedriver')]
+    if None in found:
+        stop = pytest.fail if os.environ.get('CI') else pytest.skip
+        stop('there is no chromium with its chromedriver: `make browser` installs them where it may')
+    browser = Browser(*found)
+    yield browser
+    browser.driver.quit()
