@@ -2,12 +2,32 @@
 
 import io
 import json
+import pickletools
 import random
 import struct
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from mmseg_sr.engine.checkpoint import check_weights, read_checkpoint
+from mmseg_sr.errors import UserError
 
 Variants = Iterator[tuple[str, bytes]]
+
+
+def outcome(path: Path, model: nn.Module, weights: dict) -> str:
+    """What is made of a file: 'refused' in one line, or its weights are 'the same'. Any other error goes through."""
+    try:
+        checkpoint = read_checkpoint(path)
+        check_weights(model, checkpoint, path, whole=True)
+    except UserError as error:
+        return 'refused' if '\n' not in str(error) and str(path) in str(error) else f'said badly: {error}'
+    found = checkpoint.get('state_dict', checkpoint)
+    same = found.keys() == weights.keys() and all(torch.equal(found[key], weights[key]) for key in weights)
+    return 'the same' if same else 'other weights'
 
 
 def cut(data: bytes, generator: random.Random, count: int) -> Variants:
@@ -67,6 +87,18 @@ def _flipped_program(pickle: bytes, generator: random.Random, count: int) -> Var
     yield 'pickle: memory', b'\x80\x02cbuiltins\nbytearray\n\x8a\x06\0\0\0\0\0\x7f\x85R.'
     yield 'pickle: lists', b'\x80\x02' + b']' * 200_000 + b'a' * 199_999 + b'.'
     yield 'pickle: tuples', b'\x80\x02)' + b'\x85' * 200_000 + b'.'
+
+
+def old(data: bytes, generator: random.Random, count: int) -> Variants:
+    """Break what torch before 1.6 wrote: five pickles, the weights, and no checksum."""
+    yield from cut(data, generator, count)
+    yield from flipped(data, generator, count)
+    yield from shifted(data, generator, count // 2)
+    file = io.BytesIO(data)
+    ends = [[*pickletools.genops(file)] and file.tell() for _ in range(5)]
+    yield from flipped(data, generator, 2 * count, 0, ends[-1])
+    for kind, pickle in _flipped_program(data[ends[2] : ends[3]], generator, count):
+        yield kind, data[: ends[2]] + pickle + data[ends[3] :]
 
 
 def headers(data: bytes, generator: random.Random, count: int) -> Variants:

@@ -70,9 +70,9 @@ class Kill:
 
     Attributes:
         kind: 'time': ``number`` comes ``at`` seconds after the start of the training, for the data workers too.
-            'evaluation': after so many images; 'twice': two of them. 'file': before so many openings, renamings and
-            removals of checkpoints and of what names the last. 'write': when a file grows beyond so many bytes;
-            'full': it cannot, as on a full disk.
+            'birth': for them too, when there are so many of them. 'evaluation': after so many images; 'twice': two of
+            them. 'file': before so many openings, renamings and removals of checkpoints and of what names the last.
+            'write': when a file grows beyond so many bytes; 'full': it cannot, as on a full disk.
         number: The signal.
         at: When.
     """
@@ -102,16 +102,20 @@ class KillHook(Hook):
             resource.setrlimit(resource.RLIMIT_FSIZE, (int(self.kill.at), resource.RLIM_INFINITY))
 
     def before_train_epoch(self, runner) -> None:
-        if self.kill.kind == 'time':
+        if self.kill.kind in ('time', 'birth'):
             os.setpgrp()
-            command = f'kill -{self.kill.number} -{os.getpid()}'  # sent by another process: a worker obeys this one
-            timer = threading.Timer(self.kill.at, os.system, (command,))
-            timer.daemon = True
-            timer.start()
+            threading.Thread(target=self._wait, daemon=True).start()
 
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         if self.kill.kind in ('evaluation', 'twice'):
             self._count()
+
+    def _wait(self) -> None:
+        if self.kill.kind == 'time':
+            time.sleep(self.kill.at)
+        while self.kill.kind == 'birth' and len(multiprocessing.active_children()) < self.kill.at:
+            time.sleep(0.001)
+        os.system(f'kill -{self.kill.number} -{os.getpid()}')  # sent by another process: a worker obeys this one
 
     def _see(self, event: str, args: tuple) -> None:
         if event in ('open', 'os.rename', 'os.remove') and isinstance(args[0], (str, os.PathLike)):

@@ -20,6 +20,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader, Runner
 from mmengine.runner import checkpoint as runner_checkpoint
 from mmseg.apis import MMSegInferencer, init_model
+from payloads import FORMATS, PAYLOADS, Call, by_getattr, code, save
 from tiny_config import write_config
 from torch import nn
 
@@ -66,51 +67,6 @@ def mark(tmp_path) -> Path:
 
 
 # ---------------------------------------------------------------------------------------------------------------- code
-
-
-class Call:
-    """Pickled it is a call, which the file asks its reader to make."""
-
-    def __init__(self, function: object, *arguments: object):
-        self.call = function, arguments
-
-    def __reduce__(self) -> tuple:
-        return self.call
-
-    def __str__(self) -> str:
-        return f'{self.call[0].__name__}{self.call[1]}'
-
-
-def code(mark: Path) -> str:
-    return f'open({str(mark)!r}, "w").close()'
-
-
-def by_getattr(mark: Path) -> Call:
-    """Call ``exec`` by names that mmengine allows a checkpoint, and torch's own ``_rebuild_from_type_v2``."""
-    rebuild = torch._tensor._rebuild_from_type_v2  # calls what it is given
-    look_up = Call(getattr, Call(getattr, HistoryBuffer.mean, '__builtins__'), 'get')
-    run = Call(rebuild, look_up, Call(getattr, look_up, '__class__'), ('exec',), None)
-    return Call(rebuild, run, Call(getattr, None, '__class__'), (code(mark),), None)
-
-
-PAYLOADS = {
-    'os.system': lambda mark: Call(os.system, f'touch "{mark}"'),
-    'exec': lambda mark: Call(exec, code(mark)),
-    'getattr': by_getattr,
-    'in an array': lambda mark: np.array([Call(exec, code(mark))], dtype=object),
-    'in a log history': lambda mark: Call(HistoryBuffer, [Call(exec, code(mark))], [1]),
-}
-FORMATS = {
-    'zip': {},
-    'zip, protocol 4': {'pickle_protocol': 4},
-    'before torch 1.6': {'_use_new_zipfile_serialization': False},
-}
-
-
-def save(payload: object, path: Path, checkpoint: dict | None = None, **options: object) -> Path:
-    """A checkpoint with a payload."""
-    torch.save({**(checkpoint or {'state_dict': {'w': torch.ones(1)}}), 'extra': payload}, path, **options)
-    return path
 
 
 @pytest.mark.parametrize('form', FORMATS)
@@ -331,18 +287,6 @@ def model(trained) -> nn.Module:
     return launch._try_parts(prepare(load_config(trained[0])))
 
 
-def outcome(path: Path, model: nn.Module, weights: dict) -> str:
-    """What is made of a file: 'refused' in one line, or its weights are 'the same'. Any other error goes through."""
-    try:
-        checkpoint = read_checkpoint(path)
-        check_weights(model, checkpoint, path, whole=True)
-    except UserError as error:
-        return 'refused' if '\n' not in str(error) and str(path) in str(error) else f'said badly: {error}'
-    found = checkpoint.get('state_dict', checkpoint)
-    same = found.keys() == weights.keys() and all(torch.equal(found[key], weights[key]) for key in weights)
-    return 'the same' if same else 'other weights'
-
-
 @pytest.fixture
 def no_hang():
     """End what takes minutes."""
@@ -363,17 +307,29 @@ def test_a_broken_checkpoint_is_refused_or_the_same(trained, model, no_hang, tmp
     for kind, content in broken_files.archives(trained[1].read_bytes(), random.Random(0), 20):
         path.write_bytes(content)
         no_hang()
-        outcomes[kind] = outcome(path, model, weights)
+        outcomes[kind] = broken_files.outcome(path, model, weights)
     counts = Counter(outcomes.values())
     assert counts.keys() == {'refused', 'the same'}, outcomes
     assert sum(counts.values()) > 180 and counts['refused'] > counts['the same'], counts
     assert [file.name for file in tmp_path.iterdir()] == ['broken.pth']
 
 
+def test_a_broken_checkpoint_of_old_torch_has_no_checksum_and_is_never_loaded_in_part(
+    trained, model, no_hang, tmp_path
+):
+    checkpoint, path, outcomes = load(trained[1]), tmp_path / 'old.pth', Counter()
+    torch.save(checkpoint, path, **FORMATS['before torch 1.6'])
+    for _, content in broken_files.old(path.read_bytes(), random.Random(0), 10):
+        path.write_bytes(content)
+        no_hang()
+        outcomes[broken_files.outcome(path, model, checkpoint['state_dict'])] += 1
+    assert outcomes.keys() == {'refused', 'the same', 'other weights'} and outcomes['refused'] > 30, outcomes
+
+
 def test_broken_published_weights_are_refused(trained, model, no_hang, tmp_path):
     path = Path(publish(trained[1], tmp_path / 'out', 'tiny')['.safetensors']['path'])
     content, weights = path.read_bytes(), read_checkpoint(path)['state_dict']
-    assert outcome(path, model, weights) == 'the same'
+    assert broken_files.outcome(path, model, weights) == 'the same'
     generator = random.Random(0)
     variants = [*broken_files.cut(content, generator, 10), *broken_files.flipped(content, generator, 20)]
     variants += [*broken_files.shifted(content, generator, 5), *broken_files.headers(content, generator, 20)]
@@ -382,12 +338,12 @@ def test_broken_published_weights_are_refused(trained, model, no_hang, tmp_path)
         if broken != content:
             path.write_bytes(broken)
             no_hang()
-            assert outcome(path, model, weights) == 'refused', kind
+            assert broken_files.outcome(path, model, weights) == 'refused', kind
     unnamed = tmp_path / 'unnamed.safetensors'  # no sha256 tells
     for kind, broken in [*broken_files.cut(content, generator, 10), *broken_files.headers(content, generator, 20)]:
         unnamed.write_bytes(broken)
         no_hang()
-        assert outcome(unnamed, model, weights) == 'refused', kind
+        assert broken_files.outcome(unnamed, model, weights) == 'refused', kind
 
 
 @pytest.mark.parametrize(

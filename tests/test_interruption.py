@@ -114,6 +114,15 @@ def test_an_evaluation_that_was_cut_off_is_made_when_the_run_is_resumed(home, wh
     assert killing.differences(killing.outcome(work), whole['outcome']) == []
 
 
+def test_data_workers_of_a_resumed_run_outlive_sigterm(home, whole, tmp_path):
+    work, log = tmp_path / 'work', tmp_path / 'log'
+    assert train(home, work, Kill('evaluation', signal.SIGKILL, 2), log) == -signal.SIGKILL
+    # These are born after the evaluation that was cut off, which is made first.
+    assert train(home, work, Kill('birth', signal.SIGTERM, 2), log, workers=2) == 143, log.read_text()
+    assert train(home, work, None, log, workers=2) == 0
+    assert killing.differences(killing.outcome(work), whole['outcome']) == []
+
+
 def test_a_full_disk_loses_nothing(home, whole, tmp_path):
     _, faults = killing.fill_disk(partial(train, home), tmp_path, whole['size'])
     assert faults == []

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 import zipfile
@@ -11,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from written import ROOT, check_arguments, check_files, check_options, commands_in, mentions_in
 
-ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / 'README.md').read_text()
 MINI = 'configs/mini_cityscapes/fcn_r18-w16-d8-sr_1xb4-600_mini-cityscapes-128x256.py'
 SHORT = [
@@ -24,15 +23,9 @@ SHORT = [
 SHORT += ['train_dataloader.persistent_workers=False']
 
 
-def commands() -> list[list[str]]:
-    """The words of every command in the README's bash blocks, without comments."""
-    blocks = re.findall(r'^```bash\n(.*?)^```', README, re.M | re.S)
-    return [shlex.split(line, comments=True) for block in blocks for line in block.splitlines() if line.strip()]
-
-
 def find(*words: str) -> list[str]:
     """The one command that has all these words in it."""
-    (found,) = [command for command in commands() if all(word in ' '.join(command) for word in words)]
+    (found,) = [command for command in commands_in(README) if all(word in ' '.join(command) for word in words)]
     return found
 
 
@@ -65,8 +58,8 @@ def data(tmp_path_factory) -> Path:
 def test_every_command_is_run_by_ci_or_below():
     ci, makefile = (ROOT / '.ci/run').read_text(), (ROOT / 'Makefile').read_text()
     here = Path(__file__).read_text()
-    assert len(commands()) >= 12
-    for command in commands():
+    assert len(commands_in(README)) >= 12
+    for command in commands_in(README):
         if command[0] == 'make':
             assert command[1] in re.search(r'^make (.*)$', ci, re.M).group(1).split(), command
         elif command[:2] == ['pip', 'install']:
@@ -74,6 +67,16 @@ def test_every_command_is_run_by_ci_or_below():
         else:
             tool = command[1] if command[0] == 'python' else command[0]
             assert (ROOT / tool).is_file() and here.count(f"'{tool}'") >= 1, command
+
+
+def test_every_option_is_one_of_its_tool():
+    for command in commands_in(README):
+        check_files(command)
+        if command[0] not in ('make', 'pip'):
+            check_arguments(command)
+    assert len(mentions_in(README)) >= 10
+    for command in mentions_in(README):
+        check_options(command)
 
 
 def test_every_file_that_it_names_is_there():
