@@ -31,8 +31,9 @@ app: $(VENV)/installed
 		$(BIN)/pip install --disable-pip-version-check --quiet --editable '.[onedl,app]'
 	$(BIN)/python tools/app.py
 
+# Each process takes whole files of tests: what a file's tests share is made once.
 test: $(VENV)/installed browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 # The report page is tested in a browser. Without one these tests skip, and say so.
 browser:

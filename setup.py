@@ -112,6 +112,14 @@ setup(
         'mim': ['onedl-mim>=0.5.1,<0.6'],
         'export': EXPORT,
         'app': APP,
+        'docs': [
+            'ipykernel',
+            'latex2mathml>=3.77',
+            'mkdocs-material>=9.7,<10',
+            'mkdocstrings[python]>=1,<2',
+            'nbclient',
+            'nbformat',
+        ],
         'dev': [
             *APP,
             *EXPORT,

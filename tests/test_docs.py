@@ -1,0 +1,245 @@
+"""The pages and the tour: built without a warning, shown without a request, and true of the code beside them."""
+
+import ast
+import doctest
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import mmengine.config.utils
+import nbformat
+import numpy as np
+import pytest
+import torch
+import yaml
+from browsing import opened
+from PIL import Image
+from written import ROOT, blocks_in, check_arguments, check_files, check_options, commands_in, mentions_in
+
+import mmseg_sr
+from mmseg_sr.engine.config import load_config
+from mmseg_sr.engine.data import build_datasets
+from mmseg_sr.engine.inspection import build_model
+from mmseg_sr.evaluation import experiment
+
+DOCS = ROOT / 'docs'
+PAGES = {path.stem: path.read_text() for path in sorted(DOCS.glob('*.md'))}
+CONFIGS = {title: code for text in PAGES.values() for title, code in blocks_in(text, 'python') if title}
+
+# -------------------------------------------------------------------------------------------------------------- pages
+
+
+@pytest.fixture(scope='module')
+def site(tmp_path_factory) -> Path:
+    """The site as `make docs` builds it: a warning is an error."""
+    folder = tmp_path_factory.mktemp('docs') / 'site'
+    (words,) = re.findall(r'\$\(BIN\)/python -m (mkdocs .*)', (ROOT / 'Makefile').read_text())
+    done = subprocess.run(
+        [sys.executable, '-m', *words.split(), '--site-dir', folder],
+        cwd=ROOT,
+        env={**os.environ, 'NO_MKDOCS_2_WARNING': '1'},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and '--strict' in words, done.stderr[-3000:]
+    return folder
+
+
+@pytest.fixture(scope='module')
+def browser():
+    yield from opened()
+
+
+def test_every_page_is_there(site):
+    assert len(PAGES) >= 9
+    for name in PAGES:
+        text = (site / f'{name}.html').read_text()
+        assert '{{' not in re.sub(r'<code>.*?</code>', '', text, flags=re.S) and 'arithmatex' not in text
+
+
+def test_the_reference_has_every_public_name(site):
+    text = (site / 'reference.html').read_text()
+    for name in mmseg_sr.__all__:
+        assert re.search(rf'id="mmseg_sr\.([\w.]+\.)?{name}"', text), name
+    assert '&gt;&gt;&gt;' in text and 'Example:' not in text and ':class:' not in text
+
+
+def test_no_number_is_typed():
+    """Decimals are measured: they come from a file by a template, were written by a command, or are the code's."""
+    for name, text in PAGES.items():
+        text = re.sub(r'<!-- begin: written by .*?<!-- end -->', '', text, flags=re.S)
+        for pattern in (r'^```.*?^```', r'`[^`\n]*`', r'\{[{%].*?[%}]\}', r'\(https?:[^)]*\)', r'arXiv:[\d.]+'):
+            text = re.sub(pattern, '', text, flags=re.M | re.S)
+        assert re.findall(r'\d+\.\d+', text) == [], name
+
+
+def test_what_is_said_of_other_sizes_is_what_was_measured():
+    measured = json.loads((ROOT / 'results/other_sizes.json').read_text())
+    trained, full = measured['trained'], [256, 512]
+    for rows in measured['networks'].values():
+        assert max(row['weights'] for row in rows) < 0.03, 'the softmax weights hardly move'
+        assert max(row['moved'] or 0 for row in rows) < 0.003, 'moving costs little'
+    rows = measured['networks']['larger memory']
+    found = {(row['mode'], tuple(row['size'])): row for row in rows if row['memory_size'] == trained['memory_size']}
+    at, whole, slide = found['whole', tuple(trained['size'])], found['whole', tuple(full)], found['slide', tuple(full)]
+    assert at['mIoU'] - whole['mIoU'] > 3, 'another size costs the network'
+    assert whole['block']['low'] > 0 and at['block']['low'] > 0, 'resized, the block goes on working'
+    assert slide['block']['low'] < 0 < slide['block']['high'], 'in windows it was worth nothing'
+
+
+def test_pages_ask_for_nothing_from_elsewhere(site, browser):
+    for name in PAGES:
+        for width, scheme in ((1400, 'light'), (360, 'dark')):
+            browser.show(site / f'{name}.html', width, scheme)
+            asked = browser.requests()
+            assert all(url.startswith(site.as_uri()) for url in asked), (name, asked)
+            assert browser.log('browser') == [], name
+            assert browser.do('return document.body.dataset.mdColorScheme') == {'dark': 'slate'}.get(scheme, 'default')
+            assert browser.do('return document.documentElement.scrollWidth') <= width, f'{name} hangs over the edge'
+            broken = 'return [...document.images].filter(e => !e.naturalWidth || !e.alt).map(e => e.src.slice(0, 99))'
+            assert browser.do(broken) == [], name
+
+
+def test_formulas_are_drawn(site, browser):
+    browser.show(site / 'block.html')
+    sizes = browser.do("return [...document.querySelectorAll('math')].map(e => e.getBoundingClientRect().width)")
+    assert len(sizes) > 8 and min(sizes) > 5 and max(sizes) > 200
+    assert browser.do("return document.querySelectorAll('math msub').length") > 5
+
+
+def test_the_search_finds_a_message_in_pages_opened_from_a_folder(site, browser):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser.show(site / 'index.html', 1400)
+    field = browser.driver.find_element(By.CSS_SELECTOR, '.md-search__input')
+    field.click()
+    field.send_keys('overwrite each other')
+    found = "return [...document.querySelectorAll('.md-search-result__link')].map(e => e.href)"
+    WebDriverWait(browser.driver, 60).until(lambda _: browser.do(found))
+    assert any('trouble.html' in link for link in browser.do(found))
+
+
+# ------------------------------------------------------------------------------------------------------------- blocks
+
+
+def test_every_command_exists_with_its_options():
+    commands = [words for text in PAGES.values() for words in commands_in(text)]
+    mentions = [words for text in PAGES.values() for words in mentions_in(text)]
+    assert len(commands) > 20 and len(mentions) >= 5
+    for words in commands:
+        check_files(words)
+        if words[0] == 'make':
+            assert re.search(rf'^{words[1]}:', (ROOT / 'Makefile').read_text(), re.M), words
+        elif words[0] != 'pip':
+            check_arguments(words)
+    for words in mentions:
+        check_options(words)
+
+
+@pytest.mark.parametrize('page', [name for name, text in PAGES.items() if '>>> ' in text])
+def test_examples_run(page):
+    """All examples of a page in one session, from the top."""
+    code = '\n\n'.join(code for title, code in blocks_in(PAGES[page], 'python') if code.startswith('>>> '))
+    test = doctest.DocTestParser().get_doctest(code, {}, page, str(DOCS / f'{page}.md'), 0)
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    assert doctest.DocTestRunner(SilentLog(), optionflags=flags).run(test).failed == 0 and test.examples
+
+
+class SilentLog(doctest.OutputChecker):
+    """Compares what an example gives, but for lines of mmengine's log, which begin with the time."""
+
+    def check_output(self, want: str, got: str, optionflags: int) -> bool:
+        return super().check_output(want, re.sub(r'^\d\d/\d\d .* - mmengine - .*\n', '', got, flags=re.M), optionflags)
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch) -> Path:
+    """A folder with the configs of the pages, and the data that they name."""
+    for title, code in CONFIGS.items():
+        (tmp_path / title).write_text(code)
+    (tmp_path / 'mine.py').write_text(CONFIGS['mine_sr.py'])
+    for kind, shape, suffix in (('images', (8, 8, 3), 'jpg'), ('labels', (8, 8), 'png')):
+        for split in ('train', 'val'):
+            (tmp_path / f'data/mine/{kind}/{split}').mkdir(parents=True)
+            Image.fromarray(np.ones(shape, np.uint8)).save(tmp_path / f'data/mine/{kind}/{split}/a.{suffix}')
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_configs_are_read_and_built(written, fresh):
+    assert len(CONFIGS) >= 4
+    for title in CONFIGS:
+        cfg = load_config(written / title, {'model.pretrained': None})
+        blocks = [name for name, _ in build_model(cfg).named_modules() if name.endswith(('layer3.sr', 'neck.sr.2'))]
+        assert len(blocks) == 1, title
+        if title == 'mine_sr.py':
+            datasets = build_datasets(cfg)
+            assert {name: len(dataset) for name, dataset in datasets.items()} == {'train': 1, 'val': 1, 'test': 1}
+    for text in PAGES.values():
+        for title, code in blocks_in(text, 'python'):
+            assert title or code.startswith('>>> ') or ast.parse(code.replace(', ...', '')).body
+
+
+def test_experiments_are_read(written):
+    blocks = [block for text in PAGES.values() for block in blocks_in(text, 'yaml') if '{{' not in block[1]]
+    assert blocks
+    for title, code in blocks:
+        (written / title).write_text(code)
+        assert len(experiment.load(written / title).arms) == len(yaml.safe_load(code)['arms'])
+
+
+def test_every_message_is_one_that_the_code_gives():
+    sources = [*ROOT.glob('mmseg_sr/**/*.py'), *ROOT.glob('tools/*.py')]
+    theirs = [Path(module.__file__) for module in (torch.nn.functional, mmengine.config.utils)]
+    given = {text for path in [*sources, *theirs] for text in texts_of(path)}
+    messages = re.findall(r'^### `(.+)`$', PAGES['trouble'], re.M)
+    assert len(messages) > 30
+    for message in messages:
+        parts = [re.escape(part) for part in message.split('…')]
+        pattern = re.compile('.*'.join(parts), re.S)
+        assert any(pattern.search(text) for text in given), message
+
+
+def texts_of(path: Path) -> set[str]:
+    """Every text in a module; what an f-string fills in is an ellipsis."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.JoinedStr):
+            found.add(''.join(part.value if isinstance(part, ast.Constant) else '…' for part in node.values))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.add(node.value)
+    return found
+
+
+# --------------------------------------------------------------------------------------------------------------- tour
+
+
+def kinds(notebook: nbformat.NotebookNode) -> list:
+    """What each cell answers with: pictures, texts, nothing."""
+    return [
+        [sorted(output.get('data', {'text': 0})) for output in cell.outputs]
+        for cell in notebook.cells
+        if cell.cell_type == 'code'
+    ]
+
+
+def test_the_tour_runs_from_data_to_verdict_and_is_kept_with_its_outputs(tmp_path):
+    kept = nbformat.read(DOCS / 'tour.ipynb', as_version=4)
+    done = subprocess.run(
+        [sys.executable, DOCS / 'execute.py', '--out', tmp_path / 'tour.ipynb'],
+        cwd=tmp_path,
+        env={**os.environ, 'TMPDIR': str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    executed = nbformat.read(tmp_path / 'tour.ipynb', as_version=4)
+    assert [cell.source for cell in executed.cells] == [cell.source for cell in kept.cells]
+    assert kinds(executed) == kinds(kept)
+    assert re.search(r'over seeds \[.*\*\*(not shown|gain shown|loss shown)\*\*', json.dumps(executed))
+    assert list(tmp_path.iterdir()) == [tmp_path / 'tour.ipynb'], 'it leaves nothing behind'
+    assert str(tmp_path) not in json.dumps(kept) and '/tmp' not in json.dumps(kept)
