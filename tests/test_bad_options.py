@@ -212,6 +212,7 @@ GIVEN = {
     ('export', ''): ['{config}'],
     ('predict', '--checkpoint'): ['{config}', '{home}', '--out', '{home}/predicted'],
     ('prepare_cityscapes', ''): ['--out', '{home}/prepared'],
+    ('inspect_checkpoint', ''): [],
     ('publish_model', ''): ['--out', '{home}/published'],
     ('publish_model', '--metrics'): ['{checkpoint}', '--out', '{home}/published'],
     ('report_page', ''): ['{config}'],

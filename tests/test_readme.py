@@ -1,5 +1,7 @@
 """Every command in the README runs: by CI, or here on a small stand-in for its data and schedule."""
 
+import csv
+import importlib.util
 import json
 import os
 import re
@@ -103,6 +105,35 @@ def test_its_results_are_those_that_a_command_wrote():
     assert f'costs {cost:.2f} % of the training time' in results
     (block,) = json.loads((ROOT / 'results/camvid_memory/memory.json').read_text())['blocks'].values()
     assert f'{100 * block["shift"]["mean"]:.4f} % of the feature map' in results
+
+
+def test_its_costs_are_those_that_a_command_wrote():
+    written = json.loads((ROOT / 'results/cost.json').read_text())
+    spec = importlib.util.spec_from_file_location('cost', ROOT / 'tools/cost.py')
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    assert tool.table(written['results']) in README
+    with open(ROOT / 'results/block.csv', newline='') as file:
+        rows = {(row['shape'], row['form'], row['passes']): row for row in csv.DictReader(file)}
+    large = [rows['(2, 1024, 64, 128)', 'SR', passes] for passes in ('forward', 'forward + backward')]
+    assert f'{float(large[0]["ratio"]):.2f} and {float(large[1]["ratio"]):.2f} times the limit' in README
+    naive = rows['(2, 1024, 64, 128)', 'naive', 'forward + backward']
+    assert f'{float(naive["to_SR"]):.1f} times faster than the naive form' in README
+
+
+def test_what_can_be_relied_on_is_what_was_tried():
+    def read(name: str) -> dict:
+        return json.loads((ROOT / f'results/{name}.json').read_text())
+
+    fuzzed, stopped = read('fuzz_checkpoints'), read('interruption')
+    assert f'Of {fuzzed["variants"]} broken checkpoints' in README and not fuzzed['broken_promises']
+    assert f'[{stopped["kills"]} kills]' in README.replace('([', '[')
+    assert not stopped['lost'] + stopped['lost_on_full_disk'] + stopped['different']
+    parts = read('long_running')['parts']
+    for name, words in (('cycles', 'train/eval cycles'), ('requests', 'requests in one process')):
+        assert f'{parts[name]["times"]:,} {words}' in README
+        before, after = parts[name]['alive']
+        assert before['tensors'] == after['tensors']
 
 
 def test_zips_are_prepared(data, tmp_path):

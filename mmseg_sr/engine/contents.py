@@ -1,0 +1,65 @@
+"""What a checkpoint holds, told from the file alone: no config is read, no code is run."""
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+from torch import Tensor
+
+from .checkpoint import plain_weights, read_checkpoint
+
+RESUMES = {'meta', 'message_hub', 'optimizer'}  # what a training needs to go on
+
+
+def describe(source: str | Path) -> dict:
+    """Describe a checkpoint file.
+
+    Args:
+        source: A .pth or a .safetensors file.
+
+    Returns:
+        ``bytes`` and ``sha256`` of the file; ``iter``, ``config`` (its name), ``classes``, ``metrics`` and
+        ``versions`` where it tells them, else None; ``tensors``, ``numbers`` in them and ``dtypes``; ``not_finite``,
+        the tensors with NaN or infinity; ``resumable``, whether a training can go on from it; ``sr_blocks``: for each
+        its C, (H, W), P and U, and the norm of each memory.
+
+    Raises:
+        UserError: As :func:`.read_checkpoint`.
+    """
+    checkpoint = read_checkpoint(source)
+    weights, meta = plain_weights(checkpoint), checkpoint.get('meta', {})
+    content = Path(source).read_bytes()
+    return {
+        'bytes': len(content),
+        'sha256': hashlib.sha256(content).hexdigest(),
+        'iter': meta.get('iter'),
+        'config': meta.get('experiment_name') or meta.get('config'),
+        'classes': list((meta.get('dataset_meta') or {}).get('classes') or ()) or None,
+        'metrics': meta.get('metrics'),
+        'versions': meta.get('versions'),
+        'tensors': len(weights),
+        'numbers': sum(weight.numel() for weight in weights.values()),
+        'dtypes': dict(Counter(str(weight.dtype).removeprefix('torch.') for weight in weights.values())),
+        'not_finite': [name for name, weight in weights.items() if not weight.double().isfinite().all()],
+        'resumable': checkpoint.keys() >= RESUMES,
+        'sr_blocks': _blocks(weights),
+    }
+
+
+def _blocks(weights: dict[str, Tensor]) -> dict[str, dict]:
+    """The SR blocks by their dotted names, told by what else is beside a memory."""
+    found = {}
+    for key in weights:
+        name, _, kind = key.rpartition('.')
+        gate = weights.get(f'{name}.gate.0.weight')
+        if kind == 'memory' and gate is not None and f'{name}.squeeze.weight' in weights:
+            memory = weights[key]
+            count, channels, height, width = memory.shape
+            found[name] = {
+                'in_channels': channels,
+                'memory_size': [height, width],
+                'num_memories': count,
+                'hidden_channels': gate.shape[0],
+                'norms': memory.double().flatten(1).norm(dim=1).tolist(),
+            }
+    return found

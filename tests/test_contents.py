@@ -1,0 +1,62 @@
+"""A checkpoint is described from the file alone."""
+
+import hashlib
+import json
+
+import pytest
+import torch
+from payloads import PAYLOADS, save
+
+from mmseg_sr import SRBlock
+
+RELEASED = 'checkpoints/fcn_r18-w16-d8-sr_1xb4-2k_mini-cityscapes-128x256-1f1f0802.safetensors'
+
+
+def block_state(prefix: str = 'backbone.layer3.sr.') -> dict:
+    block = SRBlock(6, (4, 5), num_memories=3, hidden_channels=7)
+    block.memory.data[1].fill_(2)
+    return {f'{prefix}{name}': value for name, value in block.state_dict().items()}
+
+
+def test_released_weights_tell_where_they_come_from(call, root):
+    status, out, err = call('inspect_checkpoint', root / RELEASED)
+    assert status == 0, err
+    (told,) = json.loads(out.splitlines()[-1]).values()
+    assert told['sha256'] == hashlib.sha256((root / RELEASED).read_bytes()).hexdigest()
+    assert told['iter'] == 2000 and len(told['classes']) == 19 and told['metrics']['mIoU'] > 20
+    assert told['resumable'] is False and not told['not_finite'] and 'mmseg_sr' in told['versions']
+    (block,) = told['sr_blocks'].values()
+    assert block['memory_size'] == [16, 32] and all(norm > 0 for norm in block['norms'])
+
+
+def test_blocks_and_bad_numbers_are_found_and_no_config_is_needed(call, tmp_path):
+    weights = block_state() | {'head.memory': torch.ones(2), 'head.w': torch.tensor([1.0, float('nan')])}
+    torch.save({'state_dict': weights, 'meta': {}, 'optimizer': {}, 'message_hub': {}}, tmp_path / 'a.pth')
+    status, out, err = call('inspect_checkpoint', tmp_path / 'a.pth')
+    assert status == 0, err
+    (told,) = json.loads(out.splitlines()[-1]).values()
+    assert told['sr_blocks'] == {
+        'backbone.layer3.sr': {
+            'in_channels': 6,
+            'memory_size': [4, 5],
+            'num_memories': 3,
+            'hidden_channels': 7,
+            'norms': [0.0, pytest.approx((4 * 6 * 4 * 5) ** 0.5), 0.0],
+        }
+    }
+    assert told['not_finite'] == ['head.w'] and told['resumable'] is True
+    assert 'NaN or infinite: head.w' in out and '3 memories of 6 x 4 x 5, 7 hidden' in out
+
+
+@pytest.mark.parametrize('kind', PAYLOADS)
+def test_code_in_it_is_refused_and_not_run(call, tmp_path, kind):
+    mark = tmp_path / 'mark'
+    status, out, err = call('inspect_checkpoint', save(PAYLOADS[kind](mark), tmp_path / 'hostile.pth'))
+    assert status == 2 and 'was refused and nothing in it was run' in err and not mark.exists()
+
+
+def test_what_is_no_checkpoint_is_one_message(call, tmp_path):
+    (tmp_path / 'page.pth').write_text('<html>')
+    for path, word in ((tmp_path / 'none.pth', 'no such checkpoint'), (tmp_path / 'page.pth', 'web page')):
+        status, _, err = call('inspect_checkpoint', path)
+        assert status == 2 and word in err and 'Traceback' not in err

@@ -1,0 +1,54 @@
+"""What is in this checkpoint? Told from the file alone: no config is read, and nothing in the file is run.
+
+    python tools/inspect_checkpoint.py CHECKPOINT [CHECKPOINT ...]
+
+For each file: size and sha256, iteration, config's name, classes, metrics and versions where it tells them, how many
+numbers it holds and whether all are finite, whether a training can go on from it, and its SR blocks with their sizes
+and the norms of their memories: those of an untrained block are 0. The last line of the output is a JSON document.
+Exit status 2 and one message for a file that is no checkpoint.
+"""
+
+import argparse
+import json
+
+from mmseg_sr.engine.config import checkpoint_arguments
+from mmseg_sr.engine.contents import describe
+from mmseg_sr.errors import command
+
+
+def lines(source: str, told: dict) -> list[str]:
+    """What there is to read of a file."""
+    classes = ', '.join(told['classes'] or []) or 'not told'
+    found = [
+        f'{source}: {told["bytes"]:,} bytes, sha256 {told["sha256"]}',
+        f'  config {told["config"] or "not told"}, iteration {told["iter"] or "not told"}, classes: {classes}',
+        f'  {told["tensors"]} tensors, {told["numbers"]:,} numbers; '
+        + ('training can go on from it' if told['resumable'] else 'weights only, training can start from it'),
+    ]
+    if told['not_finite']:
+        found.append(f'  NaN or infinite: {", ".join(told["not_finite"])}')
+    for name, block in told['sr_blocks'].items():
+        norms = ', '.join(f'{norm:.4g}' for norm in block['norms'])
+        height, width = block['memory_size']
+        found.append(
+            f'  {name}: {block["num_memories"]} memories of {block["in_channels"]} x {height} x {width}, '
+            f'{block["hidden_channels"]} hidden, norms {norms}'
+        )
+    return found if told['sr_blocks'] else [*found, '  no SR block']
+
+
+@command
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[checkpoint_arguments()]
+    )
+    parser.add_argument('checkpoints', nargs='+', metavar='CHECKPOINT', help='.pth or .safetensors file')
+    args = parser.parse_args()
+    told = {source: describe(source) for source in args.checkpoints}
+    for source, each in told.items():
+        print('\n'.join(lines(source, each)))
+    print(json.dumps(told, default=str))
+
+
+if __name__ == '__main__':
+    main()
