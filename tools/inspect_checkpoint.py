@@ -21,7 +21,8 @@ def lines(source: str, told: dict) -> list[str]:
     classes = ', '.join(told['classes'] or []) or 'not told'
     found = [
         f'{source}: {told["bytes"]:,} bytes, sha256 {told["sha256"]}',
-        f'  config {told["config"] or "not told"}, iteration {told["iter"] or "not told"}, classes: {classes}',
+        f'  config {told["config"] or ("inside, without a name" if told["config_text"] else "not told")}, '
+        f'iteration {told["iter"] or "not told"}, classes: {classes}',
         f'  {told["tensors"]} tensors, {told["numbers"]:,} numbers; '
         + ('training can go on from it' if told['resumable'] else 'weights only, training can start from it'),
     ]

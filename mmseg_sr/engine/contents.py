@@ -19,9 +19,10 @@ def describe(source: str | Path) -> dict:
 
     Returns:
         ``bytes`` and ``sha256`` of the file; ``iter``, ``config`` (its name), ``classes``, ``metrics`` and
-        ``versions`` where it tells them, else None; ``tensors``, ``numbers`` in them and ``dtypes``; ``not_finite``,
-        the tensors with NaN or infinity; ``resumable``, whether a training can go on from it; ``sr_blocks``: for each
-        its C, (H, W), P and U, and the norm of each memory.
+        ``versions`` where it tells them, else None; ``config_text``, whether the config's text is in it;
+        ``tensors``, ``numbers`` in them and ``dtypes``; ``not_finite``, the tensors with NaN or infinity;
+        ``resumable``, whether a training can go on from it; ``sr_blocks``: for each its C, (H, W), P and U, and the
+        norm of each memory.
 
     Raises:
         UserError: As :func:`.read_checkpoint`.
@@ -33,7 +34,8 @@ def describe(source: str | Path) -> dict:
         'bytes': len(content),
         'sha256': hashlib.sha256(content).hexdigest(),
         'iter': meta.get('iter'),
-        'config': meta.get('experiment_name') or meta.get('config'),
+        'config': meta.get('experiment_name'),
+        'config_text': bool(meta.get('cfg')),
         'classes': list((meta.get('dataset_meta') or {}).get('classes') or ()) or None,
         'metrics': meta.get('metrics'),
         'versions': meta.get('versions'),
