@@ -6,9 +6,11 @@ import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope
 from tiny_config import write_config
+from torch.distributed._tools.mem_tracker import MemTracker
 
 from mmseg_sr import SRBlock
 from mmseg_sr.analysis.cost import block_multiply_adds, count_multiply_adds, count_parameters, without_blocks
+from mmseg_sr.analysis.memory import peak_bytes
 from mmseg_sr.analysis.probe import sr_blocks
 from mmseg_sr.analysis.timing import in_turn, ratio
 from mmseg_sr.engine.config import load_config
@@ -139,3 +141,24 @@ def test_a_config_without_an_optimizer_is_trained_by_sgd_and_in_half_precision_t
     drill.train()
     drill.predict()
     assert isinstance(drill.optim_wrapper.optimizer, torch.optim.SGD)
+
+
+def test_peak_memory_is_what_was_alive_at_once():
+    x = torch.ones(1000, requires_grad=True)
+
+    def step():
+        kept = (x * 2).sigmoid()  # sigmoid keeps its result; what it was made of goes
+        return kept.sin().sum().backward()  # sin keeps its input, and its result goes
+
+    tracker = MemTracker()
+    tracker.track_external(x)
+    with tracker:
+        step()
+    expected = tracker.get_tracker_snapshot('peak')[x.device]['Total']
+    x.grad = None
+    assert abs(peak_bytes(step, [x]) - expected) <= 4 * 4  # scalars
+
+
+def test_frozen_weights_are_no_trouble(model, config):
+    model.backbone.layer1.requires_grad_(False)
+    assert Drill(model, load_config(config), (64, 64), batch=2).peak_bytes() > 0

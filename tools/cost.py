@@ -142,20 +142,25 @@ def _interval(found: dict[str, float]) -> str:
 def main() -> None:
     args = parse_args()
     torch.set_num_threads(args.threads)
-    results = [measure(path, args) for path in args.configs]
+    results = []
+    for path in args.configs:
+        results.append(measure(path, args))
+        text = json.dumps(document(args, results), allow_nan=False)
+        if args.out:  # after each config: the next one may take long
+            with replacing(args.out) as partial:
+                partial.write_text(f'{text}\n')
     uncounted = sorted({name for result in results for name in result['rows']['SR']['multiply_adds']['uncounted']})
-    document = {
+    print(f'\n{table(results)}\n\nMultiply-adds leave out: {", ".join(uncounted) or "nothing"}.\n')
+    print(text)
+
+
+def document(args: argparse.Namespace, results: list[dict]) -> dict:
+    return {
         'command': ' '.join(['python', 'tools/cost.py', *sys.argv[1:]]),
         **{key: getattr(args, key) for key in ('device', 'dtype', 'compile', 'threads', 'rounds')},
         'results': results,
         **provenance(),
     }
-    text = json.dumps(document, allow_nan=False)
-    if args.out:
-        with replacing(args.out) as partial:
-            partial.write_text(f'{text}\n')
-    print(f'\n{table(results)}\n\nMultiply-adds leave out: {", ".join(uncounted) or "nothing"}.\n')
-    print(text)
 
 
 if __name__ == '__main__':

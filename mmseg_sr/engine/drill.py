@@ -8,8 +8,8 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import nn
-from torch.distributed._tools.mem_tracker import MemTracker
 
+from ..analysis.memory import peak_bytes
 from ..errors import blame
 
 
@@ -68,17 +68,15 @@ class Drill:
             torch.cuda.reset_peak_memory_stats(self.device)
             self.train()
             return torch.cuda.max_memory_allocated(self.device)
-        tracker = MemTracker()
-        tracker.track_external(self.model, self.optim_wrapper.optimizer)
-        with tracker:
-            self.train()
-        return tracker.get_tracker_snapshot('peak')[self.device]['Total']
+        return peak_bytes(self.train, [*self.model.parameters(), *self.model.buffers(), *self._states()])
 
     def state_bytes(self) -> int:
         """Bytes of what the optimizer keeps between steps; make one first."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self._states())
+
+    def _states(self) -> list[torch.Tensor]:
         states = self.optim_wrapper.optimizer.state.values()
-        tensors = [value for state in states for value in state.values() if isinstance(value, torch.Tensor)]
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        return [value for state in states for value in state.values() if isinstance(value, torch.Tensor)]
 
     def _batch(self, count: int) -> dict:
         # A preprocessor changes the samples it is given.

@@ -1,0 +1,59 @@
+"""How much memory tensors hold at the most while something runs, on any device: counted, not sampled."""
+
+import weakref
+from collections.abc import Callable, Iterable
+
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+def peak_bytes(call: Callable[[], object], held: Iterable[Tensor] = ()) -> int:
+    """Run ``call`` and count the bytes of all tensors that were alive at once in it.
+
+    Args:
+        call: What to run. What one kernel needs inside itself is not seen, nor what runs under ``torch.compile``.
+        held: Tensors from before that count too, such as weights.
+
+    Example:
+        >>> import torch
+        >>> x = torch.ones(1000)
+        >>> peak_bytes(lambda: (x + 1) + 1, held=[x])
+        12000
+    """
+    counter = _Counter()
+    for tensor in held:
+        counter.add(tensor)
+    counter.peak = counter.alive
+    with counter:
+        call()
+    return counter.peak
+
+
+class _Counter(TorchDispatchMode):
+    """Adds the storage of every tensor that an operation gives out, and takes it off when it is freed."""
+
+    def __init__(self):
+        super().__init__()
+        self.alive = self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, Tensor):
+                self.add(leaf)
+        self.peak = max(self.peak, self.alive)
+        return out
+
+    def add(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata  # of the storage itself: a new one may lie where an old one lay only after that is freed
+        if key not in self._known:
+            self._known.add(key)
+            self.alive += storage.nbytes()
+            weakref.finalize(storage, self._free, key, storage.nbytes())
+
+    def _free(self, key: int, count: int) -> None:
+        self._known.discard(key)
+        self.alive -= count
