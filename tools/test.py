@@ -70,8 +70,9 @@ def parse_args() -> argparse.Namespace:
 def check_places(args: argparse.Namespace) -> None:
     """Refuse places that cannot be written, before the evaluation."""
     for name, folder in (('--out', args.out), ('--show-dir', args.show_dir)):
-        if folder and folder.exists() and not folder.is_dir():
-            raise UserError(f'{name} needs a folder, and {folder} is a file')
+        for place in (folder, *folder.parents) if folder else ():
+            if place.exists() and not place.is_dir():
+                raise UserError(f'{name} {folder}: {place} is a file, and no folder')
     for name, file in (('--metrics', args.metrics), ('--confusion', args.confusion)):
         if file and (file.is_dir() or any(parent.is_file() for parent in file.parents)):
             raise UserError(f'{name}: cannot write the file {file}')
