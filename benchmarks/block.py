@@ -27,9 +27,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.distributed._tools.mem_tracker import MemTracker
 
 from mmseg_sr import SRBlock
+from mmseg_sr.analysis.memory import peak_bytes
 from mmseg_sr.analysis.timing import in_turn, ratio, spread
 from mmseg_sr.atomic import replacing
 from mmseg_sr.errors import command
@@ -172,12 +172,9 @@ def peak(call, form: nn.Module, x: Tensor) -> float:
         before = torch.cuda.memory_allocated()
         call()
         return round((torch.cuda.max_memory_allocated() - before) / 2**20, 1)
-    tracker = MemTracker()
-    tracker.track_external(form, x)
-    with tracker:
-        before = tracker.get_tracker_snapshot()[x.device]['Total']
-        call()
-    return round((tracker.get_tracker_snapshot('peak')[x.device]['Total'] - before) / 2**20, 1)
+    held = [x, *form.parameters()]
+    before = sum(tensor.untyped_storage().nbytes() for tensor in held)
+    return round((peak_bytes(call, held) - before) / 2**20, 1)
 
 
 def table(rows: list[dict]) -> str:

@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from .errors import UserError
+
 
 @contextlib.contextmanager
 def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
@@ -43,3 +45,16 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def check_file(option: str, path: Path | None) -> None:
+    """Refuse a place where no file can be, before the work whose result would go there. None is left alone.
+
+    Raises:
+        UserError: For a folder, and for a place below a file.
+
+    Example:
+        >>> check_file('--out', Path('there/may/be/none/yet.json'))
+    """
+    if path and (path.is_dir() or any(parent.is_file() for parent in path.parents)):
+        raise UserError(f'{option}: cannot write the file {path}')

@@ -18,18 +18,13 @@ import torch.distributed as dist
 import yaml
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
-from tiny_config import CLASSES, write_config
+from tiny_config import CLASSES, SR, write_config
 
 from mmseg_sr.errors import UserError
 from mmseg_sr.evaluation import experiment, rows, settings
 from mmseg_sr.evaluation.metric import ClassIoUMetric
 
 ROOT = Path(__file__).resolve().parents[1]
-SR = """
-model['backbone'] = dict(
-    type='SRBackbone', backbone=model['backbone'], sr=dict(after='layer3', memory_size=(4, 4), hidden_channels=4)
-)
-"""
 
 # Stand-ins for tools/train.py and tools/test.py that take no time. Each notes its call in a file beside it and then
 # does what a test has put there.

@@ -21,7 +21,7 @@ from mmengine.runner import CheckpointLoader, Runner
 from mmengine.runner import checkpoint as runner_checkpoint
 from mmseg.apis import MMSegInferencer, init_model
 from payloads import FORMATS, PAYLOADS, Call, by_getattr, code, save
-from tiny_config import write_config
+from tiny_config import SR, write_config
 from torch import nn
 
 from mmseg_sr.datasets import archives
@@ -33,11 +33,6 @@ from mmseg_sr.engine.publish import publish
 from mmseg_sr.engine.resuming import newest_checkpoint
 from mmseg_sr.errors import UserError
 
-SR = """
-model['backbone'] = dict(
-    type='SRBackbone', backbone=model['backbone'], sr=dict(after='layer3', memory_size=(4, 4), hidden_channels=4)
-)
-"""
 REFUSED = 'was refused and nothing in it was run'
 
 

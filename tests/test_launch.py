@@ -18,7 +18,7 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 from PIL import Image
-from tiny_config import CLASSES, write_config
+from tiny_config import CLASSES, SR, write_config
 
 from mmseg_sr.engine import launch
 from mmseg_sr.engine.checkpoint import check_weights, read_checkpoint
@@ -27,11 +27,6 @@ from mmseg_sr.engine.processes import first_process_speaks, process_group
 from mmseg_sr.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
-SR = """
-model['backbone'] = dict(
-    type='SRBackbone', backbone=model['backbone'], sr=dict(after='layer3', memory_size=(4, 4), hidden_channels=4)
-)
-"""
 
 
 def run(*command: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess:

@@ -122,7 +122,7 @@ def test_weights_that_an_earlier_step_spoiled_are_told_from_a_bad_batch(tmp_path
     assert done.status == 2 and 'was not finite before: an earlier step spoiled it' in line
     assert 'Left out' not in done.out + done.err
     assert (tmp_path / 'work/tiny/iter_1.pth').is_file()
-    assert line.endswith(f'There is no good checkpoint in {tmp_path}/work/tiny')
+    assert line.endswith(f'There is no good checkpoint in {tmp_path / "work/tiny"}')
 
 
 def test_the_last_good_checkpoint_is_the_newest_with_finite_weights(tmp_path):

@@ -14,7 +14,7 @@ import safetensors
 import torch
 from mmengine.config import Config
 from mmseg.apis import MMSegInferencer, init_model
-from tiny_config import CLASSES, write_config
+from tiny_config import CLASSES, SR, write_config
 
 from mmseg_sr.engine import launch
 from mmseg_sr.engine.checkpoint import read_checkpoint
@@ -23,11 +23,6 @@ from mmseg_sr.errors import UserError
 
 pytestmark = pytest.mark.usefixtures('fresh')
 ROOT = Path(__file__).resolve().parents[1]
-SR = """
-model['backbone'] = dict(
-    type='SRBackbone', backbone=model['backbone'], sr=dict(after='layer3', memory_size=(4, 4), hidden_channels=4)
-)
-"""
 ENDINGS = ['.pth', '.safetensors']
 
 

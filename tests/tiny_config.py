@@ -68,6 +68,13 @@ randomness = dict(seed=0)
 log_level = 'INFO'
 """
 
+# What makes it a network with an SR block: write_config(folder, extra=SR).
+SR = """
+model['backbone'] = dict(
+    type='SRBackbone', backbone=model['backbone'], sr=dict(after='layer3', memory_size=(4, 4), hidden_channels=4)
+)
+"""
+
 
 def write_images(folder: Path, count: int = 5, size: int = 64) -> None:
     """Write ``count`` images and label maps, in which blocks of a colour are a class and some pixels are void."""

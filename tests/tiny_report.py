@@ -8,7 +8,7 @@ import torch
 import yaml
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
-from tiny_config import CLASSES, write_config
+from tiny_config import CLASSES, SR, write_config
 
 from mmseg_sr.analysis.probe import sr_blocks
 from mmseg_sr.engine.config import prepare
@@ -17,11 +17,6 @@ from mmseg_sr.evaluation.areas import areas_of, metrics_of
 from mmseg_sr.evaluation.plan import Experiment
 
 HOSTILE = '<img src=x onerror=alert(1)> & "tree"'  # the name of a class
-SR = """
-model['backbone'] = dict(
-    type='SRBackbone', backbone=model['backbone'], sr=dict(after='layer3', memory_size=(4, 4), hidden_channels=4)
-)
-"""
 NAMES = f"""
 for loader in (train_dataloader, val_dataloader, test_dataloader):
     loader['dataset']['metainfo'] = dict(

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mmseg_sr.atomic import replacing
+from mmseg_sr.atomic import check_file, replacing
 from mmseg_sr.engine import inspection
 from mmseg_sr.engine.config import OptionAction, checkpoint_arguments, load_config
 from mmseg_sr.errors import UserError, command
@@ -76,8 +76,7 @@ def main() -> None:
     args = parser.parse_args()
     if min(args.num_train, args.num_val) < 1:
         raise UserError('--num-train and --num-val must be at least 1')
-    if args.out and (args.out.is_dir() or any(parent.is_file() for parent in args.out.parents)):
-        raise UserError(f'--out: cannot write the file {args.out}')
+    check_file('--out', args.out)
     cfg = load_config(args.config, args.cfg_options)
     train, val = (
         Some(inspection.load_split(cfg, split), count)

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from mmengine.dataset import BaseDataset
 
-from mmseg_sr.atomic import replacing
+from mmseg_sr.atomic import check_file, replacing
 from mmseg_sr.datasets.check import Split, check
 from mmseg_sr.datasets.pairs import KINDS
 from mmseg_sr.engine.config import OptionAction, load_config
@@ -50,8 +50,7 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.workers < 1:
         raise UserError(f'--workers must be at least 1, got {args.workers}')
-    if args.out and (args.out.is_dir() or any(parent.is_file() for parent in args.out.parents)):
-        raise UserError(f'--out: cannot write the file {args.out}')
+    check_file('--out', args.out)
     return args
 
 

@@ -25,7 +25,7 @@ from torch import nn
 from mmseg_sr.analysis import cost
 from mmseg_sr.analysis.probe import sr_blocks
 from mmseg_sr.analysis.timing import in_turn, ratio, spread
-from mmseg_sr.atomic import replacing
+from mmseg_sr.atomic import check_file, replacing
 from mmseg_sr.engine.config import OptionAction, load_config
 from mmseg_sr.engine.drill import Drill
 from mmseg_sr.engine.inspection import build_model
@@ -53,8 +53,7 @@ def parse_args() -> argparse.Namespace:
             raise UserError(f'--{name} must be at least 1, got {getattr(args, name)}')
     if args.shape and min(args.shape) < 1:
         raise UserError(f'--shape takes a height and a width of at least 1, got {args.shape}')
-    if args.out and (args.out.is_dir() or any(parent.is_file() for parent in args.out.parents)):
-        raise UserError(f'--out: cannot write the file {args.out}')
+    check_file('--out', args.out)
     try:
         torch.empty(1, device=args.device)
     except (RuntimeError, AssertionError) as error:

@@ -43,7 +43,7 @@ from torch import nn
 
 import mmseg_sr
 from mmseg_sr.analysis.ablate import recalling
-from mmseg_sr.atomic import replacing
+from mmseg_sr.atomic import check_file, replacing
 from mmseg_sr.datasets.loading import samples
 from mmseg_sr.deployment.card import Card
 from mmseg_sr.deployment.check import compare, drawn_picture
@@ -106,8 +106,7 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise UserError('--opset belongs to --format onnx')
     if args.out and args.out.suffix != SUFFIX[args.format]:
         raise UserError(f'--out needs a file named {SUFFIX[args.format]}, got {args.out}')
-    if args.out and (args.out.is_dir() or any(parent.is_file() for parent in args.out.parents)):
-        raise UserError(f'--out: cannot write the file {args.out}')
+    check_file('--out', args.out)
     if args.check_sizes and not args.dynamic:
         raise UserError('--check-sizes belongs to --dynamic: a network of one size is checked at that size')
     if args.num_frames < 1 or min(args.shape or [1]) < 1:

@@ -22,6 +22,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from mmseg_sr.atomic import check_file
 from mmseg_sr.engine.checkpoint import read_checkpoint
 from mmseg_sr.engine.config import OptionAction, load_config
 from mmseg_sr.errors import UserError, command
@@ -62,8 +63,7 @@ def check(args: argparse.Namespace) -> None:
         raise UserError('--baseline-metrics needs --baseline CONFIG CHECKPOINT')
     if min(args.pictures, args.num_images) < 0:
         raise UserError('--pictures and --num-images are numbers from 0')
-    if args.out and (args.out.is_dir() or any(parent.is_file() for parent in args.out.parents)):
-        raise UserError(f'--out: cannot write the file {args.out}')
+    check_file('--out', args.out)
 
 
 def page_of_experiment(args: argparse.Namespace) -> tuple[Page, Path]:

@@ -40,7 +40,7 @@ import torch
 from mmengine.config import Config
 
 import mmseg_sr
-from mmseg_sr.atomic import replacing
+from mmseg_sr.atomic import check_file, replacing
 from mmseg_sr.engine.config import load_config, merge_options, run_arguments
 from mmseg_sr.engine.launch import test
 from mmseg_sr.engine.outputs import for_submission, with_confusion, with_drawings, with_predictions
@@ -74,8 +74,7 @@ def check_places(args: argparse.Namespace) -> None:
             if place.exists() and not place.is_dir():
                 raise UserError(f'{name} {folder}: {place} is a file, and no folder')
     for name, file in (('--metrics', args.metrics), ('--confusion', args.confusion)):
-        if file and (file.is_dir() or any(parent.is_file() for parent in file.parents)):
-            raise UserError(f'{name}: cannot write the file {file}')
+        check_file(name, file)
     if args.format_only and not args.out:
         raise UserError('--format-only writes predictions: say where by --out DIR')
     if args.format_only and (args.metrics or args.confusion):
