@@ -72,7 +72,7 @@ def check_places(args: argparse.Namespace) -> None:
     for name, folder in (('--out', args.out), ('--show-dir', args.show_dir)):
         for place in (folder, *folder.parents) if folder else ():
             if place.exists() and not place.is_dir():
-                raise UserError(f'{name} {folder}: {place} is a file, and no folder')
+                raise UserError(f'{name} needs a folder, and {place} is a file')
     for name, file in (('--metrics', args.metrics), ('--confusion', args.confusion)):
         check_file(name, file)
     if args.format_only and not args.out:
