@@ -287,6 +287,13 @@ def test_a_number_out_of_range_is_refused_at_once(places, data):
     refused(places, tool, option, arguments, data.draw(wrong))
 
 
+@pytest.mark.parametrize('seed', [-1, 2**32])
+def test_a_wrong_seed_leaves_no_folder(places, seed):
+    before = sorted(Path(places['home']).rglob('*'))
+    refused(places, 'train', '--seed', ['{config}'], seed)
+    assert sorted(Path(places['home']).rglob('*')) == before
+
+
 @pytest.mark.parametrize(('tool', 'option'), FOLDERS)
 @pytest.mark.parametrize('value', ['{home}/file', '{home}/file/below'])
 def test_a_folder_that_cannot_be_is_refused(places, tool, option, value):

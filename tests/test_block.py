@@ -72,7 +72,7 @@ def test_at_another_size_map_and_sum_are_resized_and_nothing_else(size, other, c
 
 
 def test_at_the_trained_size_no_resize_is_in_the_way(monkeypatch):
-    monkeypatch.setattr('mmseg_sr.models.block.resize', None)
+    monkeypatch.setattr('mmseg_sr.models.block.plain_resize', None)
     monkeypatch.setattr('mmseg_sr.models.recall.resize', None)
     x = torch.randn(2, 6, 4, 5)
     assert trained()(x).shape == x.shape

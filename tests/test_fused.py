@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch.distributed._tools.mem_tracker import MemTracker
 
 from mmseg_sr import SRBlock
+from mmseg_sr.models.resizing import plain_resize, resize
 from mmseg_sr.models.squeeze import squeeze
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
@@ -101,6 +102,22 @@ def test_second_derivatives_are_right():
     weight = torch.randn(1, 3, 1, 1, dtype=torch.float64, requires_grad=True)
     bias = torch.randn(1, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda *inputs: squeeze(*inputs), (x, weight, bias))
+
+
+@pytest.mark.parametrize(('old', 'new'), [((2, 3), (4, 5)), ((5, 4), (2, 3)), ((1, 4), (3, 1))])
+def test_derivatives_of_a_resize_are_right(old, new):
+    maps = torch.randn(2, 3, *old, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(resize, (maps, new))
+    assert torch.autograd.gradgradcheck(resize, (maps, new))
+
+
+def test_the_gradient_of_many_maps_is_taken_piece_by_piece(monkeypatch):
+    monkeypatch.setattr('mmseg_sr.models.resizing.PIECE', 100)
+    maps = torch.randn(3, 5, 4, 6, requires_grad=True)
+    direction = torch.randn(3, 5, 7, 8)
+    (got,) = torch.autograd.grad(resize(maps, (7, 8)), maps, direction)
+    (expected,) = torch.autograd.grad(plain_resize(maps, (7, 8)), maps, direction)
+    torch.testing.assert_close(got, expected)
 
 
 def test_what_is_frozen_gets_no_gradient_and_costs_none():

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..models.block import SRBlock
-from ..models.recall import resize
+from ..models.resizing import plain_resize
 
 
 class PortableBlock(nn.Module):
@@ -40,10 +40,10 @@ class PortableBlock(nn.Module):
         """Add to ``x`` (N, C, h, w) what is remembered for it."""
         squeezed = self.squeeze(x)  # (N, 1, h, w)
         if self.resized:
-            squeezed = resize(squeezed, self.memory.shape[-2:])  # (N, 1, H, W)
+            squeezed = plain_resize(squeezed, self.memory.shape[-2:])  # (N, 1, H, W)
         weights = self.gate(squeezed.flatten(1).float()).to(x.dtype)  # (N, P)
         recalled = torch.mm(weights, self.memory.flatten(1)).unflatten(1, self.memory.shape[1:])  # (N, C, H, W)
-        return x + (resize(recalled, x.shape[-2:]) if self.resized else recalled)
+        return x + (plain_resize(recalled, x.shape[-2:]) if self.resized else recalled)
 
 
 class BiasBlock(nn.Module):
@@ -67,7 +67,7 @@ class BiasBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Add the bias to ``x`` (N, C, h, w)."""
-        return x + (resize(self.bias, x.shape[-2:]) if self.resized else self.bias)
+        return x + (plain_resize(self.bias, x.shape[-2:]) if self.resized else self.bias)
 
 
 @torch.no_grad()

@@ -65,6 +65,9 @@ def train(cfg: Config) -> Runner:
     require(cfg, 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
     if get_device() == 'cpu' and cfg.optim_wrapper.get('type') == 'AmpOptimWrapper':
         raise UserError('mixed precision (--amp, AmpOptimWrapper) needs a GPU, and there is none')
+    seed = (cfg.get('randomness') or {}).get('seed')
+    if seed is not None and not (isinstance(seed, int) and 0 <= seed < 2**32):
+        raise UserError(f'randomness.seed (--seed) is a whole number from 0 to {2**32 - 1}, got {seed!r}')
     if cfg.get('resume') and not cfg.get('load_from'):
         cfg = resume_newest(cfg)
     with process_group(cfg):

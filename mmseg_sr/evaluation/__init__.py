@@ -1,3 +1,4 @@
 from .metric import ClassIoUMetric
+from .tta import BatchedTTAModel
 
-__all__ = ['ClassIoUMetric']
+__all__ = ['BatchedTTAModel', 'ClassIoUMetric']

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from .recall import resize
+from .resizing import plain_resize
 
 
 def faults(tensors: list[Tensor], options: dict[str, int]) -> list[str]:
@@ -65,7 +65,7 @@ def resize_columns(columns: Tensor, old_size: tuple[int, int], size: tuple[int, 
     with torch.enable_grad():
         maps = columns.new_zeros(columns.shape[0], 1, *size).requires_grad_()
         weights = columns.detach().unflatten(1, (1, *old_size))
-        (moved,) = torch.autograd.grad(resize(maps, old_size), maps, weights)
+        (moved,) = torch.autograd.grad(plain_resize(maps, old_size), maps, weights)
     return moved.flatten(1)
 
 
