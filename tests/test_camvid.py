@@ -1,6 +1,9 @@
 """On real street scenes and real weights: everything is read, and the pair starts as one."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
@@ -37,6 +40,26 @@ def test_all_images_have_labels_of_11_classes(root, camvid, monkeypatch):
             assert Image.open(info['img_path']).size == (480, 360)
             seen |= set(np.unique(np.asarray(Image.open(info['seg_map_path']))).tolist())
     assert seen == {*range(11), 255}
+
+
+def test_a_drive_is_kept_out(tmp_path):
+    for name in ('0001TP_1', '0006R0_1', '0006R0_2', '0016E5_1'):
+        for folder, suffix in (('img', 'jpg'), ('ann', 'png')):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.new('L', (4, 4)).save(tmp_path / f'{folder}/{name}.{suffix}')
+    places = dict(data_root=str(tmp_path), data_prefix=dict(img_path='img', seg_map_path='ann'), pipeline=[])
+
+    def names(drives: list[str] | None) -> list[str]:
+        dataset = CamVidDataset(**places, drives=drives)
+        infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+        assert all(Path(info['img_path']).stem == Path(info['seg_map_path']).stem for info in infos)
+        return [Path(info['img_path']).stem for info in infos]
+
+    assert len(names(None)) == 4
+    assert names(['0006R0']) == ['0006R0_1', '0006R0_2']
+    assert names(['0016E5', '0001TP']) == ['0001TP_1', '0016E5_1']
+    with pytest.raises(ValueError, match="no image of drive '0005VD'"):
+        names(['0001TP', '0005VD'])
 
 
 def test_the_pair_starts_as_one_from_imagenet_weights(root, camvid, mobilenet_weights, monkeypatch):

@@ -165,6 +165,12 @@ def assert_same_weights(first: Path, second: Path) -> None:
         assert torch.equal(weight, others[name]), name
 
 
+def test_quoted_text_in_an_option_is_no_number():
+    parser = run_arguments()
+    given = parser.parse_args(['--cfg-options', "data.drives=['0016E5','12']", "name='1e3'", 'size=(2,3)', 'lr=1e-3'])
+    assert given.cfg_options == {'data.drives': ['0016E5', '12'], 'name': '1e3', 'size': (2, 3), 'lr': 1e-3}
+
+
 def test_tta(home, trained, tested, call):
     config, checkpoint = trained
     report = home / 'tta.json'

@@ -4,6 +4,8 @@ A function that prepares a config returns another one: the caller's stays as it 
 """
 
 import argparse
+import ast
+import contextlib
 import copy
 import os
 import re
@@ -21,6 +23,20 @@ from .processes import is_first_process
 from .sharding import fit_strategy
 
 
+def read_value(text: str) -> object:
+    """What ``--cfg-options`` makes of a value: mmengine's, but for quotes, which make text, and spaces.
+
+    Example:
+        >>> read_value('[1,2]'), read_value("['16E5']"), read_value('16E5'), read_value('a b')
+        ([1, 2], ['16E5'], 1600000.0, 'a b')
+    """
+    if re.search('[\'"]', text):
+        with contextlib.suppress(ValueError, SyntaxError, TypeError):
+            return ast.literal_eval(text)
+    plain = not re.search(r'[,()\[\]]', text)
+    return DictAction._parse_int_float_bool(text.strip('\'"')) if plain else DictAction._parse_iterable(text)
+
+
 class OptionAction(DictAction):
     """``--cfg-options key=value ...`` as in OpenMMLab's tools, with a message for what is not ``key=value``."""
 
@@ -33,11 +49,7 @@ class OptionAction(DictAction):
         except AssertionError as error:
             raise UserError(f'{option_string}: {error}') from error
 
-    @staticmethod
-    def _parse_iterable(val: str) -> object:
-        """Leave the spaces of a path alone, which mmengine drops from any value."""
-        plain = not re.search(r'[,()\[\]]', val)
-        return DictAction._parse_int_float_bool(val.strip('\'"')) if plain else DictAction._parse_iterable(val)
+    _parse_iterable = staticmethod(read_value)
 
 
 class TrustAction(argparse.Action):

@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
-from ..engine.config import load_config, merge_options, run_arguments, with_tta
+from ..engine.config import load_config, merge_options, read_value, run_arguments, with_tta
 from ..engine.processes import quiet
 from ..errors import UserError, blame
 from ..models.block import SRBlock
@@ -25,12 +25,15 @@ def option_words(options: Mapping) -> list[str]:
     Example:
         >>> option_words({'model.pretrained': None, 'crop_size': [512, 1024]})
         ['model.pretrained=None', 'crop_size=[512,1024]']
+        >>> option_words({'dataset.drives': ['0016E5', '0006R0']})  # the first would be read as a number
+        ["dataset.drives=['0016E5', '0006R0']"]
     """
     return [f'{key}={_word(value)}' for key, value in options.items()]
 
 
 def _word(value: object) -> str:
-    return f'[{",".join(map(_word, value))}]' if isinstance(value, (list, tuple)) else str(value)
+    plain = f'[{",".join(map(_word, value))}]' if isinstance(value, (list, tuple)) else str(value)
+    return plain if read_value(plain) == value else repr(value)
 
 
 def resolve(arm: Arm, seed: int | None = None, mode: Mode | None = None) -> Config:
