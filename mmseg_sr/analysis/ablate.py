@@ -1,6 +1,6 @@
 """Changing what a trained SR block recalls, for a while: memory blocks out or scaled, other softmax weights."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -63,13 +63,9 @@ def recalling(block: SRBlock, weights: Tensor) -> Iterator[None]:
         ...     block(torch.zeros(1, 1, 1, 1)).item()
         7.0
     """
-    if weights.shape != (block.num_memories,):
-        raise ValueError(f'weights must be ({block.num_memories},), got {tuple(weights.shape)}')
-    handle = block.gate.register_forward_hook(lambda gate, args, output: weights.to(output).expand_as(output))
-    try:
+    _check_count(block, 'weights', weights)
+    with _changing(block, lambda output: weights.to(output).expand_as(output)):
         yield
-    finally:
-        handle.remove()
 
 
 @contextmanager
@@ -90,9 +86,20 @@ def scaling(block: SRBlock, factors: Tensor) -> Iterator[None]:
         ...     round(block(torch.zeros(1, 1, 1, 1)).item(), 5)
         2.0
     """
-    if factors.shape != (block.num_memories,):
-        raise ValueError(f'factors must be ({block.num_memories},), got {tuple(factors.shape)}')
-    handle = block.gate.register_forward_hook(lambda gate, args, output: output * factors.to(output))
+    _check_count(block, 'factors', factors)
+    with _changing(block, lambda output: output * factors.to(output)):
+        yield
+
+
+def _check_count(block: SRBlock, name: str, values: Tensor) -> None:
+    if values.shape != (block.num_memories,):
+        raise ValueError(f'{name} must be ({block.num_memories},), got {tuple(values.shape)}')
+
+
+@contextmanager
+def _changing(block: SRBlock, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Let ``change`` make of the softmax weights (N, P) what the block recalls with."""
+    handle = block.gate.register_forward_hook(lambda gate, args, output: change(output))
     try:
         yield
     finally:
