@@ -1,3 +1,4 @@
 from .camvid import CamVidDataset
+from .places import SceneDataPreProcessor, SceneRandomCrop
 
-__all__ = ['CamVidDataset']
+__all__ = ['CamVidDataset', 'SceneDataPreProcessor', 'SceneRandomCrop']

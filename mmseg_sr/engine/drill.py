@@ -10,6 +10,7 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 from ..analysis.memory import peak_bytes
+from ..datasets.places import WHOLE
 from ..errors import blame
 
 
@@ -90,4 +91,5 @@ class Drill:
 def _random(shape: tuple[int, int], classes: int) -> tuple[torch.Tensor, SegDataSample]:
     sample = SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, classes, (1, *shape))))
     sample.set_metainfo(dict(ori_shape=shape, img_shape=shape, pad_shape=shape, flip=False, img_path='random'))
+    sample.set_metainfo(dict(scene_box=WHOLE))
     return torch.randint(0, 256, (3, *shape), dtype=torch.uint8), sample

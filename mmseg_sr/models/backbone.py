@@ -22,6 +22,7 @@ def SRBackbone(
     sr: dict | list[dict],
     pretrained: str | None = None,
     init_cfg: dict | list[dict] | None = None,
+    scene: bool = False,
 ) -> nn.Module:
     """Build ``backbone`` and put an SR block after one of its stages, or after several.
 
@@ -35,6 +36,9 @@ def SRBackbone(
             stage is frozen with it; with ``keep_trainable=True`` it learns all the same.
         pretrained: As for the stock backbone; a segmentor sets it here.
         init_cfg: As for the stock backbone.
+        scene: Whether the memories cover the scene: images come with two more channels, from
+            :class:`SceneDataPreProcessor`, and each block gets them as its ``place``. An image without them shows the
+            whole scene; in a training it is refused.
 
     Returns:
         The stock backbone, with ``<after>.sr`` added.
@@ -54,6 +58,7 @@ def SRBackbone(
     check_init_cfg(init_cfg)
     if not isinstance(pretrained, (str, type(None))):
         raise ValueError(f'pretrained must be the place of a checkpoint or None, got {pretrained!r}')
+    switch(scene, 'scene')
     blocks = block_options(sr)
     network = MODELS.build(_with_init(backbone, pretrained=pretrained, init_cfg=init_cfg))
     channels = stage_channels(network)
@@ -67,6 +72,9 @@ def SRBackbone(
                 f'These can: {names} any map that it gives out'
             )
         _insert(network, after, build_block(MODELS, options, channels[after]), keep_trainable)
+    if scene:
+        network.register_forward_pre_hook(_hand_out_place)
+        network.register_forward_hook(_take_back_place, always_call=True)
     return network
 
 
@@ -96,7 +104,7 @@ def stage_channels(network: nn.Module) -> dict[str, int]:
         stage.register_forward_hook(lambda module, args, output, name=name: outputs[name].append(output))
         for name, stage in stages.items()
     ]
-    first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
+    first = _first_convolution(network)
     if first is None:
         raise ValueError(f'{type(network).__name__} has no convolution: use SRNeck behind it')
     image = first.weight.new_zeros(1, first.in_channels, 64, 128)  # at a stride of 64 still two cells
@@ -161,3 +169,33 @@ def _keep_trainable(network: nn.Module, args: object, after: str) -> None:
     block = network.get_submodule(after)._modules.get('sr')  # None where somebody has taken it out
     if network.training and block is not None:
         block.requires_grad_(True)
+
+
+def _hand_out_place(network: nn.Module, args: tuple) -> tuple:
+    """Split the channels that say where pixels lie from the image, and give them to the blocks for this pass."""
+    image, *rest = args
+    channels = _first_convolution(network).in_channels
+    if image.shape[1] == channels and not network.training:
+        return args
+    if image.shape[1] != channels + 2:
+        raise ValueError(
+            f'{type(network).__name__} with scene=True takes {channels} + 2 channels and got {image.shape[1]}: '
+            "set model.data_preprocessor.type to 'SceneDataPreProcessor'"
+        )
+    for block in _blocks(network):
+        block.place = image[:, channels:]
+    return image[:, :channels], *rest
+
+
+def _take_back_place(network: nn.Module, args: tuple, output: object) -> None:
+    """After each pass, also one that raised an error."""
+    for block in _blocks(network):
+        block.place = None
+
+
+def _blocks(network: nn.Module) -> list[nn.Module]:
+    return [module for name, module in network.named_modules() if name.rpartition('.')[2] == 'sr']
+
+
+def _first_convolution(network: nn.Module) -> nn.Conv2d | None:
+    return next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)

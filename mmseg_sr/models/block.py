@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from .moving import faults, resize_columns, start_anew
 from .options import check_init_cfg, check_shapes, positive, switch
-from .recall import plain_recall_add, recall_add, resize
+from .recall import plain_recall_add, plain_recall_add_at, recall_add, recall_add_at
+from .resizing import plain_resize
 from .squeeze import squeeze
 
 
@@ -120,6 +121,7 @@ class SRBlock(BaseModule):
                 nn.Softmax(dim=1),
             )
         self.memory = nn.Parameter(torch.zeros(num_memories, in_channels, height, width))
+        self.place: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Add to ``x`` (N, C, h, w) what is remembered for it; same shape and dtype."""
@@ -129,12 +131,15 @@ class SRBlock(BaseModule):
         else:
             squeezed = self.squeeze(x)  # (N, 1, h, w)
         if x.shape[-2:] != self.memory_size:
-            squeezed = resize(squeezed, self.memory_size)  # (N, 1, H, W)
+            squeezed = plain_resize(squeezed, self.memory_size)  # (N, 1, H, W)
         # Half precision would round the softmax, and an autocast product the float32 input it is added to.
         with torch.autocast(x.device.type, enabled=False):
             weights = self.gate(squeezed.flatten(1).to(self.memory.dtype))  # (N, P)
-            add = recall_add if self.fused else plain_recall_add
-            return add(x, weights, self.memory)  # (N, C, h, w)
+            if self.place is None:
+                add = recall_add if self.fused else plain_recall_add
+                return add(x, weights, self.memory)  # (N, C, h, w)
+            add_at = recall_add_at if self.fused else plain_recall_add_at
+            return add_at(x, weights, self.memory, self.place)
 
     def reset_parameters(self) -> None:
         """Zero memory; U(-sqrt(k), sqrt(k)), k = 1 / fan-in, for the convolution and the linear layers."""
@@ -187,7 +192,8 @@ class SRBlock(BaseModule):
             logger='current',
             level=logging.WARNING,
         )
-        return [squeeze, resize_columns(columns, old_size, self.memory_size), rows, resize(memory, self.memory_size)]
+        columns = resize_columns(columns, old_size, self.memory_size)
+        return [squeeze, columns, rows, plain_resize(memory, self.memory_size)]
 
 
 def _size(value: tuple[int, int]) -> tuple[int, int]:

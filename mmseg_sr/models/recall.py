@@ -9,10 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
-def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize maps (N, C, H, W) to ``size``: bilinear, pixel centres aligned, no antialias."""
-    return F.interpolate(maps, size=size, mode='bilinear', align_corners=False)
+from .resizing import plain_resize, resize
 
 
 def recall_add(x: Tensor, weights: Tensor, memory: Tensor) -> Tensor:
@@ -47,10 +44,59 @@ def recall_add(x: Tensor, weights: Tensor, memory: Tensor) -> Tensor:
     return resize(recalled, x.shape[-2:]).add_(x)
 
 
+def recall_add_at(x: Tensor, weights: Tensor, memory: Tensor, place: Tensor) -> Tensor:
+    """Add to each cell of ``x`` what the weighted sum of the memory blocks holds at its place in the scene.
+
+    Bilinear; beyond the edge of the scene, in padding, lies what is at its edge. For a whole image this is
+    :func:`recall_add`.
+
+    Args:
+        x: Feature map (N, C, h, w). It is not modified.
+        weights: One weight a memory block for each image (N, P).
+        memory: Memory blocks (P, C, H, W), which cover the scene.
+        place: Height and width in the scene, -1 to 1, of each cell, or of each pixel of the image that ``x`` is the
+            map of (N, 2, any height, any width). Rows have one height, columns one width.
+
+    Returns:
+        Feature map (N, C, h, w), in the dtype of ``x``.
+
+    Example:
+        >>> x, memory = torch.zeros(1, 1, 1, 2), torch.tensor([1.0, 5.0]).view(1, 1, 1, 2)
+        >>> place = torch.tensor([[0.0, 0.0], [0.5, 0.0]]).view(1, 2, 1, 2)  # the right half's middle, the middle
+        >>> recall_add_at(x, torch.ones(1, 1), memory, place)
+        tensor([[[[5., 3.]]]])
+    """
+    weights, memory, (height, width) = weights.to(x.dtype), memory.to(x.dtype), x.shape[-2:]
+    rows = _shares(place[:, 0, :, 0], height, memory.shape[2]).to(x.dtype)  # (N, h, H)
+    columns = _shares(place[:, 1, 0], width, memory.shape[3]).to(x.dtype)  # (N, w, W)
+    recalled = torch.mm(weights, memory.flatten(1)).unflatten(1, memory.shape[1:])  # (N, C, H, W)
+    lines = (rows[:, None] @ recalled).flatten(1, 2)  # (N, C*h, W)
+    if x.is_contiguous():
+        return torch.baddbmm(x.flatten(1, 2), lines, columns.mT).view_as(x)
+    return x + torch.bmm(lines, columns.mT).view(x.shape)
+
+
+def plain_recall_add_at(x: Tensor, weights: Tensor, memory: Tensor, place: Tensor) -> Tensor:
+    """Compute the same as :func:`recall_add_at`, by PyTorch's own sampling: the reference."""
+    recalled = torch.einsum('np,pchw->nchw', weights.to(x.dtype), memory.to(x.dtype))
+    cells = plain_resize(place.to(x.dtype), x.shape[-2:]).permute(0, 2, 3, 1)  # (N, h, w, 2)
+    return x + F.grid_sample(recalled, cells.flip(-1), padding_mode='border', align_corners=False)  # width first
+
+
+def _shares(line: Tensor, count: int, cells: int) -> Tensor:
+    """The share of each memory cell of a line in what is recalled at each of ``count`` places: (N, count, cells).
+
+    Bilinear sampling is linear interpolation along each side, and windows of a scene have straight sides.
+    """
+    centres = F.interpolate(line[:, None].float(), count, mode='linear', align_corners=False)[:, 0]  # (N, count)
+    at = ((centres + 1) * cells - 1).div(2).clamp(0, cells - 1)
+    return (1 - (at[..., None] - torch.arange(cells, device=at.device)).abs()).clamp(min=0)
+
+
 def plain_recall_add(x: Tensor, weights: Tensor, memory: Tensor) -> Tensor:
     """Compute the same as :func:`recall_add`, as the formula stands: the reference."""
     recalled = torch.einsum('np,pchw->nchw', weights.to(x.dtype), memory.to(x.dtype))
-    return x + (recalled if recalled.shape[-2:] == x.shape[-2:] else resize(recalled, x.shape[-2:]))
+    return x + (recalled if recalled.shape[-2:] == x.shape[-2:] else plain_resize(recalled, x.shape[-2:]))
 
 
 def _as_rows(maps: Tensor, channels_last: bool) -> Tensor:

@@ -1,0 +1,142 @@
+"""Where in the scene the pixels of an image lie: told by the crop, carried as two more channels.
+
+The scene is the image as it was loaded. A *box* says which part of it a view shows: where the view's top, bottom, left
+and right edges lie, from 0 to 1; mirrored, bottom comes before top or right before left.
+
+Shape letters: N images, (h, w) their size after padding.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from mmseg.datasets.transforms import RandomCrop
+from mmseg.models import SegDataPreProcessor
+from mmseg.registry import MODELS, TRANSFORMS
+from torch import Tensor
+
+Box = tuple[float, float, float, float]
+WHOLE: Box = (0.0, 1.0, 0.0, 1.0)
+
+
+@TRANSFORMS.register_module()
+class SceneRandomCrop(RandomCrop):
+    """mmseg's RandomCrop, which also says where the crop lies in the image as it was loaded.
+
+    It adds ``scene_box``. Resizing does not change that, further crops do. Flips, before or after, are not in it:
+    ``flip`` tells of them. List it in ``meta_keys`` of PackSegInputs, which hands it on.
+
+    Args:
+        crop_size, cat_max_ratio, ignore_index: As in mmseg.
+
+    Example:
+        >>> import numpy as np
+        >>> results = dict(img=np.zeros((6, 4, 3), np.uint8), gt_seg_map=np.zeros((6, 4), np.uint8))
+        >>> SceneRandomCrop(crop_size=(6, 4))(results)['scene_box']
+        (0.0, 1.0, 0.0, 1.0)
+    """
+
+    def crop_bbox(self, results: dict) -> tuple[int, int, int, int]:
+        """Choose a crop as mmseg does, and note where it lies."""
+        crop = super().crop_bbox(results)
+        height, width = results['img'].shape[:2]
+        edges = [min(edge / side, 1.0) for edge, side in zip(crop, (height, height, width, width), strict=True)]
+        # What is cropped after a flip lies mirrored in the scene, and will be mirrored again where the flip counts.
+        (low, high), (start, end) = _spans(_mirrored((*edges,), results))
+        top, bottom, left, right = results.get('scene_box', WHOLE)
+        results['scene_box'] = (
+            top + low * (bottom - top),
+            top + high * (bottom - top),
+            left + start * (right - left),
+            left + end * (right - left),
+        )
+        return crop
+
+
+@MODELS.register_module()
+class SceneDataPreProcessor(SegDataPreProcessor):
+    """mmseg's data preprocessor, whose images carry the height and the width at which each pixel lies in the scene.
+
+    The scene's upper left corner is (-1, -1), its lower right one (1, 1). The two channels go where the pixels go: a
+    window of slide mode is cut out of them too. A flipped view has them flipped; in padding they go on. In a training
+    each image must say which box of the scene it shows, as :class:`SceneRandomCrop` does; in a test it shows the
+    whole scene, unless it says otherwise. For ``SRBackbone(..., scene=True)``, which takes them off again.
+
+    Args:
+        As those of SegDataPreProcessor.
+
+    Raises:
+        ValueError: In a training, for an image without ``scene_box``.
+
+    Example:
+        >>> preprocessor = SceneDataPreProcessor()
+        >>> preprocessor(dict(inputs=[torch.zeros(3, 2, 4)]))['inputs'][0, 4]
+        tensor([[-0.7500, -0.2500,  0.2500,  0.7500],
+                [-0.7500, -0.2500,  0.2500,  0.7500]])
+    """
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """As mmseg's, with ``inputs`` (N, 3 + 2, h, w)."""
+        sizes = [tuple(image.shape[-2:]) for image in data['inputs']]  # before padding
+        data = super().forward(data, training)
+        images, samples = data['inputs'], data['data_samples'] or [None] * len(sizes)
+        boxes = [_box_of(sample.metainfo if sample is not None else {}, training) for sample in samples]
+        padded = tuple(images.shape[-2:])
+        places = [place_of(box, size, padded) for box, size in zip(boxes, sizes, strict=True)]
+        data['inputs'] = torch.cat([images, torch.stack(places).to(images)], dim=1)
+        return data
+
+
+def place_of(box: Box, size: tuple[int, int], padded: tuple[int, int]) -> Tensor:
+    """Where each pixel of a view lies in the scene.
+
+    Args:
+        box: Which part of the scene it shows.
+        size: (height, width) of the view.
+        padded: (h, w), the same with padding below and on the right.
+
+    Returns:
+        Height and width of the pixels' centres (2, h, w), from -1 to 1 in the scene, and beyond.
+
+    Example:
+        >>> place_of((0, 1, 0.5, 1), size=(1, 2), padded=(1, 3))[1]
+        tensor([[0.2500, 0.7500, 1.2500]])
+    """
+    lines = []
+    for (start, end), side, count in zip(_spans(box), size, padded, strict=True):
+        centres = (torch.arange(count, dtype=torch.float64) + 0.5) / side
+        lines.append((2 * (start + (end - start) * centres) - 1).float())
+    return torch.stack(torch.meshgrid(*lines, indexing='ij'))
+
+
+def _box_of(known: Mapping, training: bool) -> Box:
+    if training and 'scene_box' not in known:
+        raise ValueError(
+            "an image does not say which part of the scene it shows: crop by type='SceneRandomCrop', and list "
+            "'scene_box' in meta_keys of PackSegInputs"
+        )
+    top, bottom, left, right = known.get('scene_box', WHOLE)
+    direction = _direction(known)
+    if direction in ('vertical', 'diagonal'):
+        top, bottom = bottom, top
+    if direction in ('horizontal', 'diagonal'):
+        left, right = right, left
+    return top, bottom, left, right
+
+
+def _mirrored(box: Box, known: Mapping) -> Box:
+    """Where a box of a flipped image lies in the image as it was."""
+    top, bottom, left, right = box
+    direction = _direction(known)
+    if direction in ('vertical', 'diagonal'):
+        top, bottom = 1 - bottom, 1 - top
+    if direction in ('horizontal', 'diagonal'):
+        left, right = 1 - right, 1 - left
+    return top, bottom, left, right
+
+
+def _direction(known: Mapping) -> str:
+    return (known.get('flip_direction') or '') if known.get('flip') else ''
+
+
+def _spans(box: Box) -> tuple[tuple[float, float], tuple[float, float]]:
+    return box[:2], box[2:]
