@@ -243,6 +243,22 @@ def test_a_network_that_cannot_be_traced_gives_the_reason(home, tmp_path, monkey
     assert len(done.err.splitlines()) < 5 and list(tmp_path.iterdir()) == []
 
 
+SCENE = ['model.data_preprocessor.type=SceneDataPreProcessor', 'model.backbone.scene=True']
+
+
+def test_a_memory_of_the_scene_is_exported_for_whole_images_only(home, tmp_path):
+    out = tmp_path / 'scene.onnx'
+    # Held against PyTorch, whose data preprocessor says where each pixel lies.
+    sizes = ['--dynamic', '--check-sizes', '51x133', '64x96']
+    done = export(home.config, home.checkpoint, out, *sizes, '--cfg-options', *SCENE)
+    assert done.status == 0, done.err
+    with pytest.raises(UserError, match='a whole one: use --mode whole'):
+        Predictor(OnnxRuntime(out), mode='slide', window=(64, 64))
+    slide = ['model.test_cfg.mode=slide', 'model.test_cfg.crop_size=(64,64)', 'model.test_cfg.stride=(32,32)']
+    done = export(home.config, home.checkpoint, tmp_path / 'b.onnx', '--dynamic', '--cfg-options', *SCENE, *slide)
+    assert done.status == 2 and 'Set model.test_cfg.mode=whole' in done.err
+
+
 @pytest.mark.parametrize(
     ('arguments', 'advice'),
     [

@@ -23,6 +23,7 @@ class Card:
         mode: 'whole' or 'slide', as in the config's ``test_cfg``.
         window: (height, width) of a window in slide mode.
         stride: From one window to the next, down and to the right.
+        scene: Whether its memories cover a scene, for which it takes every image as a whole.
         align_corners: How logits are resized to the size of the picture.
         threshold: Of the probability, where there is one channel only; else None.
         precision: 'float32' or 'float16'.
@@ -43,6 +44,7 @@ class Card:
     mode: str = 'whole'
     window: list[int] | None = None
     stride: list[int] | None = None
+    scene: bool = False
     align_corners: bool = False
     threshold: float | None = None
     precision: str = 'float32'

@@ -37,6 +37,10 @@ class Predictor:
         self.mode = mode or self.card.mode
         self.prepare = Preparation(self.card.steps)
         self.window = self.stride = None
+        if self.mode == 'slide' and self.card.scene:
+            raise UserError(
+                'the memory covers a scene, and each window would be taken for a whole one: use --mode whole'
+            )
         if self.mode == 'slide':
             self.window, self.stride = _windows_of(self.card, window, stride)
         elif window or stride:

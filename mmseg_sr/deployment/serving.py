@@ -9,6 +9,7 @@ from mmengine.registry import DATASETS, DefaultScope
 from torch import Tensor, nn
 
 from .. import __version__
+from ..datasets import SceneDataPreProcessor
 from ..engine.inspection import class_names, load_model, test_pipeline
 from ..errors import UserError
 from ..models.block import SRBlock
@@ -40,6 +41,12 @@ def load(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, Card]:
     slides = test_cfg.get('mode') == 'slide'
     if slides and preprocessor.test_cfg:
         raise UserError('the data preprocessor pads images in tests, and windows are not padded here: set one of both')
+    scene = isinstance(preprocessor, SceneDataPreProcessor)
+    if scene and (slides or preprocessor.test_cfg):
+        raise UserError(
+            'the memory covers a scene, and what is served takes every image for a whole one: no windows, no padding. '
+            "Set model.test_cfg.mode=whole and leave out the data preprocessor's test_cfg"
+        )
     return segmentor, Card(
         classes=classes,
         palette=palette,
@@ -47,6 +54,7 @@ def load(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, Card]:
         mode='slide' if slides else 'whole',
         window=_pair(test_cfg.get('crop_size')) if slides else None,
         stride=_pair(test_cfg.get('stride')) if slides else None,
+        scene=scene,
         align_corners=bool(segmentor.align_corners),
         threshold=threshold_of(segmentor),
         blocks=_describe(segmentor),
