@@ -1,17 +1,15 @@
 """What all tests share: one thread (two collapse where the other core is busy), the places of real data."""
 
-import importlib.util
 import os
-import sys
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
+import in_process
 import pytest
 import torch
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope
-from mmengine.visualization import Visualizer
+from mmengine.logging import MMLogger
 
 torch.set_num_threads(1)
 
@@ -35,26 +33,14 @@ def alone() -> None:
 @pytest.fixture
 def fresh() -> None:
     """Each run finds mmengine as a new process would: its loggers, else, write to the last test's closed stdout."""
-    for kept in (MMLogger, MessageHub, Visualizer, DefaultScope):
-        kept._instance_dict.clear()
+    in_process.forget_runs()
 
 
 @pytest.fixture
-def call(fresh, monkeypatch, tmp_path, capfd):
+def call(monkeypatch, tmp_path):
     """Call a tool's main in this process, in an empty folder: (exit status, stdout, stderr)."""
-
-    def call(name: str, *arguments: object) -> tuple[int, str, str]:
-        spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / f'tools/{name}.py')
-        tool = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(tool)
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, 'argv', [f'{name}.py', *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as status:
-            tool.main()
-        return (status.value.code or 0, *capfd.readouterr())
-
-    return call
+    monkeypatch.chdir(tmp_path)
+    return partial(in_process.call, folder=tmp_path)
 
 
 @pytest.fixture(scope='session')

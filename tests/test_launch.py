@@ -1,7 +1,6 @@
 """Training and testing as a user starts them: the tools, the Runner behind them, and what they say to mistakes."""
 
 import copy
-import importlib.util
 import json
 import math
 import os
@@ -88,28 +87,6 @@ def tested(home, trained) -> dict:
     document = json.loads(done.stdout.splitlines()[-1])
     assert document == json.loads((home / 'numbers/one.json').read_text())
     return document
-
-
-def tool(name: str):
-    spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / f'tools/{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def call(monkeypatch, tmp_path, capfd):
-    """Call a tool's main in this process, in an empty folder: (exit status, stderr)."""
-
-    def call(name: str, *arguments: object) -> tuple[int, str]:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, 'argv', [f'{name}.py', *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as status:
-            tool(name).main()
-        return status.value.code or 0, capfd.readouterr().err
-
-    return call
 
 
 # ---------------------------------------------------------------------------------------------------- one process
@@ -401,7 +378,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(call, places, tmp_path, monkey
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
     work = tmp_path / 'work'
     given = [argument.format(**places) for argument in arguments]
-    status, errors = call(name, *given, '--work-dir', work)
+    status, _, errors = call(name, *given, '--work-dir', work)
     said = [line for line in errors.splitlines() if line.startswith('error: ')]
     assert status == 2
     assert len(said) == 1 and words.format(**places) in said[0], errors

@@ -1,9 +1,7 @@
 """Figures of the memory show the numbers they are given; tools/visualize_sr.py draws them for a checkpoint."""
 
 import csv
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -171,27 +169,11 @@ def home(tmp_path_factory) -> Path:
     return home
 
 
-@pytest.fixture
-def call(monkeypatch, tmp_path, capfd):
-    """Call the tool's main in this process, in an empty folder: (exit status, stdout, stderr)."""
-    spec = importlib.util.spec_from_file_location('tool_visualize_sr', ROOT / 'tools/visualize_sr.py')
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, 'argv', ['visualize_sr.py', *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as status:
-            tool.main()
-        return (status.value.code or 0, *capfd.readouterr())
-
-    return call
-
-
 def test_draws_a_checkpoint_and_writes_the_numbers(home, call):
     out = home / 'some figures'
-    status, printed, errors = call(home / 'tiny.py', home / 'weights.pth', '--out', out, '--pictures', 2, '--dpi', 50)
+    status, printed, errors = call(
+        'visualize_sr', home / 'tiny.py', home / 'weights.pth', '--out', out, '--pictures', 2, '--dpi', 50
+    )
     assert status == 0, errors
     document = json.loads(printed.splitlines()[-1])
     assert document == json.loads((out / 'memory.json').read_text())
@@ -222,7 +204,9 @@ def test_draws_a_checkpoint_and_writes_the_numbers(home, call):
 def test_images_alone_where_there_are_no_data(home, call):
     image = home / 'data/img/drive0_0.png'
     options = ['--cfg-options', 'val_dataloader=None', 'test_dataloader=None', 'train_dataloader=None']
-    status, printed, errors = call(home / 'tiny.py', home / 'weights.pth', '--images', image, '--no-ablation', *options)
+    status, printed, errors = call(
+        'visualize_sr', home / 'tiny.py', home / 'weights.pth', '--images', image, '--no-ablation', *options
+    )
     assert status == 0, errors
     document = json.loads(printed.splitlines()[-1])
     assert 'weights by class are left out' in printed and document['data'] == 'images'
@@ -234,7 +218,7 @@ def test_images_alone_where_there_are_no_data(home, call):
 def test_two_blocks_in_slide_mode_without_ablation(home, call):
     slide = ['model.test_cfg.mode=slide', 'model.test_cfg.crop_size=(32,64)', 'model.test_cfg.stride=(16,64)']
     options = ['--no-ablation', '--num-images', 2, '--split', 'train', '--out', 'out', '--cfg-options', *slide]
-    status, printed, errors = call(home / 'two.py', home / 'two.pth', *options)
+    status, printed, errors = call('visualize_sr', home / 'two.py', home / 'two.pth', *options)
     assert status == 0, errors
     document = json.loads(printed.splitlines()[-1])
     assert list(document['blocks']) == BLOCKS
@@ -263,7 +247,7 @@ def test_mistakes_are_one_message(home, call, tmp_path):
         ((config, weights, '--num-images', 0), '--num-images must be at least 1'),
         ((config, weights, '--out', config), '--out needs a folder'),
     ):
-        status, _, errors = call(*arguments)
+        status, _, errors = call('visualize_sr', *arguments)
         messages = [line for line in errors.splitlines() if line.startswith('error: ')]
         assert status == 2 and len(messages) == 1 and message in messages[0], (arguments, errors)
         assert 'Traceback' not in errors
