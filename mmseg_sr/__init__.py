@@ -1,7 +1,7 @@
 """mmseg_sr: the Squeeze-and-Remember (SR) block for MMSegmentation. Importing it registers what configs name."""
 
 from . import openmmlab  # noqa: F401  (first: it says what to install where mmseg itself cannot be imported)
-from .datasets import CamVidDataset, SceneDataPreProcessor, SceneRandomCrop
+from .datasets import CamVidDataset, PackSceneInputs, SceneDataPreProcessor, SceneRandomCrop
 from .engine import released  # noqa: F401  (weights by name, and names: configs and models)
 from .engine.data import DataGuardHook
 from .engine.loss_guard import LossGuardHook
@@ -25,6 +25,7 @@ __all__ = [
     'DataGuardHook',
     'ExactResumeHook',
     'LossGuardHook',
+    'PackSceneInputs',
     'PreemptionHook',
     'SRBackbone',
     'SRBlock',

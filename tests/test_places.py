@@ -36,7 +36,7 @@ train_pipeline = [
     dict(type='RandomResize', scale=(64, 64), ratio_range=(0.5, 2.0), keep_ratio=True),
     dict(type='SceneRandomCrop', crop_size=crop_size),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PackSegInputs', meta_keys=('img_path', 'img_shape', 'flip', 'flip_direction', 'scene_box')),
+    dict(type='PackSceneInputs'),
 ]
 train_dataloader['dataset'] = dict(dataset, pipeline=train_pipeline)
 test_pipeline = pipeline
@@ -157,7 +157,7 @@ def test_padding_moves_nothing_and_recalls_the_edge():
 
 def test_an_image_without_its_box_is_refused_in_a_training():
     data = dict(inputs=[torch.zeros(3, 2, 2)], data_samples=[SegDataSample()])
-    with pytest.raises(ValueError, match="SceneRandomCrop.*'scene_box' in meta_keys"):
+    with pytest.raises(ValueError, match='SceneRandomCrop.*PackSceneInputs'):
         SceneDataPreProcessor(size=(2, 2))(data, training=True)
 
 

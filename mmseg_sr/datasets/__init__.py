@@ -1,4 +1,4 @@
 from .camvid import CamVidDataset
-from .places import SceneDataPreProcessor, SceneRandomCrop
+from .places import PackSceneInputs, SceneDataPreProcessor, SceneRandomCrop
 
-__all__ = ['CamVidDataset', 'SceneDataPreProcessor', 'SceneRandomCrop']
+__all__ = ['CamVidDataset', 'PackSceneInputs', 'SceneDataPreProcessor', 'SceneRandomCrop']

@@ -9,7 +9,7 @@ Shape letters: N images, (h, w) their size after padding.
 from collections.abc import Mapping
 
 import torch
-from mmseg.datasets.transforms import RandomCrop
+from mmseg.datasets.transforms import PackSegInputs, RandomCrop
 from mmseg.models import SegDataPreProcessor
 from mmseg.registry import MODELS, TRANSFORMS
 from torch import Tensor
@@ -23,7 +23,7 @@ class SceneRandomCrop(RandomCrop):
     """mmseg's RandomCrop, which also says where the crop lies in the image as it was loaded.
 
     It adds ``scene_box``. Resizing does not change that, further crops do. Flips, before or after, are not in it:
-    ``flip`` tells of them. List it in ``meta_keys`` of PackSegInputs, which hands it on.
+    ``flip`` tells of them. :class:`PackSceneInputs` hands both on.
 
     Args:
         crop_size, cat_max_ratio, ignore_index: As in mmseg.
@@ -50,6 +50,27 @@ class SceneRandomCrop(RandomCrop):
             left + end * (right - left),
         )
         return crop
+
+
+@TRANSFORMS.register_module()
+class PackSceneInputs(PackSegInputs):
+    """mmseg's PackSegInputs, which also hands on where a crop lies in the scene and how it was flipped.
+
+    Args:
+        meta_keys: As in mmseg.
+
+    Example:
+        >>> packed = PackSceneInputs(meta_keys=())(dict(scene_box=(0.0, 0.5, 0.0, 0.5)))
+        >>> packed['data_samples'].scene_box
+        (0.0, 0.5, 0.0, 0.5)
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Pack an image as mmseg does."""
+        packed = super().transform(results)
+        known = {key: results[key] for key in ('scene_box', 'flip', 'flip_direction') if key in results}
+        packed['data_samples'].set_metainfo(known)
+        return packed
 
 
 @MODELS.register_module()
@@ -111,8 +132,8 @@ def place_of(box: Box, size: tuple[int, int], padded: tuple[int, int]) -> Tensor
 def _box_of(known: Mapping, training: bool) -> Box:
     if training and 'scene_box' not in known:
         raise ValueError(
-            "an image does not say which part of the scene it shows: crop by type='SceneRandomCrop', and list "
-            "'scene_box' in meta_keys of PackSegInputs"
+            "an image does not say which part of the scene it shows: crop by type='SceneRandomCrop' and pack by "
+            "type='PackSceneInputs'"
         )
     top, bottom, left, right = known.get('scene_box', WHOLE)
     direction = _direction(known)
