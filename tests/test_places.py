@@ -155,6 +155,15 @@ def test_padding_moves_nothing_and_recalls_the_edge():
     torch.testing.assert_close(padded[..., -1, -1], memory[..., -1, -1])
 
 
+@pytest.mark.parametrize('training', [True, False])
+def test_what_is_padded_lies_where_it_lay(training):
+    sample = SegDataSample(metainfo=dict(scene_box=(0.0, 0.5, 0.5, 1.0)))
+    preprocessor = SceneDataPreProcessor(size=(4, 3), test_cfg=dict(size=(4, 3)))
+    place = preprocessor(dict(inputs=[torch.zeros(3, 2, 2)], data_samples=[sample]), training)['inputs'][0, 3:]
+    assert place[0, :, 0].tolist() == [-0.75, -0.25, 0.25, 0.75]
+    assert place[1, 0].tolist() == [0.25, 0.75, 1.25]
+
+
 def test_an_image_without_its_box_is_refused_in_a_training():
     data = dict(inputs=[torch.zeros(3, 2, 2)], data_samples=[SegDataSample()])
     with pytest.raises(ValueError, match='SceneRandomCrop.*PackSceneInputs'):
