@@ -15,7 +15,7 @@ from mmseg.structures import SegDataSample
 from scipy.ndimage import map_coordinates
 from tiny_config import write_config
 
-from mmseg_sr import SceneDataPreProcessor
+from mmseg_sr import SceneDataPreProcessor, SRBackbone
 from mmseg_sr.datasets.places import WHOLE, place_of
 from mmseg_sr.engine import launch
 from mmseg_sr.engine.config import load_config
@@ -251,6 +251,12 @@ def test_an_image_without_a_place_is_refused_in_a_training(network):
     network.train()
     with pytest.raises(ValueError, match='SceneDataPreProcessor'):
         network.backbone(torch.zeros(2, 3, 64, 64))
+
+
+def test_a_switch_that_is_none_is_a_value_error(config):
+    backbone = {key: value for key, value in config.model.backbone.items() if key != 'type'}
+    with pytest.raises(ValueError, match="scene must be True or False, got 'yes'"):
+        SRBackbone(**{**backbone, 'scene': 'yes'})
 
 
 def test_compiled_it_computes_the_same(network):
