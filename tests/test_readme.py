@@ -107,6 +107,17 @@ def test_its_results_are_those_that_a_command_wrote():
     assert f'{100 * block["shift"]["mean"]:.4f} % of the feature map' in results
 
 
+def test_what_it_says_of_a_memory_of_the_scene_is_what_was_measured():
+    report = (ROOT / 'results/scene_five/report.md').read_text()
+    verdicts = [line for line in README.splitlines() if line.startswith('* **placed**')]
+    assert len(verdicts) == 2 and all(line in report for line in verdicts)
+    for arm in ('learning', 'placed-learning'):
+        (block,) = json.loads((ROOT / f'results/scene/{arm}/memory.json').read_text())['blocks'].values()
+        assert 1 <= round(100 * block['shift']['mean']) <= 2, 'adds 1 to 2 % of the norm'
+    screened = json.loads((ROOT / 'results/scene/report.json').read_text())
+    assert len({row['arm'] for row in screened['differences']}) == 9 and not screened['missing']
+
+
 def test_its_costs_are_those_that_a_command_wrote():
     written = json.loads((ROOT / 'results/cost.json').read_text())
     spec = importlib.util.spec_from_file_location('cost', ROOT / 'tools/cost.py')

@@ -25,8 +25,7 @@ class SceneRandomCrop(RandomCrop):
     It adds ``scene_box``. Resizing does not change that, further crops do. Flips, before or after, are not in it:
     ``flip`` tells of them. :class:`PackSceneInputs` hands both on.
 
-    Args:
-        crop_size, cat_max_ratio, ignore_index: As in mmseg.
+    It takes mmseg's arguments.
 
     Example:
         >>> import numpy as np
@@ -56,8 +55,7 @@ class SceneRandomCrop(RandomCrop):
 class PackSceneInputs(PackSegInputs):
     """mmseg's PackSegInputs, which also hands on where a crop lies in the scene and how it was flipped.
 
-    Args:
-        meta_keys: As in mmseg.
+    It takes mmseg's arguments.
 
     Example:
         >>> packed = PackSceneInputs(meta_keys=())(dict(scene_box=(0.0, 0.5, 0.0, 0.5)))
@@ -82,8 +80,7 @@ class SceneDataPreProcessor(SegDataPreProcessor):
     each image must say which box of the scene it shows, as :class:`SceneRandomCrop` does; in a test it shows the
     whole scene, unless it says otherwise. For ``SRBackbone(..., scene=True)``, which takes them off again.
 
-    Args:
-        As those of SegDataPreProcessor.
+    It takes mmseg's arguments.
 
     Raises:
         ValueError: In a training, for an image without ``scene_box``.

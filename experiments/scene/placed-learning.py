@@ -1,0 +1,3 @@
+_base_ = './placed.py'
+
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'sr.memory': dict(lr_mult=576, decay_mult=0)}))
