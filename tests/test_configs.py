@@ -64,6 +64,19 @@ def test_the_small_memory_costs_less_than_one_percent(name):
     assert overhead(name, '-sr-small')[0] < 1
 
 
+@pytest.mark.parametrize('name', [FCN, DEEPLAB], ids=['FCN', 'DeepLabV3'])
+def test_the_memory_of_the_scene_in_the_docs_costs_less_than_one_percent(name):
+    page = (CONFIGS.parent / 'docs/scene.md').read_text()
+    assert 'scene=True, sr=dict(memory_size=(12, 16), num_memories=2)' in page
+    cfg = load(name.format('-sr'))
+    cfg.model.backbone.sr.update(memory_size=(12, 16), num_memories=2)
+    init_default_scope('mmseg')
+    cfg.model.pretrained = None
+    block = MODELS.build(cfg.model).backbone.layer3.sr
+    base = sum(p.numel() for p in build(name.format('')).parameters())
+    assert sum(p.numel() for p in block.parameters()) < 0.01 * base
+
+
 @pytest.mark.parametrize(
     ('name', 'variant', 'after', 'num_memories', 'hidden', 'size'),
     [
