@@ -4,6 +4,7 @@ import importlib.util
 import json
 import multiprocessing
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -473,7 +474,8 @@ def test_slurm_commands_are_the_scripts_of_this_project(tmp_path):
     script = '\n'.join(experiment.commands(exp))
     assert subprocess.run(['bash', '-n'], input=script, text=True, check=False).returncode == 0
     assert script.count('slurm_train.sh "$PARTITION" FCN') == 2 and script.count('slurm_test.sh "$PARTITION"') == 2
-    assert 'GPUS=2 GPUS_PER_NODE=2' in script and '\'work_note=it is "$HOME"\'' in script
+    note = shlex.quote('work_note=\'it is "$HOME"\'')  # quoted for the option, which would lose the quote at its end
+    assert 'GPUS=2 GPUS_PER_NODE=2' in script and note in script
     with pytest.raises(UserError, match='--print-commands prints; missing: FCN seed0 train; FCN seed0 single-scale;'):
         experiment.run(exp)
 
