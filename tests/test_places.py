@@ -20,6 +20,7 @@ from mmseg_sr.datasets.places import WHOLE, place_of
 from mmseg_sr.engine import launch
 from mmseg_sr.engine.config import load_config
 from mmseg_sr.engine.inspection import build_model
+from mmseg_sr.errors import UserError
 from mmseg_sr.models.recall import plain_recall_add_at, recall_add, recall_add_at
 
 pytestmark = pytest.mark.usefixtures('fresh')
@@ -166,7 +167,7 @@ def test_what_is_padded_lies_where_it_lay(training):
 
 def test_an_image_without_its_box_is_refused_in_a_training():
     data = dict(inputs=[torch.zeros(3, 2, 2)], data_samples=[SegDataSample()])
-    with pytest.raises(ValueError, match='SceneRandomCrop.*PackSceneInputs'):
+    with pytest.raises(UserError, match='SceneRandomCrop.*PackSceneInputs'):
         SceneDataPreProcessor(size=(2, 2))(data, training=True)
 
 
@@ -249,7 +250,7 @@ def test_an_error_leaves_no_place_behind(network):
 
 def test_an_image_without_a_place_is_refused_in_a_training(network):
     network.train()
-    with pytest.raises(ValueError, match='SceneDataPreProcessor'):
+    with pytest.raises(UserError, match='SceneDataPreProcessor'):
         network.backbone(torch.zeros(2, 3, 64, 64))
 
 

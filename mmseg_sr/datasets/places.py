@@ -14,6 +14,8 @@ from mmseg.models import SegDataPreProcessor
 from mmseg.registry import MODELS, TRANSFORMS
 from torch import Tensor
 
+from ..errors import UserError
+
 Box = tuple[float, float, float, float]
 WHOLE: Box = (0.0, 1.0, 0.0, 1.0)
 
@@ -83,7 +85,7 @@ class SceneDataPreProcessor(SegDataPreProcessor):
     It takes mmseg's arguments.
 
     Raises:
-        ValueError: In a training, for an image without ``scene_box``.
+        UserError: In a training, for an image without ``scene_box``.
 
     Example:
         >>> preprocessor = SceneDataPreProcessor()
@@ -128,7 +130,7 @@ def place_of(box: Box, size: tuple[int, int], padded: tuple[int, int]) -> Tensor
 
 def _box_of(known: Mapping, training: bool) -> Box:
     if training and 'scene_box' not in known:
-        raise ValueError(
+        raise UserError(
             "an image does not say which part of the scene it shows: crop by type='SceneRandomCrop' and pack by "
             "type='PackSceneInputs'"
         )

@@ -12,7 +12,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..errors import one_line
+from ..errors import UserError, one_line
 from .options import block_options, build_block, check_config, check_init_cfg, switch
 
 
@@ -178,7 +178,7 @@ def _hand_out_place(network: nn.Module, args: tuple) -> tuple:
     if image.shape[1] == channels and not network.training:
         return args
     if image.shape[1] != channels + 2:
-        raise ValueError(
+        raise UserError(
             f'{type(network).__name__} with scene=True takes {channels} + 2 channels and got {image.shape[1]}: '
             "set model.data_preprocessor.type to 'SceneDataPreProcessor'"
         )
