@@ -227,12 +227,17 @@ def kinds(notebook: nbformat.NotebookNode) -> list:
     ]
 
 
-def test_the_tour_runs_from_data_to_verdict_and_is_kept_with_its_outputs(tmp_path):
+def test_the_tour_runs_from_data_to_verdict_and_is_kept_with_its_outputs(tmp_path, tmp_path_factory):
     kept = nbformat.read(DOCS / 'tour.ipynb', as_version=4)
     done = subprocess.run(
         [sys.executable, DOCS / 'execute.py', '--out', tmp_path / 'tour.ipynb'],
         cwd=tmp_path,
-        env={**os.environ, 'TMPDIR': str(tmp_path)},
+        # torch makes a folder for what it compiles, and keeps it for the next process.
+        env={
+            **os.environ,
+            'TMPDIR': str(tmp_path),
+            'TORCHINDUCTOR_CACHE_DIR': str(tmp_path_factory.mktemp('compiled')),
+        },
         capture_output=True,
         text=True,
     )
