@@ -4,14 +4,16 @@
     python benchmarks/block.py results/block.csv --rounds 30 --threads 2 --timm FOLDER
 
 Forms: `SR` (this package), `plain` (SRBlock(fused=False)), `naive` (a product of weights and memory blown up to
-N x P x C x H x W, then a sum), `compiled` (torch.compile of the plain form, with --compile), and from timm `SE` and
-`CBAM`. timm need not be installed with its dependencies: `pip install --no-deps --target FOLDER timm`.
+N x P x C x H x W, then a sum), `rank 4` (SRBlock(memory_rank=4)), `compiled` (torch.compile of the plain form, with
+--compile), and from timm `SE` and `CBAM`. timm need not be installed with its dependencies:
+`pip install --no-deps --target FOLDER timm`.
 
 `limit_ms` is what the traffic alone takes on this machine, measured in the same rounds: a map is X or one like it,
 a tensor that must be written anew costs a clone (one read, one write, the pages of a new tensor), any other read a sum.
     SR forward   clone(X) + read(X) + read(M): the weights depend on all of X, so it is read twice
     SR backward  clone(X) + read(X) + read(dY) + clone(M): the weights' gradient, and so dX, depends on all of dY
-    SE forward   clone(X) + read(X), backward clone(X) + 2 read(X); CBAM is held against the same
+    SE forward   clone(X) + read(X), backward clone(X) + 2 read(X); CBAM and the memory of low rank, which is next to
+                 nothing beside X, are held against the same
 `ratio` is the median over the rounds of a form's time to the limit of that round, with its 95 % interval. `peak_mib`
 is the most memory that tensors held during forward and backward, beyond the input and the parameters.
 """
@@ -115,13 +117,14 @@ def measure(args: argparse.Namespace, others: dict, shape: tuple, size: tuple, n
     layout = torch.channels_last if args.channels_last else torch.contiguous_format
     to = dict(device=args.device, dtype=getattr(torch, args.dtype))
     block, plain = (SRBlock(shape[1], size, num_memories, fused=fused) for fused in (True, False))
-    forms = {'SR': block, 'plain': plain, 'naive': Naive(plain)}
+    low_rank = SRBlock(shape[1], size, num_memories, memory_rank=4)
+    forms = {'SR': block, 'plain': plain, 'naive': Naive(plain), 'rank 4': low_rank}
     if args.compile:
         forms['compiled'] = torch.compile(plain)
     forms |= {name: other(shape[1]) for name, other in others.items()}
     forms = {name: form.to(**to).to(memory_format=layout) for name, form in forms.items()}
-    for each in (block, plain):
-        nn.init.normal_(each.memory)
+    for each in (block, plain, low_rank):
+        nn.init.normal_(each.memory_parameters()[0])
     x = torch.randn(shape, **to).to(memory_format=layout).requires_grad_()
     direction = torch.randn_like(x)
 
@@ -160,7 +163,7 @@ def limit(form: str, passes: str, seconds: dict[str, np.ndarray]) -> np.ndarray 
         ('SR', 'forward'): clone + read + read_memory,
         ('SR', 'forward + backward'): 2 * clone + 3 * read + read_memory + clone_memory,
     }
-    return least.get((form if form in ('SE', 'CBAM') else 'SR', passes))
+    return least.get(('SE' if form in ('SE', 'CBAM', 'rank 4') else 'SR', passes))
 
 
 def peak(call, form: nn.Module, x: Tensor) -> float:

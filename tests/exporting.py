@@ -43,7 +43,7 @@ def write_network(folder: Path, name: str = 'net', extra: str = '') -> tuple[Pat
 def randomise(model: torch.nn.Module) -> None:
     """Give a network weights by which every part counts: memories, gates, batch norms, classes."""
     for name, value in model.state_dict().items():
-        if name.endswith(('sr.memory', 'conv_seg.weight')):
+        if name.endswith(('sr.memory', 'sr.memory.channels', 'conv_seg.weight')):
             torch.nn.init.normal_(value)
         elif name.endswith('running_mean') or '.sr.gate.' in name:
             torch.nn.init.normal_(value, std=0.3)

@@ -41,6 +41,7 @@ def test_blocks_and_bad_numbers_are_found_and_no_config_is_needed(call, tmp_path
             'memory_size': [4, 5],
             'num_memories': 3,
             'hidden_channels': 7,
+            'memory_rank': None,
             'norms': [0.0, pytest.approx((4 * 6 * 4 * 5) ** 0.5), 0.0],
         }
     }

@@ -68,7 +68,7 @@ def networks(path: str, args: argparse.Namespace) -> tuple[Config, dict[str, nn.
     if not sr_blocks(model):
         raise UserError(f'the model of {path} has no SR block: there is nothing to compare')
     for block in sr_blocks(model).values():
-        nn.init.normal_(block.memory, std=0.01)
+        nn.init.normal_(block.memory_parameters()[0], std=0.01)
     return cfg, {'baseline': cost.without_blocks(model), 'SR': model}
 
 

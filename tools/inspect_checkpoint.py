@@ -33,7 +33,8 @@ def lines(source: str, told: dict) -> list[str]:
         height, width = block['memory_size']
         found.append(
             f'  {name}: {block["num_memories"]} memories of {block["in_channels"]} x {height} x {width}, '
-            f'{block["hidden_channels"]} hidden, norms {norms}'
+            + (f'rank {block["memory_rank"]}, ' if block['memory_rank'] else '')
+            + f'{block["hidden_channels"]} hidden, norms {norms}'
         )
     return found if told['sr_blocks'] else [*found, '  no SR block']
 

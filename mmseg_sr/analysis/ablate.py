@@ -35,14 +35,15 @@ def without(block: SRBlock, index: int | None = None) -> Iterator[None]:
     if index is not None and index not in range(block.num_memories):
         raise ValueError(f'index must be in 0 .. {block.num_memories - 1}, got {index!r}')
     chosen = slice(None) if index is None else index
-    kept = block.memory.detach()[chosen].clone()
+    memory = block.memory_parameters()[0]
+    kept = memory.detach()[chosen].clone()
     try:
         with torch.no_grad():
-            block.memory[chosen] = 0
+            memory[chosen] = 0
         yield
     finally:
         with torch.no_grad():
-            block.memory[chosen] = kept
+            memory[chosen] = kept
 
 
 @contextmanager

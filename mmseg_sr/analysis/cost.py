@@ -6,6 +6,7 @@ U hidden neurons.
 
 import copy
 import io
+import math
 
 import torch
 from mmengine.analysis import FlopAnalyzer
@@ -74,16 +75,19 @@ def count_multiply_adds(model: nn.Module, images: Tensor) -> dict:
 def block_multiply_adds(block: SRBlock, shape: tuple[int, int, int, int]) -> int:
     """Multiply-adds of an SR block for an input (N, C, h, w), without the resizes that another size than (H, W) needs.
 
-    ``N (C h w + H W U + U P + P C H W)``: squeeze, gate, and the weighted sum.
+    ``N (C h w + H W U + U P + P C H W)``: squeeze, gate, and the weighted sum; of a memory of rank R that sum is
+    ``P R C + P R C h w``, made at the input's size.
 
     Example:
         >>> block_multiply_adds(SRBlock(8, (4, 5), num_memories=3, hidden_channels=16), (2, 8, 4, 5))
         2016
     """
     count, channels, height, width = shape
-    cells, hidden, memories = block.memory[0, 0].numel(), block.hidden_channels, block.num_memories
+    hidden, memories, rank = block.hidden_channels, block.num_memories, block.memory_rank
+    cells, here = math.prod(block.memory_size), height * width
     gate = cells * hidden + hidden * memories
-    return count * (channels * height * width + gate + memories * channels * cells)
+    recall = memories * channels * cells if rank is None else memories * rank * channels * (1 + here)
+    return count * (channels * here + gate + recall)
 
 
 def stored_bytes(content: object) -> int:

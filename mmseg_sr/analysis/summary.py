@@ -100,7 +100,7 @@ def summarise(seen: Sequence[Seen], name: str, block: SRBlock, classes: Sequence
     drives, membership = stats.membership(drive_names([each.path for each in seen]))
     labelled = all(each.shares is not None for each in seen)
     ablated = all(view.flips is not None for view in views)
-    memory = block.memory.detach().float().cpu().numpy()
+    memory = block.memory_blocks().detach().float().cpu().numpy()
     return Summary(
         weights=weights,
         everything=stats.weights_by_group(weights, np.ones((len(weights), 1))),

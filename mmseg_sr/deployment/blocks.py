@@ -34,15 +34,20 @@ class PortableBlock(nn.Module):
     def __init__(self, block: SRBlock, resized: bool):
         super().__init__()
         self.squeeze, self.gate, self.memory = block.squeeze, block.gate, block.memory
+        self.memory_shape, self.low_rank = block.memory_shape, block.memory_rank is not None
         self.resized = resized
 
     def forward(self, x: Tensor) -> Tensor:
         """Add to ``x`` (N, C, h, w) what is remembered for it."""
         squeezed = self.squeeze(x)  # (N, 1, h, w)
         if self.resized:
-            squeezed = plain_resize(squeezed, self.memory.shape[-2:])  # (N, 1, H, W)
+            squeezed = plain_resize(squeezed, self.memory_shape[-2:])  # (N, 1, H, W)
         weights = self.gate(squeezed.flatten(1).float()).to(x.dtype)  # (N, P)
-        recalled = torch.mm(weights, self.memory.flatten(1)).unflatten(1, self.memory.shape[1:])  # (N, C, H, W)
+        if self.low_rank:
+            vectors, maps = self.memory.factors(weights)
+            maps = plain_resize(maps, x.shape[-2:]) if self.resized else maps
+            return x + (vectors @ maps.flatten(2)).view(x.shape)
+        recalled = torch.mm(weights, self.memory.flatten(1)).unflatten(1, self.memory_shape[1:])  # (N, C, H, W)
         return x + (plain_resize(recalled, x.shape[-2:]) if self.resized else recalled)
 
 
@@ -125,4 +130,5 @@ def _portable(block: SRBlock, weights: Tensor | None, resized: bool) -> nn.Modul
     if weights is None:
         return PortableBlock(block, resized)
     with torch.no_grad():
-        return BiasBlock(torch.einsum('p,pchw->chw', weights.to(block.memory), block.memory), resized)
+        blocks = block.memory_blocks()
+        return BiasBlock(torch.einsum('p,pchw->chw', weights.to(blocks), blocks), resized)

@@ -143,10 +143,10 @@ def _describe(model: nn.Module) -> list[dict]:
     rows = []
     for name, block in model.named_modules():
         if isinstance(block, (PortableBlock, BiasBlock)):
-            shape = block.memory.shape if isinstance(block, PortableBlock) else block.bias.shape
+            shape = block.memory_shape if isinstance(block, PortableBlock) else block.bias.shape
             rows.append(dict(name=name, form=block.form, resized=block.resized, memory=list(shape)))
         elif isinstance(block, SRBlock):
-            rows.append(dict(name=name, form='as trained', resized=block.resize, memory=list(block.memory.shape)))
+            rows.append(dict(name=name, form='as trained', resized=block.resize, memory=list(block.memory_shape)))
     return rows
 
 

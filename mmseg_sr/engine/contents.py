@@ -6,6 +6,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..models.low_rank import memory_blocks
+from ..models.moving import keys_of, options_of
 from .checkpoint import plain_weights, read_checkpoint
 
 RESUMES = {'meta', 'message_hub', 'optimizer'}  # what a training needs to go on
@@ -21,8 +23,8 @@ def describe(source: str | Path) -> dict:
         ``bytes`` and ``sha256`` of the file; ``iter``, ``config`` (its name), ``classes``, ``metrics`` and
         ``versions`` where it tells them, else None; ``config_text``, whether the config's text is in it;
         ``tensors``, ``numbers`` in them and ``dtypes``; ``not_finite``, the tensors with NaN or infinity;
-        ``resumable``, whether a training can go on from it; ``sr_blocks``: for each its C, (H, W), P and U, and the
-        norm of each memory.
+        ``resumable``, whether a training can go on from it; ``sr_blocks``: for each its C, (H, W), P, U and R, and the
+        norm of each memory block.
 
     Raises:
         UserError: As :func:`.read_checkpoint`.
@@ -49,19 +51,16 @@ def describe(source: str | Path) -> dict:
 
 
 def _blocks(weights: dict[str, Tensor]) -> dict[str, dict]:
-    """The SR blocks by their dotted names, told by what else is beside a memory."""
+    """The SR blocks by their dotted names: where all tensors of one lie side by side and fit each other."""
     found = {}
-    for key in weights:
-        name, _, kind = key.rpartition('.')
-        gate = weights.get(f'{name}.gate.0.weight')
-        if kind == 'memory' and gate is not None and f'{name}.squeeze.weight' in weights:
-            memory = weights[key]
-            count, channels, height, width = memory.shape
-            found[name] = {
-                'in_channels': channels,
-                'memory_size': [height, width],
-                'num_memories': count,
-                'hidden_channels': gate.shape[0],
-                'norms': memory.double().flatten(1).norm(dim=1).tolist(),
-            }
+    for prefix in (key.removesuffix('squeeze.weight') for key in weights if key.endswith('squeeze.weight')):
+        keys = keys_of(weights, prefix)
+        if not weights.keys() >= set(keys):
+            continue
+        tensors = [weights[key] for key in keys]
+        options = options_of(*tensors)
+        if options is not None:
+            memory = memory_blocks(*tensors[3:]).double()
+            sizes = {'memory_size': list(memory.shape[-2:]), 'norms': memory.flatten(1).norm(dim=1).tolist()}
+            found[prefix.removesuffix('.')] = options | sizes
     return found

@@ -36,7 +36,7 @@ class SROnlyHook(Hook):
         if not blocks:
             raise UserError('SROnlyHook: the model has no SR block, so nothing would learn')
         for name, block in blocks.items():
-            if not block.memory.requires_grad:
+            if not all(part.requires_grad for part in block.memory_parameters()):
                 raise UserError(
                     f'SROnlyHook: {name} is in a frozen stage and would not learn. '
                     "Give its sr=dict(...) keep_trainable=True, or leave out the backbone's frozen_stages"

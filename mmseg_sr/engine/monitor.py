@@ -98,7 +98,7 @@ class SRMonitorHook(Hook):
     @staticmethod
     @torch.no_grad()
     def _measure(block: SRBlock, passes: Passes) -> dict[str, float]:
-        numbers = {'memory_norm': _norm([block.memory])}
+        numbers = {'memory_norm': _norm([block.memory_blocks()])}
         if passes.weights:  # a compiled model, or one that drops stages at random, may not have run the block
             weights = torch.cat(passes.weights).numpy()
             numbers['shift_percent'] = 100 * float(torch.cat(passes.shift).mean())
@@ -117,7 +117,7 @@ class SRMonitorHook(Hook):
     def _see_gradients(self, optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
         scale = float(getattr(optimizer, 'grad_scale', None) or 1)  # a fused optimizer unscales in its step
         for name, block in self._blocks.items():
-            for key, part in (('memory', [block.memory]), ('gate', list(block.gate.parameters()))):
+            for key, part in (('memory', block.memory_parameters()), ('gate', list(block.gate.parameters()))):
                 gradients = [parameter.grad for parameter in part if parameter.grad is not None]
                 if gradients:
                     self._gradients[f'{name}/{key}_gradient'] = _norm(gradients) / scale

@@ -9,6 +9,7 @@ Shape legend:
     (h, w)  size of the input; at the trained size equal to (H, W)
     P       memory blocks (``num_memories``)
     U       hidden neurons of the gate (``hidden_channels``)
+    R       rank of a memory block (``memory_rank``)
 """
 
 import logging
@@ -19,7 +20,8 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from .moving import faults, resize_columns, start_anew
+from .low_rank import LowRankMemory, memory_blocks
+from .moving import faults, keys_of, resize_columns, start_anew
 from .options import check_init_cfg, check_shapes, positive, switch
 from .recall import plain_recall_add, plain_recall_add_at, recall_add, recall_add_at
 from .resizing import plain_resize
@@ -61,6 +63,9 @@ class SRBlock(BaseModule):
     there. Without that, mmengine would log a shape mismatch and keep a zero memory. The optimizer of a resumed
     training forgets what it kept of the moved parameters.
 
+    *Smaller memory.* ``P*C*H*W`` is nearly all of it. A coarser ``memory_size`` has less, and so has ``memory_rank=R``:
+    each memory block is then R vectors over the channels times R maps over (H, W), ``P*R*(C + H*W)`` numbers.
+
     *Initial state.* The block owns it: no ``init_cfg`` of an enclosing module reaches its layers, and it draws from
     a fork of the global random state. So a network with and one without the block get the same initial weights
     from one seed: their runs are paired.
@@ -73,6 +78,7 @@ class SRBlock(BaseModule):
         resize: Whether an input of another size than (H, W) is accepted.
         fused: Whether to compute close to the least memory traffic. Off, each step is the formula as it stands in
             plain PyTorch: the reference the fast form is held against, and a way out should it ever fail.
+        memory_rank: R, for a memory of :class:`.low_rank.LowRankMemory`; None for the paper's.
         init_cfg: mmengine's initialisation config, for another initial state than the paper's.
 
     Raises:
@@ -97,6 +103,7 @@ class SRBlock(BaseModule):
         hidden_channels: int = 16,
         resize: bool = True,
         fused: bool = True,
+        memory_rank: int | None = None,
         init_cfg: dict | list[dict] | None = None,
     ):
         check_init_cfg(init_cfg)
@@ -107,8 +114,9 @@ class SRBlock(BaseModule):
         self.hidden_channels = positive(hidden_channels, 'hidden_channels')
         self.resize = switch(resize, 'resize')
         self.fused = switch(fused, 'fused')
+        self.memory_rank = None if memory_rank is None else positive(memory_rank, 'memory_rank')
         check_shapes(
-            memory=(num_memories, in_channels, height, width),
+            memory=(num_memories, memory_rank or in_channels, height, width),
             gate=(hidden_channels, height * width),
             softmax=(num_memories, hidden_channels),
         )
@@ -120,7 +128,10 @@ class SRBlock(BaseModule):
                 SRLinear(hidden_channels, num_memories),
                 nn.Softmax(dim=1),
             )
-        self.memory = nn.Parameter(torch.zeros(num_memories, in_channels, height, width))
+            if memory_rank is None:
+                self.memory = nn.Parameter(torch.zeros(num_memories, in_channels, height, width))
+            else:
+                self.memory = LowRankMemory(num_memories, in_channels, (height, width), memory_rank)
         self.place: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -134,22 +145,35 @@ class SRBlock(BaseModule):
             squeezed = plain_resize(squeezed, self.memory_size)  # (N, 1, H, W)
         # Half precision would round the softmax, and an autocast product the float32 input it is added to.
         with torch.autocast(x.device.type, enabled=False):
-            weights = self.gate(squeezed.flatten(1).to(self.memory.dtype))  # (N, P)
-            if self.place is None:
-                add = recall_add if self.fused else plain_recall_add
-                return add(x, weights, self.memory)  # (N, C, h, w)
-            add_at = recall_add_at if self.fused else plain_recall_add_at
-            return add_at(x, weights, self.memory, self.place)
+            weights = self.gate(squeezed.flatten(1).to(self.gate[0].weight.dtype))  # (N, P)
+            return self._recall_add(x, weights)  # (N, C, h, w)
+
+    @property
+    def memory_shape(self) -> tuple[int, int, int, int]:
+        """(P, C, H, W)."""
+        return self.num_memories, self.in_channels, *self.memory_size
+
+    def memory_blocks(self) -> Tensor:
+        """The P memory blocks (P, C, H, W), whatever form the memory has."""
+        return memory_blocks(*self.memory_parameters())
+
+    def memory_parameters(self) -> list[nn.Parameter]:
+        """What the memory consists of. The first part starts at zero, and where its row p is zero, memory block p is."""
+        return [self.memory] if self.memory_rank is None else list(self.memory.parameters())
 
     def reset_parameters(self) -> None:
         """Zero memory; U(-sqrt(k), sqrt(k)), k = 1 / fan-in, for the convolution and the linear layers."""
         # PyTorch's own default for these layers is the paper's distribution.
         for layer in (self.squeeze, self.gate[0], self.gate[1]):
             layer.reset_parameters()
-        nn.init.zeros_(self.memory)
+        if self.memory_rank is None:
+            nn.init.zeros_(self.memory)
+        else:
+            self.memory.reset_parameters()
 
     def extra_repr(self) -> str:
-        return f'memory_size={self.memory_size}, num_memories={self.num_memories}, resize={self.resize}'
+        rank = '' if self.memory_rank is None else f', memory_rank={self.memory_rank}'
+        return f'memory_size={self.memory_size}, num_memories={self.num_memories}{rank}, resize={self.resize}'
 
     def _check_input(self, x: Tensor) -> None:
         if x.dim() != 4 or x.shape[1] != self.in_channels:
@@ -160,9 +184,16 @@ class SRBlock(BaseModule):
                 "Test with test_cfg=dict(mode='slide', ...) and windows of the training crop, or set resize=True"
             )
 
+    def _recall_add(self, x: Tensor, weights: Tensor) -> Tensor:
+        if self.memory_rank is not None and self.fused:
+            return self.memory.recall_add(x, weights, self.place)
+        if self.place is None:
+            return (recall_add if self.fused else plain_recall_add)(x, weights, self.memory_blocks())
+        return (recall_add_at if self.fused else plain_recall_add_at)(x, weights, self.memory_blocks(), self.place)
+
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
         """Fit a memory of another (H, W) first. torch and mmengine hand over a copy of the user's dict."""
-        keys = [prefix + name for name in ('squeeze.weight', 'gate.0.weight', 'gate.1.weight', 'memory')]
+        keys = keys_of(state_dict, prefix, self.memory_rank)
         missing = [key for key in keys if key not in state_dict]
         moved = False
         if len(missing) < len(keys):
@@ -174,16 +205,16 @@ class SRBlock(BaseModule):
             moved = fitted is not tensors
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
         if moved:
-            start_anew(self.memory, self.gate[0].weight)
+            start_anew(self.memory_parameters()[-1], self.gate[0].weight)
 
     def _fit(self, tensors: list[Tensor], name: str) -> list[Tensor]:
         """Check squeeze, gate and memory of a state dict, and move them to this block's (H, W)."""
-        options = ('in_channels', 'num_memories', 'hidden_channels')
+        options = ('in_channels', 'num_memories', 'hidden_channels', 'memory_rank')
         wrong = faults(tensors, {option: getattr(self, option) for option in options})
         if wrong:
             raise ValueError(f'{name}: {"; ".join(wrong)}. Only memory_size may differ')
-        squeeze, columns, rows, memory = tensors
-        old_size = tuple(memory.shape[-2:])
+        squeeze, columns, *others, maps = tensors
+        old_size = tuple(maps.shape[-2:])
         if old_size == self.memory_size:
             return tensors
         print_log(
@@ -193,7 +224,7 @@ class SRBlock(BaseModule):
             level=logging.WARNING,
         )
         columns = resize_columns(columns, old_size, self.memory_size)
-        return [squeeze, columns, rows, plain_resize(memory, self.memory_size)]
+        return [squeeze, columns, *others, plain_resize(maps, self.memory_size)]
 
 
 def _size(value: tuple[int, int]) -> tuple[int, int]:

@@ -3,6 +3,8 @@
 Shape letters as in :mod:`.block`.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -16,19 +18,20 @@ def faults(tensors: list[Tensor], options: dict[str, int]) -> list[str]:
     """Say what keeps the state of a block out of a block with these options, whatever their memory sizes.
 
     Args:
-        tensors: squeeze (1, C, 1, 1), the gate's columns (U, H*W) and rows (P, U), memory (P, C, H, W).
-        options: in_channels C, num_memories P and hidden_channels U of the block to fill.
+        tensors: squeeze (1, C, 1, 1), the gate's columns (U, H*W) and rows (P, U), memory (P, C, H, W) or, where it is
+            of low rank, its vectors (P, C, R) and maps (P, R, H, W).
+        options: in_channels C, num_memories P, hidden_channels U and memory_rank R of the block to fill.
 
     Returns:
         One sentence a fault, with what to change in the config.
 
     Example:
         >>> shapes = (1, 8, 1, 1), (16, 6), (3, 16), (3, 8, 2, 3)
-        >>> options = dict(in_channels=8, num_memories=2, hidden_channels=16)
+        >>> options = dict(in_channels=8, num_memories=2, hidden_channels=16, memory_rank=None)
         >>> faults([torch.zeros(shape) for shape in shapes], options)
         ['num_memories=2 in the config, the checkpoint has 3: set num_memories=3']
     """
-    found = _options_of(*tensors)
+    found = options_of(*tensors)
     if found is None:
         shapes = [tuple(tensor.shape) for tensor in tensors]
         return [f'tensors of shapes {shapes} in the checkpoint do not make one SR block']
@@ -40,18 +43,47 @@ def faults(tensors: list[Tensor], options: dict[str, int]) -> list[str]:
     ]
 
 
-def _options_of(squeeze: Tensor, columns: Tensor, rows: Tensor, memory: Tensor) -> dict[str, int] | None:
-    """Read C, P and U from the tensors of a block; None where they do not belong to one block."""
-    if memory.dim() != 4 or columns.dim() != 2 or rows.dim() != 2:
+def options_of(squeeze: Tensor, columns: Tensor, rows: Tensor, *memory: Tensor) -> dict[str, int | None] | None:
+    """Read C, P, U and R from the tensors of a block, as :func:`faults` takes them.
+
+    Returns:
+        The options of the block by their names; None where the tensors do not belong to one block.
+    """
+    maps = memory[-1]
+    if maps.dim() != 4 or columns.dim() != 2 or rows.dim() != 2:
         return None
-    num_memories, in_channels, height, width = memory.shape
+    num_memories, in_channels, height, width = maps.shape
+    rank = None
+    if len(memory) == 2:
+        if memory[0].dim() != 3 or memory[0].shape[::2] != maps.shape[:2]:
+            return None
+        in_channels, rank = memory[0].shape[1:]
     hidden = columns.shape[0]
     consistent = (
         squeeze.shape == (1, in_channels, 1, 1)
         and columns.shape[1] == height * width
         and rows.shape == (num_memories, hidden)
     )
-    return dict(in_channels=in_channels, num_memories=num_memories, hidden_channels=hidden) if consistent else None
+    found = dict(in_channels=in_channels, num_memories=num_memories, hidden_channels=hidden, memory_rank=rank)
+    return found if consistent else None
+
+
+def keys_of(state_dict: Mapping[str, Tensor], prefix: str, rank: int | None = None) -> list[str]:
+    """The keys under which a state dict has, or lacks, the tensors that :func:`options_of` takes.
+
+    Args:
+        state_dict: Weights; a part of the block, or all of it, may be missing.
+        prefix: What stands before the block's own names.
+        rank: R of the block to fill. It decides only where the state dict has no memory.
+
+    Example:
+        >>> keys_of({'sr.memory': torch.zeros(1)}, 'sr.', rank=4)
+        ['sr.squeeze.weight', 'sr.gate.0.weight', 'sr.gate.1.weight', 'sr.memory']
+    """
+    full, low_rank = ('memory',), ('memory.channels', 'memory.maps')
+    has_full, has_low_rank = (any(prefix + name in state_dict for name in form) for form in (full, low_rank))
+    memory = low_rank if has_low_rank or (rank and not has_full) else full
+    return [prefix + name for name in ('squeeze.weight', 'gate.0.weight', 'gate.1.weight', *memory)]
 
 
 def resize_columns(columns: Tensor, old_size: tuple[int, int], size: tuple[int, int]) -> Tensor:

@@ -79,8 +79,13 @@ def recall_add_at(x: Tensor, weights: Tensor, memory: Tensor, place: Tensor) -> 
 def plain_recall_add_at(x: Tensor, weights: Tensor, memory: Tensor, place: Tensor) -> Tensor:
     """Compute the same as :func:`recall_add_at`, by PyTorch's own sampling: the reference."""
     recalled = torch.einsum('np,pchw->nchw', weights.to(x.dtype), memory.to(x.dtype))
-    cells = plain_resize(place.to(x.dtype), x.shape[-2:]).permute(0, 2, 3, 1)  # (N, h, w, 2)
-    return x + F.grid_sample(recalled, cells.flip(-1), padding_mode='border', align_corners=False)  # width first
+    return x + sample_at(recalled, place, x.shape[-2:])
+
+
+def sample_at(maps: Tensor, place: Tensor, size: tuple[int, int]) -> Tensor:
+    """Sample maps (N, C, H, W) of the scene where the cells of a map of ``size`` lie, as :func:`recall_add_at` does."""
+    cells = plain_resize(place.to(maps.dtype), size).permute(0, 2, 3, 1)  # (N, h, w, 2)
+    return F.grid_sample(maps, cells.flip(-1), padding_mode='border', align_corners=False)  # width first
 
 
 def _shares(line: Tensor, count: int, cells: int) -> Tensor:

@@ -1,0 +1,88 @@
+"""A memory of low rank: each memory block is a few vectors over the channels times as many maps.
+
+Shape letters as in :mod:`.block`, and R the rank.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from .recall import sample_at
+from .resizing import plain_resize
+
+
+class LowRankMemory(nn.Module):
+    """P memory blocks of ``P * R * (C + H*W)`` numbers instead of ``P*C*H*W``: ``memory[p] = channels[p] @ maps[p]``.
+
+    The vectors start at zero and the maps at random, so the memory starts at zero and learns: the gradient to a vector
+    is a sum over all cells, like a bias's, where that to a cell of a full memory comes from this cell alone.
+
+    Args:
+        num_memories: P.
+        channels: C.
+        size: (H, W).
+        rank: R.
+
+    Example:
+        >>> memory = LowRankMemory(num_memories=3, channels=8, size=(4, 6), rank=2)
+        >>> memory_blocks(*memory.parameters()).shape, sum(part.numel() for part in memory.parameters())
+        (torch.Size([3, 8, 4, 6]), 192)
+    """
+
+    def __init__(self, num_memories: int, channels: int, size: tuple[int, int], rank: int):
+        super().__init__()
+        self.channels = nn.Parameter(torch.empty(num_memories, channels, rank))
+        self.maps = nn.Parameter(torch.empty(num_memories, rank, *size))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Zero vectors, maps from N(0, 1)."""
+        nn.init.zeros_(self.channels)
+        nn.init.normal_(self.maps)
+
+    def factors(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """The weighted sum of the memory blocks as vectors (N, C, P*R) and, for every image, maps (1, P*R, H, W).
+
+        Args:
+            weights: One weight a memory block for each image (N, P); of its dtype are both.
+        """
+        vectors = torch.einsum('np,pcr->ncpr', weights, self.channels.to(weights.dtype)).flatten(2)
+        return vectors, self.maps.to(weights.dtype).flatten(0, 1)[None]
+
+    def recall_add(self, x: Tensor, weights: Tensor, place: Tensor | None = None) -> Tensor:
+        """Compute what :func:`.recall.recall_add` does with :func:`memory_blocks`, without making them.
+
+        One matrix product an image with the addition. At another size than (H, W) the P*R maps are resized, not the C
+        of the sum.
+
+        Args:
+            x: Feature map (N, C, h, w), contiguous or channels_last. It is not modified.
+            weights: One weight a memory block for each image (N, P).
+            place: As for :func:`.recall.recall_add_at`; None for images that show the whole scene.
+
+        Returns:
+            Feature map (N, C, h, w), in the dtype of ``x``.
+        """
+        vectors, maps = self.factors(weights.to(x.dtype))
+        if place is not None:
+            maps = sample_at(maps.expand(len(x), -1, -1, -1), place, x.shape[-2:])
+        elif maps.shape[-2:] != x.shape[-2:]:
+            maps = plain_resize(maps, x.shape[-2:])
+        maps = maps.flatten(2).expand(len(x), -1, -1)  # (N, P*R, h*w)
+        if x.is_contiguous():
+            return torch.baddbmm(x.flatten(2), vectors, maps).view_as(x)
+        rows = torch.baddbmm(x.permute(0, 2, 3, 1).flatten(1, 2), maps.mT, vectors.mT)  # (N, h*w, C)
+        return rows.unflatten(1, x.shape[-2:]).permute(0, 3, 1, 2)
+
+    def extra_repr(self) -> str:
+        (num_memories, channels, rank), size = self.channels.shape, tuple(self.maps.shape[-2:])
+        return f'{num_memories}, {channels}, size={size}, rank={rank}'
+
+
+def memory_blocks(*parts: Tensor) -> Tensor:
+    """The memory blocks (P, C, H, W) of the tensors that a memory consists of: themselves, or vectors and maps.
+
+    Example:
+        >>> memory_blocks(torch.ones(3, 8, 2), torch.ones(3, 2, 4, 6)).shape
+        torch.Size([3, 8, 4, 6])
+    """
+    return parts[0] if len(parts) == 1 else torch.einsum('pcr,prhw->pchw', *parts)
