@@ -4,7 +4,7 @@
     python benchmarks/block.py results/block.csv --rounds 30 --threads 2 --timm FOLDER
 
 Forms: `SR` (this package), `plain` (SRBlock(fused=False)), `naive` (a product of weights and memory blown up to
-N x P x C x H x W, then a sum), `rank 4` (SRBlock(memory_rank=4)), `compiled` (torch.compile of the plain form, with
+N x P x C x H x W, then a sum), `rank 16` (SRBlock(memory_rank=16)), `compiled` (torch.compile of the plain form, with
 --compile), and from timm `SE` and `CBAM`. timm need not be installed with its dependencies:
 `pip install --no-deps --target FOLDER timm`.
 
@@ -117,8 +117,8 @@ def measure(args: argparse.Namespace, others: dict, shape: tuple, size: tuple, n
     layout = torch.channels_last if args.channels_last else torch.contiguous_format
     to = dict(device=args.device, dtype=getattr(torch, args.dtype))
     block, plain = (SRBlock(shape[1], size, num_memories, fused=fused) for fused in (True, False))
-    low_rank = SRBlock(shape[1], size, num_memories, memory_rank=4)
-    forms = {'SR': block, 'plain': plain, 'naive': Naive(plain), 'rank 4': low_rank}
+    low_rank = SRBlock(shape[1], size, num_memories, memory_rank=16)
+    forms = {'SR': block, 'plain': plain, 'naive': Naive(plain), 'rank 16': low_rank}
     if args.compile:
         forms['compiled'] = torch.compile(plain)
     forms |= {name: other(shape[1]) for name, other in others.items()}
@@ -163,7 +163,7 @@ def limit(form: str, passes: str, seconds: dict[str, np.ndarray]) -> np.ndarray 
         ('SR', 'forward'): clone + read + read_memory,
         ('SR', 'forward + backward'): 2 * clone + 3 * read + read_memory + clone_memory,
     }
-    return least.get(('SE' if form in ('SE', 'CBAM', 'rank 4') else 'SR', passes))
+    return least.get(('SE' if form in ('SE', 'CBAM', 'rank 16') else 'SR', passes))
 
 
 def peak(call, form: nn.Module, x: Tensor) -> float:

@@ -40,7 +40,7 @@ def overhead(name: str, variant: str) -> tuple[float, int]:
 
 
 def test_the_configs_of_the_readme_are_there():
-    variants = ['', '-sr', '-sr-layer2', '-sr-rank4', '-sr-slide', '-sr-small', '-sr-static']
+    variants = ['', '-sr', '-sr-layer2', '-sr-rank16', '-sr-slide', '-sr-small', '-sr-static']
     assert {path.relative_to(CONFIGS).as_posix() for path in CITYSCAPES} == {
         name.format(variant) for name in (FCN, DEEPLAB) for variant in variants
     }
@@ -60,7 +60,7 @@ def test_the_parameter_overhead_is_the_papers_to_three_decimals(name, percent, e
 
 
 @pytest.mark.parametrize('name', [FCN, DEEPLAB], ids=['FCN', 'DeepLabV3'])
-@pytest.mark.parametrize('variant', ['-sr-small', '-sr-rank4'])
+@pytest.mark.parametrize('variant', ['-sr-small', '-sr-rank16'])
 def test_the_smaller_memories_cost_less_than_one_percent(name, variant):
     assert overhead(name, variant)[0] < 1
 
@@ -213,7 +213,7 @@ def test_every_config_builds_and_its_memory_fits_its_name(path):
         small = (5, 5) if 'camvid' in path.name else (8, 16)
         assert block.memory_size == (small if '-small' in path.name else full)
         assert (block.num_memories == 1) == ('-static' in path.name)
-        assert block.memory_rank == (4 if '-rank4' in path.name else None)
+        assert block.memory_rank == (16 if '-rank16' in path.name else None)
 
 
 def test_the_model_index_names_every_cityscapes_config_and_no_result_that_was_not_measured():

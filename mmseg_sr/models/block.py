@@ -158,7 +158,7 @@ class SRBlock(BaseModule):
         return memory_blocks(*self.memory_parameters())
 
     def memory_parameters(self) -> list[nn.Parameter]:
-        """What the memory consists of. The first part starts at zero, and where its row p is zero, memory block p is."""
+        """What the memory consists of. The first part starts at zero; where its row p is zero, memory block p is."""
         return [self.memory] if self.memory_rank is None else list(self.memory.parameters())
 
     def reset_parameters(self) -> None:

@@ -3,6 +3,9 @@
 Shape letters as in :mod:`.block`, and R the rank.
 """
 
+import math
+from itertools import product
+
 import torch
 from torch import Tensor, nn
 
@@ -13,14 +16,18 @@ from .resizing import plain_resize
 class LowRankMemory(nn.Module):
     """P memory blocks of ``P * R * (C + H*W)`` numbers instead of ``P*C*H*W``: ``memory[p] = channels[p] @ maps[p]``.
 
-    The vectors start at zero and the maps at random, so the memory starts at zero and learns: the gradient to a vector
-    is a sum over all cells, like a bias's, where that to a cell of a full memory comes from this cell alone.
+    The vectors start at zero, so the memory does; the maps start as the smoothest there are, the cosines of the lowest
+    frequencies. A vector's gradient is then a sum over all cells, like a bias's, where that to a cell of a full memory
+    comes from this cell alone.
 
     Args:
         num_memories: P.
         channels: C.
         size: (H, W).
         rank: R.
+
+    Raises:
+        ValueError: For a rank above C or H*W, which no memory block has.
 
     Example:
         >>> memory = LowRankMemory(num_memories=3, channels=8, size=(4, 6), rank=2)
@@ -30,14 +37,21 @@ class LowRankMemory(nn.Module):
 
     def __init__(self, num_memories: int, channels: int, size: tuple[int, int], rank: int):
         super().__init__()
+        cells = math.prod(size)
+        if rank > min(channels, cells):
+            raise ValueError(
+                f'memory_rank={rank} is above min(C, H*W) = {min(channels, cells)}: '
+                f'a memory of {channels} channels and {cells} cells has no higher rank'
+            )
         self.channels = nn.Parameter(torch.empty(num_memories, channels, rank))
         self.maps = nn.Parameter(torch.empty(num_memories, rank, *size))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Zero vectors, maps from N(0, 1)."""
+        """Zero vectors, and for each memory block the same maps: :func:`cosines`."""
         nn.init.zeros_(self.channels)
-        nn.init.normal_(self.maps)
+        with torch.no_grad():
+            self.maps.copy_(cosines(*self.maps.shape[1:]))
 
     def factors(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """The weighted sum of the memory blocks as vectors (N, C, P*R) and, for every image, maps (1, P*R, H, W).
@@ -76,6 +90,28 @@ class LowRankMemory(nn.Module):
     def extra_repr(self) -> str:
         (num_memories, channels, rank), size = self.channels.shape, tuple(self.maps.shape[-2:])
         return f'{num_memories}, {channels}, size={size}, rank={rank}'
+
+
+def cosines(count: int, height: int, width: int) -> Tensor:
+    """The smoothest maps (count, H, W): the two-dimensional cosines (DCT-II) of the lowest frequencies.
+
+    They are orthogonal, and each has a mean square of 1.
+
+    Example:
+        >>> cosines(2, height=1, width=2)
+        tensor([[[ 1.,  1.]],
+        <BLANKLINE>
+                [[ 1., -1.]]])
+    """
+    pairs = sorted(product(range(height), range(width)), key=lambda pair: (pair[0] ** 2 + pair[1] ** 2, pair))
+    lines = [_cosine(i, height)[:, None] * _cosine(j, width) for i, j in pairs[:count]]
+    return torch.stack(lines).float()
+
+
+def _cosine(frequency: int, cells: int) -> Tensor:
+    """A line of half waves (cells,)."""
+    line = torch.cos(math.pi * frequency * (torch.arange(cells, dtype=torch.float64) + 0.5) / cells)
+    return line * math.sqrt(2) if frequency else line
 
 
 def memory_blocks(*parts: Tensor) -> Tensor:

@@ -1,3 +1,0 @@
-# A memory of rank 4, P*4*(C + H*W) numbers instead of P*C*H*W: under 1 % more parameters, at any input size cheap.
-_base_ = './deeplabv3_r50-d8-sr_4xb2-80k_cityscapes-512x1024.py'
-model = dict(backbone=dict(sr=dict(memory_rank=4)))
