@@ -73,6 +73,18 @@ def test_it_recalls_what_lies_at_its_place_in_the_scene(size, other, layout, fus
     torch.testing.assert_close(block(x), twin(x), rtol=1e-6, atol=1e-6)  # places are float32
 
 
+def test_in_half_precision_places_stay_exact():
+    block = trained(memory_size=(64, 128), memory_rank=1)
+    ramp = (torch.arange(128.0) - 119).clamp(min=0) / 8  # where places are largest, and so their rounding
+    block.memory.maps.data = ramp.expand(3, 1, 64, 128).clone()
+    block.memory.channels.data.fill_(1)
+    x, block.place = torch.zeros(1, 6, 16, 128), place_of((0.0, 1.0, 0.0, 1.0), (64, 128), (64, 128))[None]
+    for fused in (True, False):
+        block.fused = fused
+        out = block.bfloat16()(x.bfloat16())
+        torch.testing.assert_close(out[0, 0, 0].float(), ramp, rtol=0, atol=0.01)
+
+
 @pytest.mark.parametrize('size', [(2, 3), (4, 2)])
 @pytest.mark.parametrize('placed', [False, True])
 def test_gradients_are_right(size, placed):
@@ -264,6 +276,22 @@ def test_a_file_tells_of_it(home, call):
     assert block.pop('norms') == pytest.approx(memory.flatten(1).norm(dim=1).tolist(), rel=1e-5)
     assert block == dict(in_channels=32, memory_size=[4, 4], num_memories=3, hidden_channels=4, memory_rank=2)
     assert '3 memories of 32 x 4 x 4, rank 2, 4 hidden' in out
+
+
+def test_a_small_file_of_a_huge_memory_is_told_of_without_making_it(call, tmp_path):
+    weights = {f'sr.{name}': torch.ones(shape) for name, shape in (
+        ('squeeze.weight', (1, 10**6, 1, 1)), ('gate.0.weight', (1, 10**6)), ('gate.1.weight', (1, 1)),
+        ('memory.channels', (1, 10**6, 1)), ('memory.maps', (1, 1, 1000, 1000)),
+    )}  # fmt: skip
+    torch.save({'state_dict': weights}, tmp_path / 'huge.pth')
+    status, out, err = call('inspect_checkpoint', tmp_path / 'huge.pth')
+    assert status == 0, err
+    (told,) = json.loads(out.splitlines()[-1]).values()
+    assert told['sr_blocks']['sr']['norms'] == pytest.approx([10**6])
+    weights |= {'sr.memory.channels': torch.ones(1, 10**6, 2), 'sr.memory.maps': torch.ones(1, 2, 1, 1)}
+    weights['sr.gate.0.weight'] = torch.ones(1, 1)
+    torch.save({'state_dict': weights}, tmp_path / 'impossible.pth')
+    assert 'no SR block' in call('inspect_checkpoint', tmp_path / 'impossible.pth')[1]
 
 
 def test_it_is_drawn_and_ablated(home, call):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..models.low_rank import memory_blocks
+from ..models.low_rank import block_norms
 from ..models.moving import keys_of, options_of
 from .checkpoint import plain_weights, read_checkpoint
 
@@ -60,7 +60,7 @@ def _blocks(weights: dict[str, Tensor]) -> dict[str, dict]:
         tensors = [weights[key] for key in keys]
         options = options_of(*tensors)
         if options is not None:
-            memory = memory_blocks(*tensors[3:]).double()
-            sizes = {'memory_size': list(memory.shape[-2:]), 'norms': memory.flatten(1).norm(dim=1).tolist()}
-            found[prefix.removesuffix('.')] = options | sizes
+            memory = tensors[3:]
+            measured = {'memory_size': list(memory[-1].shape[-2:]), 'norms': block_norms(*memory).tolist()}
+            found[prefix.removesuffix('.')] = options | measured
     return found

@@ -16,6 +16,7 @@ from ..analysis.probe import Passes, probe, sr_blocks
 from ..analysis.stats import entropy, usage
 from ..errors import UserError
 from ..models.block import SRBlock
+from ..models.low_rank import block_norms
 from .sharding import is_sharded
 
 
@@ -98,7 +99,7 @@ class SRMonitorHook(Hook):
     @staticmethod
     @torch.no_grad()
     def _measure(block: SRBlock, passes: Passes) -> dict[str, float]:
-        numbers = {'memory_norm': _norm([block.memory_blocks()])}
+        numbers = {'memory_norm': float(block_norms(*block.memory_parameters()).norm())}
         if passes.weights:  # a compiled model, or one that drops stages at random, may not have run the block
             weights = torch.cat(passes.weights).numpy()
             numbers['shift_percent'] = 100 * float(torch.cat(passes.shift).mean())

@@ -186,7 +186,7 @@ class SRBlock(BaseModule):
 
     def _recall_add(self, x: Tensor, weights: Tensor) -> Tensor:
         if self.memory_rank is not None and self.fused:
-            return self.memory.recall_add(x, weights, self.place)
+            return self.memory(x, weights, self.place)
         if self.place is None:
             return (recall_add if self.fused else plain_recall_add)(x, weights, self.memory_blocks())
         return (recall_add_at if self.fused else plain_recall_add_at)(x, weights, self.memory_blocks(), self.place)

@@ -62,7 +62,7 @@ class LowRankMemory(nn.Module):
         vectors = torch.einsum('np,pcr->ncpr', weights, self.channels.to(weights.dtype)).flatten(2)
         return vectors, self.maps.to(weights.dtype).flatten(0, 1)[None]
 
-    def recall_add(self, x: Tensor, weights: Tensor, place: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, weights: Tensor, place: Tensor | None = None) -> Tensor:
         """Compute what :func:`.recall.recall_add` does with :func:`memory_blocks`, without making them.
 
         One matrix product an image with the addition. At another size than (H, W) the P*R maps are resized, not the C
@@ -122,3 +122,18 @@ def memory_blocks(*parts: Tensor) -> Tensor:
         torch.Size([3, 8, 4, 6])
     """
     return parts[0] if len(parts) == 1 else torch.einsum('pcr,prhw->pchw', *parts)
+
+
+def block_norms(*parts: Tensor) -> Tensor:
+    """The Euclidean norms (P,) of the memory blocks, in float64, without making them of what they consist of.
+
+    Example:
+        >>> parts = torch.ones(1, 4, 2), torch.ones(1, 2, 5, 5)
+        >>> block_norms(*parts), memory_blocks(*parts).norm()
+        (tensor([20.], dtype=torch.float64), tensor(20.))
+    """
+    if len(parts) == 1:
+        return parts[0].double().flatten(1).norm(dim=1)
+    vectors, maps = parts[0].double(), parts[1].double().flatten(2)
+    squares = ((vectors.mT @ vectors) * (maps @ maps.mT)).sum((1, 2))  # of products of R x R: never C x H x W
+    return squares.clamp(min=0).sqrt()

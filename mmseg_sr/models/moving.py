@@ -58,6 +58,8 @@ def options_of(squeeze: Tensor, columns: Tensor, rows: Tensor, *memory: Tensor) 
         if memory[0].dim() != 3 or memory[0].shape[::2] != maps.shape[:2]:
             return None
         in_channels, rank = memory[0].shape[1:]
+        if rank > min(in_channels, height * width):
+            return None
     hidden = columns.shape[0]
     consistent = (
         squeeze.shape == (1, in_channels, 1, 1)

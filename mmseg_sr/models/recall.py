@@ -84,8 +84,10 @@ def plain_recall_add_at(x: Tensor, weights: Tensor, memory: Tensor, place: Tenso
 
 def sample_at(maps: Tensor, place: Tensor, size: tuple[int, int]) -> Tensor:
     """Sample maps (N, C, H, W) of the scene where the cells of a map of ``size`` lie, as :func:`recall_add_at` does."""
-    cells = plain_resize(place.to(maps.dtype), size).permute(0, 2, 3, 1)  # (N, h, w, 2)
-    return F.grid_sample(maps, cells.flip(-1), padding_mode='border', align_corners=False)  # width first
+    exact = torch.promote_types(maps.dtype, torch.float32)  # half precision has no room for a place
+    cells = plain_resize(place.to(exact), size).permute(0, 2, 3, 1)  # (N, h, w, 2)
+    sampled = F.grid_sample(maps.to(exact), cells.flip(-1), padding_mode='border', align_corners=False)  # width first
+    return sampled.to(maps.dtype)
 
 
 def _shares(line: Tensor, count: int, cells: int) -> Tensor:
