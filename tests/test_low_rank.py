@@ -16,7 +16,7 @@ from tiny_config import SR, write_config
 
 from mmseg_sr import SRBlock
 from mmseg_sr.analysis.ablate import without
-from mmseg_sr.analysis.cost import block_multiply_adds
+from mmseg_sr.analysis.cost import block_multiply_adds, count_multiply_adds
 from mmseg_sr.datasets.places import place_of
 from mmseg_sr.engine.config import load_config
 from mmseg_sr.engine.inspection import build_model
@@ -230,13 +230,17 @@ def test_one_memory_block_can_be_taken_out():
     torch.testing.assert_close(block(x), full(block)(x.double()).float(), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize('size', [(4, 5), (8, 10)])
-def test_its_multiply_adds_are_those_of_its_matrix_products(size):
-    block, x = trained(in_channels=32, num_memories=3, memory_rank=4), torch.randn(2, 32, *size)
+def test_its_multiply_adds_are_those_of_its_matrix_products(size, layout):
+    block = trained(in_channels=32, num_memories=3, memory_rank=4)
+    x = torch.randn(2, 32, *size).to(memory_format=layout)
     with torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
         block(x)
-    gate_and_products = counter.get_total_flops() // 2
-    assert block_multiply_adds(block, x.shape) == pytest.approx(gate_and_products, rel=0.05)
+    assert block_multiply_adds(block, x.shape) == counter.get_total_flops() // 2
+    resizes = 0 if size == (4, 5) else 4 * (2 * 4 * 5 + 12 * 8 * 10)  # mmengine's: four for each number it makes
+    counted = count_multiply_adds(torch.nn.Sequential(block), x)
+    assert counted['all'] == counted['sr'] + resizes == block_multiply_adds(block, x.shape) + resizes
 
 
 # --------------------------------------------------------------------------------------------------------- as a user

@@ -10,6 +10,7 @@ import math
 
 import torch
 from mmengine.analysis import FlopAnalyzer
+from mmengine.analysis.jit_handles import bmm_flop_jit
 from torch import Tensor, nn
 
 from ..models.block import SRBlock
@@ -68,6 +69,7 @@ def count_multiply_adds(model: nn.Module, images: Tensor) -> dict:
             handle.remove()
     counter = FlopAnalyzer(model, (images,)).tracer_warnings('none')
     counter = counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    counter.set_op_handle(**{'aten::baddbmm': lambda inputs, outputs: bmm_flop_jit(inputs[1:3], outputs)})
     total, uncounted = counter.total(), dict(counter.unsupported_ops())
     return {'all': int(total), 'sr': sum(seen), 'uncounted': uncounted}
 
@@ -76,7 +78,7 @@ def block_multiply_adds(block: SRBlock, shape: tuple[int, int, int, int]) -> int
     """Multiply-adds of an SR block for an input (N, C, h, w), without the resizes that another size than (H, W) needs.
 
     ``N (C h w + H W U + U P + P C H W)``: squeeze, gate, and the weighted sum; of a memory of rank R that sum is
-    ``P R C + P R C h w``, made at the input's size.
+    ``P R C h w``, made at the input's size.
 
     Example:
         >>> block_multiply_adds(SRBlock(8, (4, 5), num_memories=3, hidden_channels=16), (2, 8, 4, 5))
@@ -86,7 +88,7 @@ def block_multiply_adds(block: SRBlock, shape: tuple[int, int, int, int]) -> int
     hidden, memories, rank = block.hidden_channels, block.num_memories, block.memory_rank
     cells, here = math.prod(block.memory_size), height * width
     gate = cells * hidden + hidden * memories
-    recall = memories * channels * cells if rank is None else memories * rank * channels * (1 + here)
+    recall = memories * channels * cells if rank is None else memories * rank * channels * here
     return count * (channels * here + gate + recall)
 
 

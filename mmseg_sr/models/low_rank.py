@@ -59,8 +59,8 @@ class LowRankMemory(nn.Module):
         Args:
             weights: One weight a memory block for each image (N, P); of its dtype are both.
         """
-        vectors = torch.einsum('np,pcr->ncpr', weights, self.channels.to(weights.dtype)).flatten(2)
-        return vectors, self.maps.to(weights.dtype).flatten(0, 1)[None]
+        vectors = weights[:, None, :, None] * self.channels.to(weights.dtype).transpose(0, 1)  # (N, C, P, R)
+        return vectors.flatten(2), self.maps.to(weights.dtype).flatten(0, 1)[None]
 
     def forward(self, x: Tensor, weights: Tensor, place: Tensor | None = None) -> Tensor:
         """Compute what :func:`.recall.recall_add` does with :func:`memory_blocks`, without making them.
