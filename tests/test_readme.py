@@ -96,8 +96,9 @@ def test_its_results_are_those_that_a_command_wrote():
     results = README.split('## Results so far')[1].split('\n## ')[0]
     rows = [line.rstrip('|') for line in results.splitlines() if re.match(r'\| (baseline|SR)', line)]
     verdicts = [line for line in results.splitlines() if line.startswith('* **SR')]
-    assert len(rows) == 4 and len(verdicts) == 3
-    assert all(line in report for line in rows + verdicts)
+    assert len(rows) == 4 and len(verdicts) == 4
+    of_low_rank = (ROOT / 'results/camvid_rank/report.md').read_text()
+    assert all(line in report for line in rows + verdicts[:3]) and verdicts[3] in of_low_rank
     for arm in ('baseline', 'SR'):
         tested = json.loads((ROOT / f'results/camvid_cpu/{arm}-seed0-multi-scale-flip.json').read_text())['metrics']
         assert f'{arm} {tested["mIoU"]:.2f} mIoU, {tested["mAcc"]:.2f} mAcc' in results
@@ -131,6 +132,10 @@ def test_its_costs_are_those_that_a_command_wrote():
         rows = {(row['shape'], row['form'], row['passes']): row for row in csv.DictReader(file)}
     large = [rows['(2, 1024, 64, 128)', 'SR', passes] for passes in ('forward', 'forward + backward')]
     assert f'{float(large[0]["ratio"]):.2f} and {float(large[1]["ratio"]):.2f} times the limit' in README
+    low_rank = [rows[shape, 'rank 16', 'forward + backward'] for shape in ('(2, 1024, 64, 128)', '(1, 1024, 128, 256)')]
+    assert ' and '.join(f'{float(row["ratio"]):.2f}' for row in low_rank) in README
+    off_size = rows['(1, 1024, 128, 256)', 'SR', 'forward + backward']
+    assert f'{float(off_size["ratio"]):.2f} at another size' in README
     naive = rows['(2, 1024, 64, 128)', 'naive', 'forward + backward']
     assert f'{float(naive["to_SR"]):.1f} times faster than the naive form' in README
 

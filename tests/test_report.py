@@ -198,6 +198,14 @@ def test_times_of_different_machines_are_not_compared_in_silence(tmp_path):
     assert document['results'][1]['train_overhead'] == pytest.approx(5), 'of the pair that has both'
 
 
+def test_runs_of_different_states_of_the_code_are_not_paired_in_silence(tmp_path):
+    exp = make_experiment(tmp_path, seeds=2)
+    numbers = Numbers(exp)
+    assert len(compare(exp, numbers)['commit']) == 1
+    numbers.rows[0]['commit'] = 'another'
+    assert 'from 2 states of the code' in compare(exp, numbers)['notes'][0]
+
+
 def test_the_markdown_is_table_iv_with_the_papers_figures_beside_ours(tmp_path):
     exp = make_experiment(tmp_path, modes=('single-scale', 'slide'))
     text = report.to_markdown(compare(exp, Numbers(exp)))

@@ -65,6 +65,11 @@ def summarize(exp: Experiment, rows: Sequence[dict], areas: Areas, draws: int = 
     document['dates'] = [dates[0], dates[-1]] if dates else []
     if len(document['machine']) > 1:
         document['notes'].append('The runs are from different machines: their times do not compare.')
+    if len(document['commit']) > 1:
+        document['notes'].append(
+            f'The runs are from {len(document["commit"])} states of the code: a seed gives two networks the same crops '
+            'only where nothing that draws random numbers came between.'
+        )
     return document
 
 
