@@ -159,7 +159,7 @@ class SRBlock(BaseModule):
 
     def memory_parameters(self) -> list[nn.Parameter]:
         """What the memory consists of. The first part starts at zero; where its row p is zero, memory block p is."""
-        return [self.memory] if self.memory_rank is None else list(self.memory.parameters())
+        return [self.memory] if self.memory_rank is None else [self.memory.channels, self.memory.maps]
 
     def reset_parameters(self) -> None:
         """Zero memory; U(-sqrt(k), sqrt(k)), k = 1 / fan-in, for the convolution and the linear layers."""
