@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..models.block import SRBlock
+from ..models.low_rank import LowRankMemory
 from ..models.resizing import plain_resize
 
 
@@ -34,7 +35,7 @@ class PortableBlock(nn.Module):
     def __init__(self, block: SRBlock, resized: bool):
         super().__init__()
         self.squeeze, self.gate, self.memory = block.squeeze, block.gate, block.memory
-        self.memory_shape, self.low_rank = block.memory_shape, block.memory_rank is not None
+        self.memory_shape = block.memory_shape
         self.resized = resized
 
     def forward(self, x: Tensor) -> Tensor:
@@ -43,7 +44,7 @@ class PortableBlock(nn.Module):
         if self.resized:
             squeezed = plain_resize(squeezed, self.memory_shape[-2:])  # (N, 1, H, W)
         weights = self.gate(squeezed.flatten(1).float()).to(x.dtype)  # (N, P)
-        if self.low_rank:
+        if isinstance(self.memory, LowRankMemory):
             vectors, maps = self.memory.factors(weights)
             maps = plain_resize(maps, x.shape[-2:]) if self.resized else maps
             return x + (vectors @ maps.flatten(2)).view(x.shape)

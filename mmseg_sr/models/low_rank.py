@@ -103,7 +103,8 @@ def cosines(count: int, height: int, width: int) -> Tensor:
         <BLANKLINE>
                 [[ 1., -1.]]])
     """
-    pairs = sorted(product(range(height), range(width)), key=lambda pair: (pair[0] ** 2 + pair[1] ** 2, pair))
+    sides = (range(min(side, count)) for side in (height, width))  # below a higher one are count others already
+    pairs = sorted(product(*sides), key=lambda pair: (pair[0] ** 2 + pair[1] ** 2, pair))
     lines = [_cosine(i, height)[:, None] * _cosine(j, width) for i, j in pairs[:count]]
     return torch.stack(lines).float()
 
@@ -125,7 +126,7 @@ def memory_blocks(*parts: Tensor) -> Tensor:
 
 
 def block_norms(*parts: Tensor) -> Tensor:
-    """The Euclidean norms (P,) of the memory blocks, in float64, without making them of what they consist of.
+    """The Euclidean norms (P,) of the memory blocks, without a copy of them or making them of what they consist of.
 
     Example:
         >>> parts = torch.ones(1, 4, 2), torch.ones(1, 2, 5, 5)
@@ -133,7 +134,9 @@ def block_norms(*parts: Tensor) -> Tensor:
         (tensor([20.], dtype=torch.float64), tensor(20.))
     """
     if len(parts) == 1:
-        return parts[0].double().flatten(1).norm(dim=1)
+        return torch.linalg.vector_norm(
+            parts[0], dim=(1, 2, 3), dtype=torch.promote_types(parts[0].dtype, torch.float32)
+        )
     vectors, maps = parts[0].double(), parts[1].double().flatten(2)
     squares = ((vectors.mT @ vectors) * (maps @ maps.mT)).sum((1, 2))  # of products of R x R: never C x H x W
     return squares.clamp(min=0).sqrt()
