@@ -14,20 +14,12 @@ from mmengine.hooks import EMAHook  # noqa: F401  (registers what ExponentialMov
 from mmengine.model import ExponentialMovingAverage
 from mmengine.registry import MODELS
 from mmengine.runner.checkpoint import load_state_dict
+from trained_block import trained
 
 from mmseg_sr import SRBlock
 from mmseg_sr.models.recall import recall_add
 
 sizes = st.tuples(st.integers(1, 7), st.integers(1, 7))
-
-
-def trained(in_channels=6, memory_size=(4, 5), num_memories=3, hidden_channels=4, seed=0, **options) -> SRBlock:
-    """A block whose memory is not zero and whose gate tells images apart."""
-    generator = torch.Generator().manual_seed(seed)
-    block = SRBlock(in_channels, memory_size, num_memories, hidden_channels, **options)
-    for parameter in block.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=generator)
-    return block
 
 
 def reference(block: SRBlock, x: torch.Tensor) -> np.ndarray:

@@ -2,11 +2,13 @@
 
 import json
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import scipy.fft
 import torch
+import trained_block
 from exporting import export, picture, predicted, segmentor_of, write_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,15 +28,7 @@ sizes = st.tuples(st.integers(1, 7), st.integers(1, 7))
 layouts = st.sampled_from([torch.contiguous_format, torch.channels_last])
 LOW = SR.replace('hidden_channels=4', 'hidden_channels=4, num_memories=3, memory_rank=2')
 NAME = 'backbone.layer3.sr'
-
-
-def trained(in_channels=6, memory_size=(4, 5), num_memories=3, memory_rank=2, seed=0, **options) -> SRBlock:
-    """A block whose memory is not zero and whose gate tells images apart."""
-    block = SRBlock(in_channels, memory_size, num_memories, hidden_channels=4, memory_rank=memory_rank, **options)
-    generator = torch.Generator().manual_seed(seed)
-    for parameter in block.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=generator)
-    return block
+trained = partial(trained_block.trained, memory_rank=2)
 
 
 def full(block: SRBlock) -> SRBlock:
