@@ -11,14 +11,13 @@ from .engine.monitor import SRMonitorHook
 from .engine.preemption import PreemptionHook
 from .engine.randomness import ExactResumeHook
 from .engine.saving import AtomicCheckpointHook
-from .evaluation import BatchedTTAModel, ClassIoUMetric
+from .evaluation import ClassIoUMetric
 from .models import SRBackbone, SRBlock, SRNeck
 
 __version__ = '0.1.0'
 
 __all__ = [
     'AtomicCheckpointHook',
-    'BatchedTTAModel',
     'CamVidDataset',
     'ChannelsLastHook',
     'ClassIoUMetric',

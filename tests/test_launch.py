@@ -212,6 +212,12 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
             pass
 
 
+@pytest.mark.parametrize('asked', [dict(runner_type='FlexibleRunner'), dict(strategy=dict(type='FSDPStrategy'))])
+def test_another_runner_is_refused(asked):
+    with pytest.raises(UserError, match="the tools run mmengine's Runner.* leave out runner_type and strategy"):
+        prepare(Config(asked))
+
+
 def test_syncbn_becomes_bn_wherever_it_stands():
     deep = dict(a=[dict(b=(dict(norm_cfg=dict(type='SyncBN', eps=1)),))], type='SyncBN', name='SyncBN')
     cfg = Config(dict(model=deep, norm_cfg=dict(type='SyncBN'), launcher='pytorch', sync_bn='torch'))

@@ -230,55 +230,6 @@ def test_images_that_fail_are_named_and_stop_no_other(home, streets, tmp_path):
     assert 'the image is 40x64, and the network takes 64x64 only' in done.err and '--mode slide' in done.err
 
 
-# ---------------------------------------------------------------------------------------------------------------- video
-
-
-@pytest.fixture
-def video(tmp_path) -> Path:
-    """Seven frames; Motion JPEG, which every OpenCV has."""
-    path = tmp_path / 'drive.avi'
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 5, (96, 64))
-    for seed in range(7):
-        writer.write(np.ascontiguousarray(picture((64, 96), seed)[..., ::-1]))
-    writer.release()
-    return path
-
-
-def frames_of(path: Path) -> list[np.ndarray]:
-    capture, found = cv2.VideoCapture(str(path)), []
-    there, frame = capture.read()
-    while there:
-        found.append(frame[..., ::-1])
-        there, frame = capture.read()
-    return found
-
-
-def test_a_video_gets_a_label_map_a_frame_and_a_coloured_video(home, video, tmp_path):
-    out = tmp_path / 'out'
-    done = predict(home, video, out, '--batch', 3, '--opacity', 1)
-    assert done.status == 0, done.err
-    assert (last(done)['written'], last(done)['skipped']) == (7, 0)
-    frames, drawn = frames_of(video), frames_of(out / 'overlays/drive.mp4')
-    assert len(frames) == len(drawn) == 7
-    assert cv2.VideoCapture(str(out / 'overlays/drive.mp4')).get(cv2.CAP_PROP_FPS) == 5
-    for index, frame in enumerate(frames):
-        labels = read(out / f'labels/drive/{index:06d}.png')
-        assert same_but_for_ties(labels, predicted(home.segmentor, frame))
-        assert np.abs(drawn[index].astype(int) - np.array(PALETTE)[labels]).mean() < 30  # a video is compressed
-
-
-def test_a_video_that_was_stopped_is_taken_up(home, video, tmp_path):
-    out = tmp_path / 'out'
-    assert predict(home, video, out).status == 0
-    before = {name: content for name, content in contents(out).items() if name.endswith('.png')}
-    for place in ('labels/drive/000003.png', 'overlays/drive.mp4'):
-        (out / place).unlink()
-    again = predict(home, video, out)
-    assert (last(again)['written'], last(again)['skipped']) == (1, 6)
-    assert {name: content for name, content in contents(out).items() if name.endswith('.png')} == before
-    assert len(frames_of(out / 'overlays/drive.mp4')) == 7
-
-
 # ------------------------------------------------------------------------------------------------------------- mistakes
 
 

@@ -1,12 +1,12 @@
-"""Predict images, a folder of them, or a video, with a checkpoint or with what tools/export.py wrote.
+"""Predict an image, or a folder of them, with a checkpoint or with what tools/export.py wrote.
 
     python tools/predict.py MODEL.onnx street.png --out predictions
     python tools/predict.py CONFIG --checkpoint CHECKPOINT data/camvid/img_dir/val --out predictions --batch 4
-    python tools/predict.py MODEL.onnx drive.mp4 --out predictions --mode slide --stride 256 512
+    python tools/predict.py MODEL.onnx streets --out predictions --mode slide --stride 256 512
 
 Writes for each image, folders below included, DIR/labels/NAME.png, the ids of the classes, and DIR/overlays/NAME.png,
-the picture with their colours laid over it. For a video DIR/labels/VIDEO/FRAME.png, frames counted from 0, and
-DIR/overlays/VIDEO.mp4. Both kinds of network give the same files, but for pixels where two classes are as good.
+the picture with their colours laid over it. Both kinds of network give the same files, but for pixels where two
+classes are as good.
 
 Images are read and resized as the config's tests do it, and predicted whole or in windows as its test_cfg says; --mode,
 --window and --stride say otherwise. A network exported for one size takes whole images of that size, or windows of it.
@@ -34,7 +34,6 @@ from mmseg_sr.deployment.pictures import Report, find_images, predict_pictures
 from mmseg_sr.deployment.predict import Predictor
 from mmseg_sr.deployment.runtime import OnnxRuntime, TorchRuntime
 from mmseg_sr.deployment.serving import load
-from mmseg_sr.deployment.video import is_video, predict_video, said_by
 from mmseg_sr.engine.config import OptionAction, checkpoint_arguments, load_config
 from mmseg_sr.errors import UserError, command
 
@@ -44,7 +43,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[checkpoint_arguments()]
     )
     parser.add_argument('model', type=Path, metavar='CONFIG|MODEL.onnx', help='config file, or exported network')
-    parser.add_argument('source', type=Path, metavar='IMAGE|FOLDER|VIDEO', help='what to predict')
+    parser.add_argument('source', type=Path, metavar='IMAGE|FOLDER', help='what to predict')
     parser.add_argument('--checkpoint', metavar='CHECKPOINT', help='file of the weights, with CONFIG')
     parser.add_argument('--out', required=True, type=Path, metavar='DIR', help='folder of the predictions')
     parser.add_argument('--mode', choices=['whole', 'slide'], help="default: the config's")
@@ -83,7 +82,7 @@ def record(args: argparse.Namespace, predictor: Predictor) -> dict:
     """What the predictions depend on."""
     weights = Path(args.checkpoint or args.model)
     digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else str(weights)
-    place = args.source if args.source.is_dir() or is_video(args.source) else args.source.parent
+    place = args.source if args.source.is_dir() else args.source.parent
     return {
         'model': args.model.name,
         'weights': digest,
@@ -99,24 +98,18 @@ def record(args: argparse.Namespace, predictor: Predictor) -> dict:
 
 
 def predict(args: argparse.Namespace, predictor: Predictor) -> Report:
-    """Predict the pictures or the video, with a progress bar."""
+    """Predict the pictures, with a progress bar."""
 
     def progress(items: Iterable) -> Iterator:
-        total = said_by(args.source)[1] or None if of_video else len(items)
-        return iter(tqdm(items, 'predict', total=total, unit='frame' if of_video else 'image'))
+        return iter(tqdm(items, 'predict', unit='image'))
 
-    of_video = is_video(args.source)
-    options = dict(batch=args.batch, opacity=args.opacity, progress=progress)
-    if of_video:
-        claim(args.out, record(args, predictor), args.overwrite)
-        return predict_video(predictor, args.source, args.out, **options)
     pictures = find_images(args.source)
     claim(args.out, record(args, predictor), args.overwrite)
 
     def complain(message: str) -> None:
         tqdm.write(f'error: {message}', file=sys.stderr)
 
-    return predict_pictures(predictor, pictures, args.out, complain=complain, **options)
+    return predict_pictures(predictor, pictures, args.out, args.batch, args.opacity, progress, complain)
 
 
 @command

@@ -1,1 +1,1 @@
-"""Networks taken out of training: exported, held against PyTorch, and used on images, folders and videos."""
+"""Networks taken out of training: exported, held against PyTorch, and used on images and folders."""

@@ -3,7 +3,6 @@
     DIR/predict.json             what made them: a folder is taken up again only by the same
     DIR/labels/<name>.png        ids of the classes, one byte a pixel
     DIR/overlays/<name>.png      the picture, coloured
-    DIR/labels/<video>/<frame>.png and DIR/overlays/<video>.mp4 of a video
 
 Files appear whole or not at all, so what is there is done.
 """

@@ -16,7 +16,7 @@ IMAGES = {'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.p
 
 @dataclass
 class Report:
-    """What became of the pictures, or frames: ``written``, ``skipped`` (done before), ``failed`` with the reason."""
+    """What became of the pictures: ``written``, ``skipped`` (done before), ``failed`` with the reason."""
 
     written: int = 0
     skipped: int = 0

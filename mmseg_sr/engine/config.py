@@ -20,7 +20,6 @@ from mmengine.utils import import_modules_from_strings
 from ..errors import UserError, one_line
 from .loading import TRUST
 from .processes import is_first_process
-from .sharding import fit_strategy
 
 
 def read_value(text: str) -> object:
@@ -138,10 +137,13 @@ def prepare(cfg: Config) -> Config:
     """Fit a config to this machine: without a GPU, SyncBN becomes BN and several processes get a CPU's DDP.
 
     Raises:
-        UserError: For a ``strategy`` that does not work here.
+        UserError: For a config that asks for another Runner or a ``strategy``.
     """
     cfg = copy.deepcopy(cfg)
-    fit_strategy(cfg)
+    if cfg.get('runner_type', 'Runner') != 'Runner' or cfg.get('strategy'):
+        raise UserError(
+            "the tools run mmengine's Runner, over several processes with DDP: leave out runner_type and strategy"
+        )
     if get_device() != 'cpu':
         return cfg
     if cfg.get('sync_bn'):

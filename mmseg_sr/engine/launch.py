@@ -16,8 +16,7 @@ from urllib.error import URLError
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
-from mmengine.optim import build_optim_wrapper
-from mmengine.registry import MODELS, RUNNERS, DefaultScope
+from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
@@ -40,7 +39,7 @@ def build_runner(cfg: Config) -> Runner:
     """
     cfg = prepare(cfg)
     with blame('build the runner'):
-        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        runner = Runner.from_cfg(cfg)
     for guard in (DataGuardHook, LossGuardHook):
         if not any(isinstance(hook, guard) for hook in runner.hooks):
             runner.register_hook(guard())
@@ -79,10 +78,7 @@ def train(cfg: Config) -> Runner:
         with blame('set up training'):
             _ = runner.train_loop, runner.val_loop
         with blame(f'build the optimizer {cfg.optim_wrapper.get("optimizer")}'):
-            if isinstance(runner, Runner):
-                runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-            else:  # it takes the network's shares, which are made in runner.train
-                build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper))
+            runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
         del model  # the Runner has built its own
         try:
             runner.train()

@@ -103,15 +103,13 @@ def _files(batch: object) -> list[str]:
 
 
 def _spoiled_weight(model: nn.Module) -> str | None:
-    """Name a weight that is not finite, in all processes the same one: each may have a share of the network only."""
-    weight = next((name for name, value in model.named_parameters() if not value.isfinite().all()), None)
-    found = all_gather_object(weight) if is_distributed() else [weight]
-    return next((_plain(name) for name in found if name), None)
+    """Name a weight that is not finite."""
+    return next((_plain(name) for name, value in model.named_parameters() if not value.isfinite().all()), None)
 
 
 def _plain(name: str) -> str:
     """A name as in the network without the wrapper for several processes."""
-    return name.removeprefix('module.').replace('_fsdp_wrapped_module.', '')
+    return name.removeprefix('module.')
 
 
 def _cause(weight: str | None, max_skips: int) -> str:

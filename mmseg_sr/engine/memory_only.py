@@ -9,7 +9,6 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from ..analysis.probe import sr_blocks
 from ..errors import UserError
-from .sharding import is_sharded
 
 
 @HOOKS.register_module()
@@ -23,14 +22,12 @@ class SROnlyHook(Hook):
     ``find_unused_parameters``.
 
     Raises:
-        UserError: At the start of a run: without an SR block, with one in a frozen stage that has no
-            ``keep_trainable=True``, and where the network is sharded (FSDP).
+        UserError: At the start of a run: without an SR block, and with one in a frozen stage that has no
+            ``keep_trainable=True``.
     """
 
     def before_run(self, runner: Runner) -> None:
         """Freeze before the first pass; after the Runner has wrapped the network for several processes."""
-        if is_sharded(runner.model):
-            raise UserError('SROnlyHook cannot freeze a part of a sharded network: leave out the strategy')
         network = _unwrapped(runner.model)
         blocks = sr_blocks(network)
         if not blocks:

@@ -14,10 +14,8 @@ from torch.optim import Optimizer
 
 from ..analysis.probe import Passes, probe, sr_blocks
 from ..analysis.stats import entropy, usage
-from ..errors import UserError
 from ..models.block import SRBlock
 from ..models.low_rank import block_norms
-from .sharding import is_sharded
 
 
 @HOOKS.register_module()
@@ -46,7 +44,6 @@ class SRMonitorHook(Hook):
 
     Raises:
         ValueError: For an ``interval`` or ``patience`` that is no positive integer.
-        UserError: In a training that is sharded (FSDP): a process has a part of each memory only.
     """
 
     def __init__(self, interval: int = 50, patience: int = 200):
@@ -64,8 +61,6 @@ class SRMonitorHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         self._blocks = sr_blocks(runner.model)
-        if is_sharded(runner.model):
-            raise UserError('SRMonitorHook cannot look at a sharded network: leave it out, or the strategy')
         if not self._blocks:
             runner.logger.warning('SRMonitorHook: the model has no SR block, there is nothing to monitor.')
 

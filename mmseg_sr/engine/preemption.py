@@ -15,7 +15,6 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from .saving import AtomicCheckpointHook
-from .sharding import is_sharded
 
 STATUS = 128 + signal.SIGTERM  # 143, as a shell says it of a command that SIGTERM ended
 
@@ -81,8 +80,7 @@ class PreemptionHook(Hook):
     ) -> None:
         if self._asked and not is_distributed():
             self._leave(runner, runner.iter)
-        elif self._asked and is_main_process() and not is_sharded(runner.model):
-            # The others may have fewer images: nothing to meet at, as it takes to save what is sharded.
+        elif self._asked and is_main_process():
             self._saver.save(runner, runner.iter)
 
     def after_val(self, runner: Runner) -> None:

@@ -5,8 +5,6 @@ import functools
 import logging
 import os
 import re
-import socket
-import struct
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -109,12 +107,6 @@ def process_group(cfg: Config) -> Iterator[None]:
 
 def _join(timeout: float) -> None:
     """Meet the other processes, over gloo; ``timeout`` in seconds, for this and all that they do together then."""
-    place = os.environ
-    if 'GLOO_SOCKET_IFNAME' not in place and place.get('WORLD_SIZE') != place.get('LOCAL_WORLD_SIZE'):
-        # By itself gloo takes the address of this machine's name, which many machines look up as their loopback.
-        interface = interface_to(place.get('MASTER_ADDR', ''))
-        if interface:
-            place['GLOO_SOCKET_IFNAME'] = interface
     try:
         dist.init_process_group('gloo', timeout=timedelta(seconds=timeout))
     except RuntimeError as error:
@@ -122,28 +114,6 @@ def _join(timeout: float) -> None:
             f'cannot join the other processes ({_reason(error)}). MASTER_ADDR and PORT must be those of the first '
             'machine, which all can reach; GLOO_SOCKET_IFNAME can name the network interface'
         ) from error
-
-
-def interface_to(address: str) -> str | None:
-    """Name the network interface that has the address by which this machine reaches another one, or itself.
-
-    None where that cannot be told: for IPv6 say, or off Linux.
-
-    Example:
-        >>> interface_to('127.0.0.1')
-        'lo'
-    """
-    with contextlib.suppress(ImportError, OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        import fcntl  # not on Windows
-
-        probe.connect((address, 9))  # sends nothing
-        own = socket.inet_aton(probe.getsockname()[0])
-        for _, name in socket.if_nameindex():
-            with contextlib.suppress(OSError):  # it has no such address
-                get_address = 0x8915  # Linux's SIOCGIFADDR
-                if fcntl.ioctl(probe, get_address, struct.pack('256s', name.encode()))[20:24] == own:
-                    return name
-    return None
 
 
 def _reason(error: Exception) -> str:

@@ -9,7 +9,7 @@ from mmengine.dist import master_only
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
-from mmengine.runner import FlexibleRunner, Runner
+from mmengine.runner import Runner
 
 from ..atomic import replacing
 from ..errors import UserError, one_line
@@ -134,11 +134,6 @@ class AtomicCheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         super()._save_best_checkpoint(runner, metrics)
         self._tidy()
-
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        if isinstance(runner, FlexibleRunner) and not self.by_epoch:
-            # It always counts the coming iteration, in an evaluation too: here, the last one that was trained.
-            checkpoint['meta']['iter'] = runner.message_hub.get_info('iter') + 1
 
     @master_only
     def _name_last(self, runner: Runner) -> None:

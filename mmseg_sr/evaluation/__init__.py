@@ -1,4 +1,3 @@
 from .metric import ClassIoUMetric
-from .tta import BatchedTTAModel
 
-__all__ = ['BatchedTTAModel', 'ClassIoUMetric']
+__all__ = ['ClassIoUMetric']
