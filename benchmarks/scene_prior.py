@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mmseg_sr.atomic import check_file, replacing
-from mmseg_sr.engine.config import OptionAction, checkpoint_arguments, load_config
-from mmseg_sr.engine.inspection import load_model, load_split
+from mmseg_sr.config import OptionAction, checkpoint_arguments, load_config
+from mmseg_sr.datasets.build import load_split
 from mmseg_sr.errors import command
-from mmseg_sr.evaluation.provenance import provenance
+from mmseg_sr.provenance import provenance
+from mmseg_sr.runs.models import load_model
 
 
 def parse_args() -> argparse.Namespace:

@@ -20,10 +20,10 @@ from PIL import Image
 from written import ROOT, blocks_in, check_arguments, check_files, check_options, commands_in, mentions_in
 
 import mmseg_sr
-from mmseg_sr.engine.config import load_config
-from mmseg_sr.engine.data import build_datasets
-from mmseg_sr.engine.inspection import build_model
-from mmseg_sr.evaluation import experiment
+from mmseg_sr.config import load_config
+from mmseg_sr.datasets.build import build_datasets
+from mmseg_sr.experiments import run as experiment
+from mmseg_sr.runs.models import build_model
 
 DOCS = ROOT / 'docs'
 PAGES = {path.stem: path.read_text() for path in sorted(DOCS.glob('*.md'))}

@@ -20,11 +20,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mmseg_sr.atomic import check_file, replacing
-from mmseg_sr.engine import inspection
-from mmseg_sr.engine.config import OptionAction, checkpoint_arguments, load_config
+from mmseg_sr.config import OptionAction, checkpoint_arguments, load_config
+from mmseg_sr.datasets.build import load_split, spread
 from mmseg_sr.errors import UserError, command
-from mmseg_sr.evaluation.ablation import ablate, over_checkpoints
-from mmseg_sr.evaluation.provenance import provenance
+from mmseg_sr.experiments.ablation import ablate, over_checkpoints
+from mmseg_sr.provenance import provenance
+from mmseg_sr.runs.models import load_sr_model
 
 
 class Some(Sequence):
@@ -32,7 +33,7 @@ class Some(Sequence):
 
     def __init__(self, dataset: Sequence, count: int):
         self.dataset, self.metainfo = dataset, dataset.metainfo
-        self.chosen = inspection.spread(len(dataset), count)
+        self.chosen = spread(len(dataset), count)
 
     def __len__(self) -> int:
         return len(self.chosen)
@@ -79,10 +80,9 @@ def main() -> None:
     check_file('--out', args.out)
     cfg = load_config(args.config, args.cfg_options)
     train, val = (
-        Some(inspection.load_split(cfg, split), count)
-        for split, count in (('train', args.num_train), ('val', args.num_val))
+        Some(load_split(cfg, split), count) for split, count in (('train', args.num_train), ('val', args.num_val))
     )
-    models = [inspection.load_sr_model(cfg, checkpoint) for checkpoint in args.checkpoints]  # mistakes first
+    models = [load_sr_model(cfg, checkpoint) for checkpoint in args.checkpoints]  # mistakes first
     results = [ablate(model, train, val, progress=progress) for model in models]
     result, source = (over_checkpoints(results), 'checkpoints') if len(results) > 1 else (results[0], 'images')
     document = {

@@ -29,10 +29,9 @@ from pathlib import Path
 from mmengine.dataset import BaseDataset
 
 from mmseg_sr.atomic import check_file, replacing
-from mmseg_sr.datasets.check import Split, check
-from mmseg_sr.datasets.pairs import KINDS
-from mmseg_sr.engine.config import OptionAction, load_config
-from mmseg_sr.engine.data import build_datasets, channels_of, labels_of
+from mmseg_sr.config import OptionAction, load_config
+from mmseg_sr.datasets.build import build_datasets, channels_of, labels_of
+from mmseg_sr.datasets.check import KINDS, Split, check
 from mmseg_sr.errors import UserError, command
 
 SHOWN = 20  # problems; --out has all

@@ -22,15 +22,15 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from mmseg_sr.analysis import cost
-from mmseg_sr.analysis.probe import sr_blocks
-from mmseg_sr.analysis.timing import in_turn, ratio, spread
 from mmseg_sr.atomic import check_file, replacing
-from mmseg_sr.engine.config import OptionAction, load_config
-from mmseg_sr.engine.drill import Drill
-from mmseg_sr.engine.inspection import build_model
+from mmseg_sr.config import OptionAction, load_config
+from mmseg_sr.cost import count as cost
+from mmseg_sr.cost.timing import in_turn, ratio, spread
+from mmseg_sr.cost.workload import Drill
 from mmseg_sr.errors import UserError, command
-from mmseg_sr.evaluation.provenance import provenance
+from mmseg_sr.models.find import sr_blocks
+from mmseg_sr.provenance import provenance
+from mmseg_sr.runs.models import build_model
 
 MIB = 2**20
 

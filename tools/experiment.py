@@ -28,8 +28,9 @@ from pathlib import Path
 
 with contextlib.redirect_stdout(sys.stderr):  # mmseg prints as it is imported, and stdout may be a shell script
     from mmseg_sr.errors import UserError, command
-    from mmseg_sr.evaluation import experiment, report
-    from mmseg_sr.visualization.figures import forest_plot
+    from mmseg_sr.experiments import markdown as report
+    from mmseg_sr.experiments import run as experiment
+    from mmseg_sr.report.charts import forest_plot
 
 TOOLS = Path(__file__).resolve().parent
 

@@ -42,28 +42,20 @@ from mmengine.config import Config
 from torch import nn
 
 import mmseg_sr
-from mmseg_sr.analysis.ablate import recalling
 from mmseg_sr.atomic import check_file, replacing
+from mmseg_sr.config import OptionAction, checkpoint_arguments, load_config
+from mmseg_sr.datasets.build import load_split, spread
 from mmseg_sr.datasets.loading import samples
-from mmseg_sr.deployment.card import Card
-from mmseg_sr.deployment.check import compare, drawn_picture
-from mmseg_sr.deployment.export import (
-    example_size,
-    load_program,
-    require,
-    resizes,
-    trace,
-    write_onnx,
-    write_program,
-)
-from mmseg_sr.deployment.network import ServedNetwork
-from mmseg_sr.deployment.pictures import find_images
-from mmseg_sr.deployment.preparation import read_picture
-from mmseg_sr.deployment.runtime import OnnxRuntime
-from mmseg_sr.deployment.serving import load, portable_network, trained_size
-from mmseg_sr.engine.config import OptionAction, checkpoint_arguments, load_config
-from mmseg_sr.engine.inspection import load_split, spread
 from mmseg_sr.errors import UserError, command
+from mmseg_sr.memory.interventions import recalling
+from mmseg_sr.serving.compare import compare, drawn_picture
+from mmseg_sr.serving.export import example_size, load_program, require, resizes, trace, write_onnx, write_program
+from mmseg_sr.serving.metadata import Card
+from mmseg_sr.serving.network import ServedNetwork
+from mmseg_sr.serving.predictions import find_images
+from mmseg_sr.serving.preparation import read_picture
+from mmseg_sr.serving.runtime import OnnxRuntime
+from mmseg_sr.serving.served import load, portable_network, trained_size
 
 SUFFIX = {'onnx': '.onnx', 'torch-export': '.pt2'}
 SIZES = [(512, 1024), (1024, 2048), (517, 1029)]

@@ -11,8 +11,8 @@ Exit status 2 and one message for a file that is no checkpoint.
 import argparse
 import json
 
-from mmseg_sr.engine.config import checkpoint_arguments
-from mmseg_sr.engine.contents import describe
+from mmseg_sr.checkpoints.describe import describe
+from mmseg_sr.config import checkpoint_arguments
 from mmseg_sr.errors import command
 
 

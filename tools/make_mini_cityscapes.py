@@ -14,8 +14,9 @@ import argparse
 import json
 from pathlib import Path
 
-from mmseg_sr.datasets.scenes import make_mini_cityscapes
+from mmseg_sr.datasets.cityscapes import prepare
 from mmseg_sr.errors import command
+from mmseg_sr.mini_cityscapes.generate import draw_mini_cityscapes
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,7 +32,8 @@ def parse_args() -> argparse.Namespace:
 @command
 def main() -> None:
     args = parse_args()
-    counts = make_mini_cityscapes(args.out, args.train, args.val, tuple(args.size), args.seed)
+    draw_mini_cityscapes(args.out, args.train, args.val, tuple(args.size), args.seed)
+    counts = prepare([args.out], args.out, subset=True)
     print(f'{args.out} is ready for mmseg')
     print(json.dumps(counts))
 

@@ -28,14 +28,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 import mmseg_sr
-from mmseg_sr.deployment.network import ServedNetwork
-from mmseg_sr.deployment.outputs import claim
-from mmseg_sr.deployment.pictures import Report, find_images, predict_pictures
-from mmseg_sr.deployment.predict import Predictor
-from mmseg_sr.deployment.runtime import OnnxRuntime, TorchRuntime
-from mmseg_sr.deployment.serving import load
-from mmseg_sr.engine.config import OptionAction, checkpoint_arguments, load_config
+from mmseg_sr.config import OptionAction, checkpoint_arguments, load_config
 from mmseg_sr.errors import UserError, command
+from mmseg_sr.serving.network import ServedNetwork
+from mmseg_sr.serving.outputs import claim
+from mmseg_sr.serving.predict import Predictor
+from mmseg_sr.serving.predictions import Report, find_images, predict_pictures
+from mmseg_sr.serving.runtime import OnnxRuntime, TorchRuntime
+from mmseg_sr.serving.served import load
 
 
 def parse_args() -> argparse.Namespace:

@@ -20,8 +20,8 @@ import argparse
 import json
 from pathlib import Path
 
-from mmseg_sr.engine.config import checkpoint_arguments
-from mmseg_sr.engine.publish import publish
+from mmseg_sr.checkpoints.publish import publish
+from mmseg_sr.config import checkpoint_arguments
 from mmseg_sr.errors import UserError, command
 
 

@@ -23,13 +23,15 @@ import tempfile
 from pathlib import Path
 
 from mmseg_sr.atomic import check_file
-from mmseg_sr.engine.checkpoint import read_checkpoint
-from mmseg_sr.engine.config import OptionAction, load_config
+from mmseg_sr.checkpoints.reading import read_checkpoint
+from mmseg_sr.config import OptionAction, load_config
 from mmseg_sr.errors import UserError, command
-from mmseg_sr.evaluation import checkpoints, experiment, report
-from mmseg_sr.evaluation.settings import option_words
-from mmseg_sr.visualization.material import checkpoint_page, experiment_page
-from mmseg_sr.visualization.page import Page, write
+from mmseg_sr.experiments import markdown as report
+from mmseg_sr.experiments import run as experiment
+from mmseg_sr.experiments.settings import option_words
+from mmseg_sr.report import checkpoints
+from mmseg_sr.report.collect import checkpoint_page, experiment_page
+from mmseg_sr.report.page import Page, write
 
 TEST = Path(__file__).resolve().with_name('test.py')
 

@@ -41,12 +41,12 @@ from mmengine.config import Config
 
 import mmseg_sr
 from mmseg_sr.atomic import check_file, replacing
-from mmseg_sr.engine.config import load_config, merge_options, run_arguments
-from mmseg_sr.engine.launch import test
-from mmseg_sr.engine.outputs import for_submission, with_confusion, with_drawings, with_predictions
-from mmseg_sr.engine.processes import first_process_speaks, is_first_process
+from mmseg_sr.config import load_config, merge_options, run_arguments
 from mmseg_sr.errors import UserError, command
-from mmseg_sr.evaluation.provenance import provenance
+from mmseg_sr.processes import first_process_speaks, is_first_process
+from mmseg_sr.provenance import provenance
+from mmseg_sr.runs.launch import test
+from mmseg_sr.runs.test_outputs import for_submission, with_confusion, with_drawings, with_predictions
 
 
 def parse_args() -> argparse.Namespace:

@@ -24,11 +24,11 @@ import os
 
 from mmengine.config import Config
 
-from mmseg_sr.engine.config import load_config, merge_options, run_arguments
-from mmseg_sr.engine.launch import train
-from mmseg_sr.engine.processes import first_process_speaks
-from mmseg_sr.engine.resuming import resume_newest
+from mmseg_sr.checkpoints.resuming import resume_newest
+from mmseg_sr.config import load_config, merge_options, run_arguments
 from mmseg_sr.errors import UserError, command
+from mmseg_sr.processes import first_process_speaks
+from mmseg_sr.runs.launch import train
 
 
 def parse_args() -> argparse.Namespace:

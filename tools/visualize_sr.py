@@ -29,15 +29,15 @@ from mmengine.config import Config
 from torch import nn
 from tqdm import tqdm
 
-from mmseg_sr.analysis.observe import Seen, observe
-from mmseg_sr.analysis.probe import sr_blocks
-from mmseg_sr.analysis.summary import Summary, plain, summarise
-from mmseg_sr.analysis.tables import image_rows, score_rows, weight_rows
 from mmseg_sr.atomic import replacing
-from mmseg_sr.engine import inspection
-from mmseg_sr.engine.config import OptionAction, checkpoint_arguments, load_config
+from mmseg_sr.config import OptionAction, checkpoint_arguments, load_config
+from mmseg_sr.datasets.build import load_images, load_split, spread
 from mmseg_sr.errors import UserError, command
-from mmseg_sr.visualization.blocks import block_figures
+from mmseg_sr.memory.observe import Seen, observe
+from mmseg_sr.memory.summary import Summary, image_rows, plain, score_rows, summarise, weight_rows
+from mmseg_sr.models.find import sr_blocks
+from mmseg_sr.report.memory_figures import block_figures
+from mmseg_sr.runs.models import class_names, load_sr_model
 
 MAX_DPI = 2000  # a figure of some 10 inches, and 65,536 pixels are all that matplotlib draws
 
@@ -70,7 +70,7 @@ def parse_args() -> argparse.Namespace:
 def find_data(cfg: Config, args: argparse.Namespace) -> object | None:
     """The dataset to look at, or None where it is not there and --images are."""
     try:
-        return inspection.load_split(cfg, args.split)
+        return load_split(cfg, args.split)
     except UserError as error:
         if not args.images:
             raise UserError(f'{error}. Without data, name image files by --images') from error
@@ -87,9 +87,9 @@ def look(model: nn.Module, dataset: object | None, samples: list[dict], args: ar
     drawn = see(samples, len(samples), 'images') if samples else []
     if dataset is None:
         return drawn, drawn
-    chosen = inspection.spread(len(dataset), args.num_images)
+    chosen = spread(len(dataset), args.num_images)
     seen = see((dataset[index] for index in chosen), len(chosen), args.split)
-    return seen, drawn or [seen[index] for index in inspection.spread(len(seen), args.pictures)]
+    return seen, drawn or [seen[index] for index in spread(len(seen), args.pictures)]
 
 
 def maps_document(summaries: dict[str, Summary], drawn: list[Seen]) -> dict:
@@ -130,10 +130,10 @@ def main() -> None:
     out = args.out or Path(cfg.work_dir) / 'memory'
     if any(parent.is_file() for parent in (out, *out.parents)):
         raise UserError(f'--out needs a folder, and {out} is a file or below one')
-    model = inspection.load_sr_model(cfg, args.checkpoint)
-    samples = inspection.load_images(cfg, args.images)
+    model = load_sr_model(cfg, args.checkpoint)
+    samples = load_images(cfg, args.images)
     dataset = find_data(cfg, args)
-    classes, palette = inspection.class_names(model, dataset, args.checkpoint)
+    classes, palette = class_names(model, dataset, args.checkpoint)
 
     seen, drawn = look(model, dataset, samples, args)
     summaries = {name: summarise(seen, name, block, classes) for name, block in sr_blocks(model).items()}

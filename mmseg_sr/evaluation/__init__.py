@@ -1,3 +1,0 @@
-from .metric import ClassIoUMetric
-
-__all__ = ['ClassIoUMetric']
