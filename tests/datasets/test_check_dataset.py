@@ -233,7 +233,8 @@ def test_monsters_are_refused_before_they_are_read(tmp_path):
     image, labels = (loader[0] for loader in loaders(build(tmp_path / 'a').pipeline))
 
     def says(name: str) -> str:
-        (problem,) = look(Pair({'img_path': str(tmp_path / name)}, image, None, 3, 255, 3)).problems
+        path = str(tmp_path / name)
+        ((problem,), _, _) = look(Pair(path, '', {'img_path': path}, image, None, 3, 255, 3))
         assert problem.kind == 'unreadable'
         return problem.what
 

@@ -15,7 +15,7 @@ import pytest
 from cityscapesscripts.helpers.labels import id2label, labels
 from PIL import Image
 
-from mmseg_sr.datasets import archives, cityscapes, label_maps
+from mmseg_sr.datasets import cityscapes, label_maps
 from mmseg_sr.datasets.cityscapes import make_labels, prepare
 from mmseg_sr.errors import UserError
 
@@ -314,15 +314,15 @@ def member(name, mode=stat.S_IFREG | 0o644):
 @pytest.mark.parametrize(
     ('bad', 'message'),
     [
-        ([member('/gtFine/train/a.png')], 'absolute path'),
-        ([member('C:/gtFine/a.png')], 'absolute path'),
-        ([member('gtFine/../../a.png')], r"'\.\.'"),
-        ([member('other/../../a.png')], r"'\.\.'"),
-        ([member('gtFine\\train\\a.png')], 'no plain path'),
+        ([member('/gtFine/train/a.png')], 'would leave the folder'),
+        ([member('C:/gtFine/a.png')], 'would leave the folder'),
+        ([member('gtFine/../../a.png')], 'would leave the folder'),
+        ([member('other/../../a.png')], 'would leave the folder'),
+        ([member('gtFine\\..\\..\\a.png')], 'would leave the folder'),
         ([member('gtFine/train', stat.S_IFLNK | 0o777)], 'link'),
         ([member('gtFine/a.png'), member('gtFine/a.png')], 'twice'),
         ([member('gtFine/a.png'), member('gtFine/./a.png')], 'twice'),
-        ([member('gtFine/a'), member('gtFine/a/b.png')], 'inside another file'),
+        ([member('gtFine/a.png'), member('gtFine\\a.png')], 'twice'),
     ],
 )
 def test_a_hostile_zip_is_refused_before_anything_is_written(tmp_path, bad, message):
@@ -337,37 +337,17 @@ def test_a_hostile_zip_is_refused_before_anything_is_written(tmp_path, bad, mess
     assert [file.name for file in tmp_path.rglob('*')] == ['bad.zip']
 
 
-def test_zip_bombs_are_refused(tmp_path, monkeypatch):
-    path = tmp_path / 'bomb.zip'
-    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr('gtFine/train/ulm/a.png', bytes(2 << 20))
-    with pytest.raises(UserError, match='bomb'):
-        prepare([path], tmp_path / 'out', subset=True)
-    monkeypatch.setattr(archives, 'SMALL', 1 << 30)
+def test_what_does_not_fit_on_the_disk_is_refused_before_anything_is_written(root, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, 'disk_usage', lambda path: shutil._ntuple_diskusage(1 << 20, 1 << 20, 1 << 10))
     with pytest.raises(UserError, match='GB are free'):
-        prepare([path], tmp_path / 'out', subset=True)
-    assert not (tmp_path / 'out').exists()
-
-
-def test_members_that_share_their_bytes_are_refused(tmp_path):
-    path = tmp_path / 'overlap.zip'
-    with zipfile.ZipFile(path, 'w') as archive:
-        archive.writestr('gtFine/train/ulm/a.png', os.urandom(8192))
-        first = archive.infolist()[0]
-        for number in range(3):  # further entries of the directory, all of which point at the first one's bytes
-            info = zipfile.ZipInfo(f'gtFine/train/ulm/{number}.png')
-            info.file_size, info.compress_size, info.CRC, info.header_offset = 8192, 8192, first.CRC, 0
-            archive.filelist.append(info)
-    with pytest.raises(UserError, match='overlap'):
-        prepare([path], tmp_path / 'out', subset=True)
+        prepare(zips(root, tmp_path), tmp_path / 'out', subset=True)
     assert not (tmp_path / 'out').exists()
 
 
 def test_two_zips_with_the_same_member_are_refused(root, tmp_path):
     images, _ = zips(root, tmp_path)
     shutil.copy(images, tmp_path / 'copy.zip')
-    with pytest.raises(UserError, match='occurs in .* as well'):
+    with pytest.raises(UserError, match='occurs twice, in .* as well'):
         prepare([images, tmp_path / 'copy.zip'], tmp_path / 'out', subset=True)
 
 
