@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
+from mmseg_sr.mini_cityscapes.generate import make_mini_cityscapes
 from torch import nn
 from tqdm import tqdm
 
@@ -38,7 +39,6 @@ from mmseg_sr.memory.interventions import without
 from mmseg_sr.memory.probe import probe
 from mmseg_sr.metrics.confusion import areas_of, confusion_of, metrics_of
 from mmseg_sr.metrics.intervals import over_images
-from mmseg_sr.mini_cityscapes.generate import make_mini_cityscapes
 from mmseg_sr.models.find import sr_blocks
 from mmseg_sr.provenance import provenance
 from mmseg_sr.runs.models import load_sr_model

@@ -32,7 +32,7 @@ from mmseg_sr.errors import UserError, command
 from mmseg_sr.experiments import markdown as report
 from mmseg_sr.experiments import run as experiment
 from mmseg_sr.experiments.plan import Experiment
-from mmseg_sr.mini_cityscapes.generate import draw_mini_cityscapes
+from mmseg_sr.mini_cityscapes import draw_mini_cityscapes
 from mmseg_sr.openmmlab import HOME
 from mmseg_sr.report.collect import experiment_page
 from mmseg_sr.report.page import write

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mmseg_sr.datasets.cityscapes import prepare
 from mmseg_sr.errors import command
-from mmseg_sr.mini_cityscapes.generate import draw_mini_cityscapes
+from mmseg_sr.mini_cityscapes import draw_mini_cityscapes
 
 
 def parse_args() -> argparse.Namespace:

@@ -8,8 +8,8 @@ import torch
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from ..mini_cityscapes.generate import draw_scene
 from ..mini_cityscapes.painting import paint
+from ..mini_cityscapes.streets import draw_scene
 from ..mini_cityscapes.world import Camera, city_style
 from .network import in_whole, labels_of, threshold_of
 

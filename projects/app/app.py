@@ -25,7 +25,7 @@ from trial import Trial
 
 from mmseg_sr.config import OptionAction, checkpoint_arguments, load_config
 from mmseg_sr.errors import UserError, command
-from mmseg_sr.mini_cityscapes.generate import draw_mini_cityscapes
+from mmseg_sr.mini_cityscapes import draw_mini_cityscapes
 from mmseg_sr.openmmlab import HOME
 from mmseg_sr.report.scenes import Network
 

@@ -13,8 +13,8 @@ from cityscapesscripts.helpers.labels import id2label
 from drawn_streets import make_mini_cityscapes
 from PIL import Image
 
+from mmseg_sr import mini_cityscapes
 from mmseg_sr.errors import UserError
-from mmseg_sr.mini_cityscapes import generate
 
 TOOL = Path(__file__).parents[2] / 'tools/make_mini_cityscapes.py'
 SMALL = {'train': 3, 'val': 3, 'size': (128, 64)}
@@ -51,7 +51,7 @@ def test_same_seed_gives_the_same_bytes_and_another_seed_others(mini, tmp_path):
 def test_a_frame_does_not_depend_on_how_many_there_are(mini, tmp_path):
     make_mini_cityscapes(tmp_path, train=1, val=2, size=SMALL['size'])
     few, more = digests(tmp_path), digests(mini)
-    shared = [name for name in few if name != generate.MARKER]
+    shared = [name for name in few if name != mini_cityscapes.MARKER]
     assert len(shared) == 3 * 5
     assert all(few[name] == more[name] for name in shared)
 
@@ -134,7 +134,7 @@ def test_what_was_deleted_is_drawn_again(mini, tmp_path):
 def test_an_interrupted_run_is_taken_up(tmp_path, monkeypatch):
     arguments = {'train': 2, 'val': 1, 'size': (64, 64)}
     make_mini_cityscapes(tmp_path / 'whole', **arguments)
-    calls, paint = [], generate.paint
+    calls, paint = [], mini_cityscapes.paint
 
     def paint_once(*args):
         if calls:
@@ -143,7 +143,7 @@ def test_an_interrupted_run_is_taken_up(tmp_path, monkeypatch):
         return paint(*args)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(generate, 'paint', paint_once)
+        patch.setattr(mini_cityscapes, 'paint', paint_once)
         make_mini_cityscapes(tmp_path / 'cut', **arguments)
     make_mini_cityscapes(tmp_path / 'cut', **arguments)
     assert digests(tmp_path / 'cut') == digests(tmp_path / 'whole')
