@@ -1,4 +1,4 @@
-"""What the memory does to one image of a segmentor: probe its SR blocks, and take their memory blocks out in turn.
+"""Measure what the memory does to one image: probe a segmentor's SR blocks, and take out memory blocks in turn.
 
 Shape letters: K classes, P memory blocks, (h, w) size of a block's input map, (height, width) size of an image.
 """
@@ -21,51 +21,31 @@ from .stats import class_shares
 
 @dataclass
 class SeenBlock:
-    """What one SR block does to an image.
+    """What one SR block does to an image; the last three are None where no memory block was taken out."""
 
-    Attributes:
-        weights: Softmax weights (P,); in ``slide`` mode their mean over the windows.
-        before: Channel mean of the block's input (h, w); the windows of ``slide`` mode are put together.
-        after: The same of its output.
-        shift: Norm of what is added relative to the norm of the input, the mean over the windows.
-        score_change: How the logits of each class change when a memory block is taken out, the mean over the pixels
-            (P, K): logit without it minus logit with it.
-        place_change: Where they change: mean over classes of the absolute change, in cells of the map (P, h, w).
-        flips: Share of the pixels that are predicted as another class without a memory block (P,).
-    """
-
-    weights: NDArray
-    before: NDArray
-    after: NDArray
-    shift: float
-    score_change: NDArray | None = None
-    place_change: NDArray | None = None
-    flips: NDArray | None = None
+    weights: NDArray  # softmax weights (P,); in ``slide`` mode their mean over the windows
+    before: NDArray  # channel mean of the block's input (h, w); the windows of ``slide`` mode are put together
+    after: NDArray  # that of its output
+    shift: float  # norm of what is added relative to the norm of the input, the mean over the windows
+    score_change: NDArray | None = None  # mean change of each class's logit without a memory block (P, K)
+    place_change: NDArray | None = None  # mean over classes of the absolute change, in cells of the map (P, h, w)
+    flips: NDArray | None = None  # share of the pixels predicted as another class without a memory block (P,)
 
 
 @dataclass
 class Seen:
-    """One image.
-
-    Attributes:
-        path: Its file.
-        prediction: Class of each pixel (height, width).
-        logit_size: Mean absolute value of the logits, to compare their changes with.
-        shares: Share of each class in the labelled pixels (K,), if there are labels.
-        windows: Passes it took: one in ``whole`` mode.
-        blocks: What each SR block does, by its name.
-    """
+    """What was measured of one image."""
 
     path: str
-    prediction: NDArray
-    logit_size: float
-    shares: NDArray | None
-    windows: int
-    blocks: dict[str, SeenBlock] = field(default_factory=dict)
+    prediction: NDArray  # class of each pixel (height, width)
+    logit_size: float  # mean absolute value of the logits, to compare their changes with
+    shares: NDArray | None  # of each class in the labelled pixels (K,), if there are labels
+    windows: int  # passes it took: one in ``whole`` mode
+    blocks: dict[str, SeenBlock] = field(default_factory=dict)  # by name
 
 
 def observe(model: nn.Module, sample: dict, ablate: bool = True) -> Seen:
-    """Predict one image with a segmentor and look at its SR blocks.
+    """Predict one image with a segmentor and measure what its SR blocks do.
 
     A change of the logits is a difference of float32 numbers: below a millionth of the logits it is rounding.
 
@@ -95,7 +75,7 @@ def observe(model: nn.Module, sample: dict, ablate: bool = True) -> Seen:
 
 @torch.no_grad()
 def _predict(model: nn.Module, sample: dict) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Logits (K, height, width), predicted classes (height, width) and, if there are any, labels."""
+    """Predict logits (K, height, width) and classes (height, width), and give the labels, if there are any."""
     result = model.test_step(pseudo_collate([sample]))[0]
     labels = result.gt_sem_seg.data[0] if 'gt_sem_seg' in result else None
     return result.seg_logits.data, result.pred_sem_seg.data[0], labels
