@@ -93,6 +93,7 @@ setup(
         'pyyaml',
         'safetensors>=0.4',
         'scipy>=1.15',
+        'tabulate>=0.9',
         'tqdm',
     ],
     extras_require={

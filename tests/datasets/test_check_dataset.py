@@ -73,7 +73,7 @@ def test_of_good_data_it_counts_the_pixels(tmp_path):
         labels = np.concatenate([np.array(Image.open(path)).ravel() for path in files])
         assert report['splits'][name]['pixels'] == {each: int((labels == i).sum()) for i, each in enumerate(CLASSES)}
         assert report['splits'][name]['images'] == len(files)
-    assert '| train | 5 | 0 | 0 | 0 | 0 | 0 | 0 | 0 |' in done.out
+    assert '| train | 5 | 0 | 0 | 0 | 0 | 0 | 0 | 0 |' in ' '.join(done.out.split())
 
 
 def test_it_finds_every_kind_of_problem(tmp_path):
@@ -137,8 +137,8 @@ def test_training_on_what_is_tested_is_found(tmp_path):
     ('arguments', 'words'),
     [
         (['none.py'], 'no such config: none.py'),
-        (['{config}', '--workers', '0'], '--workers must be at least 1, got 0'),
-        (['{config}', '--workers', 'many'], 'invalid int value'),
+        (['{config}', '--workers', '0'], '--workers: must be a whole number of at least 1'),
+        (['{config}', '--workers', 'many'], 'must be a whole number'),
         (['{config}', '--out', '.'], '--out: cannot write the file'),
         (['{config}', '--cfg-options', 'dataset'], 'takes key=value'),
         (['{config}', '--cfg-options', 'val_dataloader.dataset.data_root=void'], 'void/img'),
