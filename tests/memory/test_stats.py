@@ -89,11 +89,8 @@ def test_a_share_that_makes_no_sense_is_refused():
 
 
 def test_drives_from_file_names():
-    assert drive_names(['/a_b/ulm_000_019_leftImg8bit.png', 'Seq05VD_f00210.jpg', 'plain.png']) == [
-        'ulm',
-        'Seq05VD',
-        'plain',
-    ]
+    names = drive_names(['/a_b/ulm_000_019_leftImg8bit.png', 'Seq05VD_f00210.jpg', 'plain.png'])
+    assert names == ['ulm', 'Seq05VD', 'plain']
 
 
 # ---------------------------------------------------------------------------------------------------- use of blocks
