@@ -15,7 +15,7 @@ from mmseg.datasets import BaseSegDataset
 from PIL import Image
 from tiny_config import CLASSES, write_config, write_images
 
-from mmseg_sr.datasets.build import build_datasets
+from mmseg_sr.datasets.build import build_datasets, load_split
 from mmseg_sr.datasets.check import KINDS, Pair, check, look
 from mmseg_sr.datasets.loading import check_loads, loaders
 from mmseg_sr.errors import UserError
@@ -199,6 +199,13 @@ def test_labels_that_are_not_loaded_are_not_looked_at(tmp_path):
         path.unlink()
     assert kinds({'test': build(tmp_path / 'a', Streets, labels={})}) == []
     assert kinds({'test': build(tmp_path / 'a', Streets)}) == ['missing'] * 2
+
+
+def test_a_split_is_loaded_without_augmentation(tmp_path):
+    cfg = Config.fromfile(write_splits(tmp_path))
+    split = load_split(cfg, 'train')
+    assert len(split) == 3 * 5 and split[0]['inputs'].shape == (3, 64, 64), 'not the crop of the training pipeline'
+    assert build_datasets(cfg)['train'][0]['inputs'].shape == (3, 16, 16), 'the config stays as it is'
 
 
 def test_a_dataset_of_something_else_is_refused():
