@@ -20,6 +20,17 @@ def positive(value: int, name: str) -> int:
     return value
 
 
+def pair(value: tuple[int, int], name: str) -> tuple[int, int]:
+    """Return a height and a width.
+
+    Raises:
+        ValueError: For anything but two positive integers, with ``name`` and the value.
+    """
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise ValueError(f'{name} must be (H, W), the height and width of the feature map, got {value!r}')
+    return positive(value[0], f'the height in {name}'), positive(value[1], f'the width in {name}')
+
+
 def switch(value: bool, name: str) -> bool:
     """Return a switch.
 
