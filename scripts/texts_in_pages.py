@@ -36,7 +36,8 @@ def parsers_of(path: Path) -> dict[str, argparse.ArgumentParser]:
     name = f'manual_{path.stem}'
     spec = importlib.util.spec_from_file_location(name, path)
     module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look a module up by its name
-    with mock.patch.object(argparse.ArgumentParser, 'parse_args', stop), mock.patch.object(sys, 'path', [*sys.path]):
+    places = [str(path.parent), *sys.path]  # as where it is started by its path
+    with mock.patch.object(argparse.ArgumentParser, 'parse_args', stop), mock.patch.object(sys, 'path', places):
         spec.loader.exec_module(module)
         try:
             module.main()
@@ -49,7 +50,7 @@ def parsers_of(path: Path) -> dict[str, argparse.ArgumentParser]:
 def commands() -> None:
     """Write the manual of every tool."""
     parts = []
-    for path in sorted(ROOT.glob('tools/*.py')):
+    for path in sorted(ROOT.glob('tools/[!_]*.py')):
         paragraphs = [_paragraph(text) for text in docstring_of(path).split('\n\n')]
         options = {verb or 'argument': _rows(parser) for verb, parser in parsers_of(path).items()}
         tables = [grid(f'{head} | what for', rows) for head, rows in options.items() if rows]
