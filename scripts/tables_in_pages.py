@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from numbers_in_pages import ROOT, read, show, table
+from numbers_in_pages import ROOT, read, rows, show, table
 
 COSTS = [  # heads of columns, and what tools/cost.py calls them
     ('parameters', 'parameters', 'all'),
@@ -164,13 +164,19 @@ def prior(*names: str) -> None:
     table(' | '.join(['weight', *(f'mIoU, {Path(name).stem.removeprefix("prior-")}' for name in names)]), lines)
 
 
+def sizes(network: str) -> None:
+    """Write what a network and its block score at sizes that they were not trained at."""
+    heads = 'image | tested | memory | mIoU | block | 95 % | labels | weights'
+    cells = '{size[0]}x{size[1]} | {mode} | {memory_size[0]}x{memory_size[1]} | {mIoU:.2f} | {block[mIoU]:+.3f}'
+    cells += ' | [{block[low]:+.3f}, {block[high]:+.3f}] | {labels:.2%} | {weights:.3f}'
+    rows('results/other_sizes.json', f'networks/{network}', heads, cells)
+
+
 def moved(name: str) -> None:
     """Write what it costs to resize a memory, by benchmarks/other_sizes.py."""
-    shown = [
-        [network, row] for network, rows in read(name)['networks'].items() for row in rows if row['moved'] is not None
-    ]
-    lines = [
-        [network, *('{}x{}'.format(*row[key]) for key in ('size', 'memory_size')), f'{100 * row["moved"]:.2f} %']
-        for network, row in shown
-    ]
+    lines = []
+    for network, row in ((network, row) for network, each in read(name)['networks'].items() for row in each):
+        if row['moved'] is not None:
+            places = ['{}x{}'.format(*row[key]) for key in ('size', 'memory_size')]
+            lines.append([network, *places, f'{100 * row["moved"]:.2f} %'])
     table('network | image | memory | other labels', lines)
