@@ -25,12 +25,12 @@ $(VENV)/installed: setup.py
 	touch $@
 
 demo: $(VENV)/installed
-	$(BIN)/python tools/demo.py
+	$(BIN)/python scripts/demo.py
 
 app: $(VENV)/installed
 	@$(BIN)/python -c 'import flask, waitress' 2>/dev/null || \
 		$(BIN)/pip install --disable-pip-version-check --quiet --editable '.[onedl,app]'
-	$(BIN)/python tools/app.py
+	$(BIN)/python projects/app/app.py
 
 # Each process takes whole files of tests: what a file's tests share is made once.
 test: $(VENV)/installed browser
@@ -66,7 +66,7 @@ format: $(VENV)/installed
 	$(BIN)/ruff format .
 
 released: $(VENV)/installed
-	$(BIN)/python tools/release.py
+	$(BIN)/python scripts/release.py
 
 clean:
 	rm -rf $(VENV) demo site

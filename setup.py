@@ -10,10 +10,10 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 HELD = ('configs', 'tools', 'experiments', 'checkpoints', 'model-index.yml')  # what mmseg_sr/.mim holds
-SKIPPED = shutil.ignore_patterns('__pycache__', '.*', 'release.py')  # releasing needs the checkout
+SKIPPED = shutil.ignore_patterns('__pycache__', '.*')
 APP = ['flask>=3.1', 'waitress>=3']
 EXPORT = ['onnx>=1.23', 'onnxruntime>=1.32', 'onnxscript>=0.7']
-VERSION = re.search(r"^__version__ = '(.+)'$", (ROOT / 'mmseg_sr/__init__.py').read_text(), re.M).group(1)
+VERSION = re.search(r"^__version__ = '(.+)'$", (ROOT / 'mmseg_sr/version.py').read_text(), re.M).group(1)
 
 
 def copy(names: tuple[str, ...], folder: Path) -> None:
@@ -81,7 +81,7 @@ setup(
     ],
     packages=find_packages(include=['mmseg_sr', 'mmseg_sr.*']),
     cmdclass={'build_py': BuildPackage, 'bdist_wheel': BuildWheel},
-    package_data={'mmseg_sr.visualization': ['templates/*']},
+    package_data={'mmseg_sr.report': ['templates/*']},
     python_requires='>=3.10',
     install_requires=[
         'torch>=2.6',  # reads checkpoints with an allow-list of names

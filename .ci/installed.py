@@ -20,7 +20,7 @@ from mmseg.apis import MMSegInferencer
 
 import mmseg_sr
 from mmseg_sr.errors import UserError
-from mmseg_sr.names import HOME
+from mmseg_sr.openmmlab import HOME
 
 TRAINED = 'fcn_r18-w16-d8-sr_1xb4-600_mini-cityscapes-128x256'
 RELEASED = 'fcn_r18-w16-d8-sr_1xb4-2k_mini-cityscapes-128x256'

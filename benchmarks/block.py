@@ -31,11 +31,11 @@ import torch
 from torch import Tensor, nn
 
 from mmseg_sr import SRBlock
-from mmseg_sr.analysis.memory import peak_bytes
-from mmseg_sr.analysis.timing import in_turn, ratio, spread
 from mmseg_sr.atomic import replacing
+from mmseg_sr.cost.peak import peak_bytes
+from mmseg_sr.cost.timing import in_turn, ratio, spread
 from mmseg_sr.errors import command
-from mmseg_sr.evaluation.provenance import provenance
+from mmseg_sr.provenance import provenance
 
 # (N, C, h, w), (H, W), P: rows of Table IV at their crops, ImageNet's, and a map of another size than the memory.
 CASES = [

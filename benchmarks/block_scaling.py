@@ -20,10 +20,10 @@ from matplotlib import pyplot
 from torch import nn
 
 from mmseg_sr import SRBlock
-from mmseg_sr.analysis.timing import in_turn, spread
 from mmseg_sr.atomic import replacing
+from mmseg_sr.cost.timing import in_turn, spread
 from mmseg_sr.errors import command
-from mmseg_sr.evaluation.provenance import provenance
+from mmseg_sr.provenance import provenance
 
 matplotlib.use('Agg')
 

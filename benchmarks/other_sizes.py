@@ -30,16 +30,18 @@ from mmengine.dataset import pseudo_collate
 from torch import nn
 from tqdm import tqdm
 
-from mmseg_sr.analysis.ablate import without
-from mmseg_sr.analysis.probe import probe, sr_blocks
 from mmseg_sr.atomic import replacing
-from mmseg_sr.datasets.scenes import make_mini_cityscapes
-from mmseg_sr.engine.config import load_config
-from mmseg_sr.engine.inspection import load_split, load_sr_model
+from mmseg_sr.config import load_config
+from mmseg_sr.datasets.build import load_split
 from mmseg_sr.errors import UserError, command
-from mmseg_sr.evaluation.areas import areas_of, confusion_of, metrics_of
-from mmseg_sr.evaluation.provenance import provenance
-from mmseg_sr.evaluation.statistics import over_images
+from mmseg_sr.memory.interventions import without
+from mmseg_sr.memory.probe import probe
+from mmseg_sr.metrics.confusion import areas_of, confusion_of, metrics_of
+from mmseg_sr.metrics.intervals import over_images
+from mmseg_sr.mini_cityscapes.generate import make_mini_cityscapes
+from mmseg_sr.models.find import sr_blocks
+from mmseg_sr.provenance import provenance
+from mmseg_sr.runs.models import load_sr_model
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / 'configs/mini_cityscapes/fcn_r18-w16-d8-sr_1xb4-2k_mini-cityscapes-128x256.py'

@@ -23,16 +23,16 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from mmseg_sr.analysis.cost import count_parameters, without_blocks
-from mmseg_sr.analysis.probe import sr_blocks
-from mmseg_sr.analysis.timing import in_turn, ratio
 from mmseg_sr.atomic import replacing
-from mmseg_sr.engine.config import load_config
-from mmseg_sr.engine.drill import Drill
-from mmseg_sr.engine.inspection import build_model
+from mmseg_sr.config import load_config
+from mmseg_sr.cost.count import count_parameters, without_blocks
+from mmseg_sr.cost.timing import in_turn, ratio
+from mmseg_sr.cost.workload import Drill
 from mmseg_sr.errors import command
-from mmseg_sr.evaluation.provenance import provenance
 from mmseg_sr.models.backbone import stage_channels
+from mmseg_sr.models.find import sr_blocks
+from mmseg_sr.provenance import provenance
+from mmseg_sr.runs.models import build_model
 
 
 @dataclass(frozen=True)

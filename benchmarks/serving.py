@@ -28,14 +28,14 @@ from mmengine.registry import MODELS, DefaultScope
 from tqdm import tqdm
 
 from mmseg_sr.atomic import replacing
-from mmseg_sr.deployment.card import Card
-from mmseg_sr.deployment.export import quiet, trace, write_onnx
-from mmseg_sr.deployment.network import ServedNetwork
-from mmseg_sr.deployment.runtime import OnnxRuntime
-from mmseg_sr.deployment.serving import portable_network
-from mmseg_sr.engine.config import load_config, prepare
+from mmseg_sr.config import load_config, prepare
 from mmseg_sr.errors import command
 from mmseg_sr.models import SRBlock
+from mmseg_sr.serving.export import quiet, trace, write_onnx
+from mmseg_sr.serving.metadata import Card
+from mmseg_sr.serving.network import ServedNetwork
+from mmseg_sr.serving.runtime import OnnxRuntime
+from mmseg_sr.serving.served import portable_network
 
 ROOT = Path(__file__).resolve().parents[1]
 MINI = 'configs/mini_cityscapes/fcn_r18-w16-d8{}_1xb4-2k_mini-cityscapes-128x256.py'

@@ -30,14 +30,14 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from mmseg_sr.analysis.timing import in_turn, ratio, spread
 from mmseg_sr.atomic import replacing
-from mmseg_sr.engine.config import load_config
-from mmseg_sr.engine.data import build_dataset
-from mmseg_sr.engine.drill import Drill
-from mmseg_sr.engine.inspection import build_model
+from mmseg_sr.config import load_config
+from mmseg_sr.cost.timing import in_turn, ratio, spread
+from mmseg_sr.cost.workload import Drill
+from mmseg_sr.datasets.build import build_dataset
 from mmseg_sr.errors import command
-from mmseg_sr.evaluation.provenance import provenance
+from mmseg_sr.provenance import provenance
+from mmseg_sr.runs.models import build_model
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = [

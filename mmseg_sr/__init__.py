@@ -1,24 +1,23 @@
 """mmseg_sr: the Squeeze-and-Remember (SR) block for MMSegmentation. Importing it registers what configs name."""
 
 from . import openmmlab  # noqa: F401  (first: it says what to install where mmseg itself cannot be imported)
-from .datasets import CamVidDataset, PackSceneInputs, SceneDataPreProcessor, SceneRandomCrop
-from .engine import released  # noqa: F401  (weights by name, and names: configs and models)
-from .engine.data import DataGuardHook
-from .engine.loss_guard import LossGuardHook
-from .engine.memory_format import ChannelsLastHook
-from .engine.memory_only import SROnlyHook
-from .engine.monitor import SRMonitorHook
-from .engine.preemption import PreemptionHook
-from .engine.randomness import ExactResumeHook
-from .engine.saving import AtomicCheckpointHook
-from .evaluation import BatchedTTAModel, ClassIoUMetric
+from .checkpoints import released  # noqa: F401  (weights by name)
+from .checkpoints.saving import AtomicCheckpointHook
+from .datasets.camvid import CamVidDataset
+from .hooks.channels_last import ChannelsLastHook
+from .hooks.data_guard import DataGuardHook
+from .hooks.exact_resume import ExactResumeHook
+from .hooks.loss_guard import LossGuardHook
+from .hooks.monitor import SRMonitorHook
+from .hooks.preemption import PreemptionHook
+from .hooks.sr_only import SROnlyHook
+from .metrics.iou import ClassIoUMetric
 from .models import SRBackbone, SRBlock, SRNeck
-
-__version__ = '0.1.0'
+from .scene.places import PackSceneInputs, SceneDataPreProcessor, SceneRandomCrop
+from .version import __version__
 
 __all__ = [
     'AtomicCheckpointHook',
-    'BatchedTTAModel',
     'CamVidDataset',
     'ChannelsLastHook',
     'ClassIoUMetric',
@@ -34,4 +33,5 @@ __all__ = [
     'SROnlyHook',
     'SceneDataPreProcessor',
     'SceneRandomCrop',
+    '__version__',
 ]

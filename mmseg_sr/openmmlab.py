@@ -4,8 +4,9 @@
 one another's files, so neither and both are refused, with advice, before anything else can fail.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 
@@ -48,3 +49,37 @@ def restore_in1d() -> None:
 
 LINE = check_line(name for name in (dist.metadata['Name'] for dist in metadata.distributions()) if name)
 restore_in1d()
+
+# These packages can be imported now.
+from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
+from mmengine.infer import BaseInferencer  # noqa: E402
+
+PACKAGE = Path(__file__).resolve().parent
+HOME = PACKAGE.parent if (PACKAGE.parent / 'model-index.yml').is_file() else PACKAGE / '.mim'
+"""Where configs/, tools/, experiments/, checkpoints/ and model-index.yml are: the checkout, or what the wheel has."""
+
+SCHEME = 'mmseg_sr://'  # how the address of released weights begins: mmseg_sr://checkpoints/<file>
+
+MODULE2PACKAGE['mmseg_sr'] = 'mmseg_sr'
+if LINE == 'onedl':  # else 'mmseg::...' in a config fails, and in the hub it installs upstream's package over this one
+    MODULE2PACKAGE['mmseg'] = 'onedl-mmsegmentation'
+
+_listed = BaseInferencer._get_models_from_metafile
+
+
+def _models(folder: str) -> Iterator[dict]:
+    """The models of a model index, for mmengine's inferencers; after those of mmseg, ours of other names.
+
+    mmengine wants an address of weights even where the user gives a file: models without weights get one that says so.
+    """
+    names = set()
+    for model in _listed(folder):
+        names.add(model['Name'])
+        yield model if Path(folder).resolve() != HOME else {'Weights': f'{SCHEME}{model["Name"]}', **model}
+    if folder == BaseInferencer._get_repo_or_mim_dir('mmseg'):
+        for model in _models(str(HOME)):
+            if model['Name'] not in names:
+                yield {**model, 'Config': str(HOME / model['Config'])}
+
+
+BaseInferencer._get_models_from_metafile = staticmethod(_models)

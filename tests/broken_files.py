@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mmseg_sr.engine.checkpoint import check_weights, read_checkpoint
+from mmseg_sr.checkpoints.reading import read_checkpoint
+from mmseg_sr.checkpoints.weights import check_weights
 from mmseg_sr.errors import UserError
 
 Variants = Iterator[tuple[str, bytes]]

@@ -14,7 +14,7 @@ from mmseg.apis import inference_model, init_model
 from mmseg.structures import SegDataSample
 from tiny_config import CLASSES, write_config
 
-from mmseg_sr.engine.config import load_config, prepare
+from mmseg_sr.config import load_config, prepare
 
 PALETTE = [[9, 8, 7], [80, 0, 80], [0, 160, 160], [240, 240, 240]]
 SR = f"""

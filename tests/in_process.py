@@ -30,19 +30,29 @@ def forget_runs() -> None:
         kept._instance_dict.clear()
 
 
+def find(name: str) -> Path:
+    """The file of a program of tools/, scripts/ or projects/app/."""
+    places = [ROOT / folder / f'{name}.py' for folder in ('tools', 'scripts', 'projects/app')]
+    return next(place for place in places if place.is_file())
+
+
 def call(name: str, *arguments: object, folder: Path) -> Done:
-    """Call main of ``tools/<name>.py`` in a folder."""
+    """Call main of the program ``name`` of tools/, scripts/ or projects/app/ in a folder."""
     forget_runs()
-    spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / f'tools/{name}.py')
+    program = find(name)
+    spec = importlib.util.spec_from_file_location(f'tool_{name}', program)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     words = [f'{name}.py', *map(str, arguments)]
     before, status = Path.cwd(), 0
     os.chdir(folder)
     with tempfile.TemporaryFile('w+') as out, tempfile.TemporaryFile('w+') as err:  # which a tool's own tools can take
         try:
-            with mock.patch.object(sys, 'argv', words), mock.patch.object(sys, 'path', [*sys.path]):
+            with (
+                mock.patch.object(sys, 'argv', words),
+                mock.patch.object(sys, 'path', [str(program.parent), *sys.path]),
+            ):
                 with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                    spec.loader.exec_module(module)
                     module.main()
         except SystemExit as end:
             status = end.code or 0

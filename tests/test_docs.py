@@ -32,10 +32,10 @@ from written import (
 )
 
 import mmseg_sr
-from mmseg_sr.engine.config import load_config
-from mmseg_sr.engine.data import build_datasets
-from mmseg_sr.engine.inspection import build_model
-from mmseg_sr.evaluation import experiment
+from mmseg_sr.config import load_config
+from mmseg_sr.datasets.build import build_datasets
+from mmseg_sr.experiments import run as experiment
+from mmseg_sr.runs.models import build_model
 
 DOCS = ROOT / 'docs'
 PLACES = {name: DOCS / f'{name}.md' for name in PAGES} | {'README': ROOT / 'README.md'}

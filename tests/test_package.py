@@ -13,16 +13,17 @@ from mmseg_sr.errors import UserError, command
 from mmseg_sr.openmmlab import check_line, restore_in1d
 
 PACKAGE = Path(__file__).resolve().parents[1] / 'mmseg_sr'
-MAY_IMPORT = {
-    'visualization': {'evaluation', 'engine', 'analysis', 'models', 'datasets'},
-    'deployment': {'engine', 'models', 'datasets'},
-    'evaluation': {'engine', 'analysis', 'models', 'datasets'},
-    'engine': {'analysis', 'models', 'datasets'},
-    'analysis': {'models', 'datasets'},
-    'models': set(),
-    'datasets': set(),
-}
-COMMON = {'atomic', 'errors', 'names', 'openmmlab'}
+FLOORS = (  # imports run down only; rooms of one floor know nothing of each other, but for ALSO
+    {'serving', 'report'},
+    {'experiments', 'cost'},
+    {'runs'},
+    {'hooks'},
+    {'checkpoints'},
+    {'datasets', 'mini_cityscapes', 'memory', 'metrics', 'scene'},
+    {'models'},
+)
+ALSO = {('experiments', 'cost')}
+GROUND = {path.stem for path in PACKAGE.glob('*.py')}
 
 
 def imports(path: Path) -> set[str]:
@@ -39,29 +40,47 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+def floor_of(room: str) -> int:
+    """Floors above the ground; the ground is 0."""
+    if room in GROUND:
+        return 0
+    return next(len(FLOORS) - index for index, rooms in enumerate(FLOORS) if room in rooms)
+
+
+def below(name: str) -> str:
+    """The room of a module of the package, or its own name on the ground."""
+    return name.split('.')[1] if '.' in name else '__init__'
+
+
 def test_the_rooms_import_downwards_only():
-    files = [path for path in PACKAGE.rglob('*.py') if path.parent != PACKAGE]
-    assert len(files) > 10
+    files = [path for path in PACKAGE.rglob('*.py') if '.mim' not in path.parts]
+    assert {path.parent.name for path in files if path.parent != PACKAGE} == set().union(*FLOORS)
     for path in files:
-        room = path.relative_to(PACKAGE).parts[0]
-        for name in imports(path):
-            top, _, rest = name.partition('.')
-            assert top not in ('tools', 'tests'), f'{path} imports {name}'
-            if top == 'mmseg_sr' and rest.split('.')[0] not in COMMON | {'__version__'}:
-                assert rest.split('.')[0] in MAY_IMPORT[room] | {room}, f'{path} imports {name}'
-            if top == 'matplotlib':
-                assert room == 'visualization', f'{path} imports {name}'
+        room = path.relative_to(PACKAGE).parts[0].removesuffix('.py')
+        for name in imports(path) if path != PACKAGE / '__init__.py' else ():
+            assert name.split('.')[0] not in ('tools', 'scripts', 'projects', 'tests'), f'{path} imports {name}'
+            if name.split('.')[0] == 'mmseg_sr' and (other := below(name)) != room:
+                lower = floor_of(other) < floor_of(room) or floor_of(room) == 0 == floor_of(other)
+                assert lower or (room, other) in ALSO, f'{path} imports {name}'
+            if name.split('.')[0] == 'matplotlib':
+                assert room == 'report', f'{path} imports {name}'
 
 
-def test_the_block_needs_nothing_of_mmseg():
-    for name in ('block.py', 'recall.py'):
-        assert not any(found.split('.')[0] == 'mmseg' for found in imports(PACKAGE / 'models' / name))
+def test_no_two_files_of_the_package_share_a_name():
+    names = [path.name for path in PACKAGE.rglob('*.py') if path.name != '__init__.py' and '.mim' not in path.parts]
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_the_block_needs_nothing_of_mmseg_but_its_registry():
+    for path in (PACKAGE / 'models').glob('*.py'):
+        assert {name for name in imports(path) if name.split('.')[0] == 'mmseg'} <= {'mmseg.registry.MODELS'}, path
 
 
 def test_the_code_needs_no_newer_python_than_the_metadata_say(root):
     (lowest,) = re.findall(r"python_requires='>=([\d.]+)'", (root / 'setup.py').read_text())
     vermin = [sys.executable, '-c', 'import vermin; vermin.main()', '--violations', '--no-tips', f'-t={lowest}-']
-    done = subprocess.run([*vermin, root / 'mmseg_sr', root / 'tools'], capture_output=True, text=True)
+    folders = [root / folder for folder in ('mmseg_sr', 'tools', 'scripts', 'projects')]
+    done = subprocess.run([*vermin, *folders], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 

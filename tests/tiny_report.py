@@ -10,11 +10,13 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from tiny_config import CLASSES, SR, write_config
 
-from mmseg_sr.analysis.probe import sr_blocks
-from mmseg_sr.engine.config import prepare
-from mmseg_sr.evaluation import experiment, rows, settings
-from mmseg_sr.evaluation.areas import areas_of, metrics_of
-from mmseg_sr.evaluation.plan import Experiment
+from mmseg_sr.config import prepare
+from mmseg_sr.experiments import results as rows
+from mmseg_sr.experiments import run as experiment
+from mmseg_sr.experiments import settings
+from mmseg_sr.experiments.plan import Experiment
+from mmseg_sr.metrics.confusion import areas_of, metrics_of
+from mmseg_sr.models.find import sr_blocks
 
 HOSTILE = '<img src=x onerror=alert(1)> & "tree"'  # the name of a class
 NAMES = f"""

@@ -12,9 +12,7 @@
 # another number of processes; with as many images in all (train_dataloader.batch_size is that of a process) the steps
 # are the same ones then, but for rounding, random augmentation, dropout and batch norm without SyncBN.
 #
-# Between machines without GPUs the network interface is the one that leads to MASTER_ADDR, or GLOO_SOCKET_IFNAME.
-# With runner_type = 'FlexibleRunner' and strategy = dict(type='FSDPStrategy') in the config each process holds a share
-# of the weights only (FSDP); the checkpoints stay those of one process.
+# Between machines without GPUs set GLOO_SOCKET_IFNAME to the network interface that they share.
 set -euo pipefail
 
 if [[ $# -lt 2 || ! $2 =~ ^[1-9][0-9]*$ ]]; then

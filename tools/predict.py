@@ -1,12 +1,12 @@
-"""Predict images, a folder of them, or a video, with a checkpoint or with what tools/export.py wrote.
+"""Predict an image, or a folder of them, with a checkpoint or with what tools/export.py wrote.
 
     python tools/predict.py MODEL.onnx street.png --out predictions
     python tools/predict.py CONFIG --checkpoint CHECKPOINT data/camvid/img_dir/val --out predictions --batch 4
-    python tools/predict.py MODEL.onnx drive.mp4 --out predictions --mode slide --stride 256 512
+    python tools/predict.py MODEL.onnx streets --out predictions --mode slide --stride 256 512
 
 Writes for each image, folders below included, DIR/labels/NAME.png, the ids of the classes, and DIR/overlays/NAME.png,
-the picture with their colours laid over it. For a video DIR/labels/VIDEO/FRAME.png, frames counted from 0, and
-DIR/overlays/VIDEO.mp4. Both kinds of network give the same files, but for pixels where two classes are as good.
+the picture with their colours laid over it. Both kinds of network give the same files, but for pixels where two
+classes are as good.
 
 Images are read and resized as the config's tests do it, and predicted whole or in windows as its test_cfg says; --mode,
 --window and --stride say otherwise. A network exported for one size takes whole images of that size, or windows of it.
@@ -24,111 +24,108 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tqdm import tqdm
+from _cli import Parser, at_least, program
 
-import mmseg_sr
-from mmseg_sr.deployment.network import ServedNetwork
-from mmseg_sr.deployment.outputs import claim
-from mmseg_sr.deployment.pictures import Report, find_images, predict_pictures
-from mmseg_sr.deployment.predict import Predictor
-from mmseg_sr.deployment.runtime import OnnxRuntime, TorchRuntime
-from mmseg_sr.deployment.serving import load
-from mmseg_sr.deployment.video import is_video, predict_video, said_by
-from mmseg_sr.engine.config import OptionAction, checkpoint_arguments, load_config
-from mmseg_sr.errors import UserError, command
+if TYPE_CHECKING:
+    from mmseg_sr.serving.predict import Predictor
+    from mmseg_sr.serving.predictions import Report
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[checkpoint_arguments()]
-    )
+    parser = Parser(__doc__)
     parser.add_argument('model', type=Path, metavar='CONFIG|MODEL.onnx', help='config file, or exported network')
-    parser.add_argument('source', type=Path, metavar='IMAGE|FOLDER|VIDEO', help='what to predict')
+    parser.add_argument('source', type=Path, metavar='IMAGE|FOLDER', help='what to predict')
     parser.add_argument('--checkpoint', metavar='CHECKPOINT', help='file of the weights, with CONFIG')
     parser.add_argument('--out', required=True, type=Path, metavar='DIR', help='folder of the predictions')
     parser.add_argument('--mode', choices=['whole', 'slide'], help="default: the config's")
     parser.add_argument('--window', type=int, nargs=2, metavar=('H', 'W'), help='size of a window')
     parser.add_argument('--stride', type=int, nargs=2, metavar=('H', 'W'), help='from one window to the next')
-    parser.add_argument('--batch', type=int, default=1, metavar='N', help='images at once, of one size')
+    parser.add_argument('--batch', type=at_least(1), default=1, metavar='N', help='images at once, of one size')
     parser.add_argument('--opacity', type=float, default=0.5, metavar='X', help='of the colours, 0 to 1')
     parser.add_argument('--overwrite', action='store_true', help='predict anew what is there')
-    parser.add_argument('--cfg-options', nargs='+', action=OptionAction, metavar='KEY=VALUE', help='change the config')
-    return parser.parse_args()
-
-
-def check_arguments(args: argparse.Namespace) -> None:
-    """Refuse what cannot be predicted, before the network is loaded."""
-    if args.batch < 1 or not 0 <= args.opacity <= 1:
-        raise UserError('--batch must be at least 1, and --opacity 0 to 1')
+    parser.add_config_options()
+    parser.add_trust()
+    args = parser.parse_args()
+    if not 0 <= args.opacity <= 1:
+        parser.error(f'--opacity must be 0 to 1, got {args.opacity}')
     if not args.source.exists():
-        raise UserError(f'there is no {args.source}')
+        parser.error(f'there is no {args.source}')
     if args.model.suffix == '.onnx' and (args.checkpoint or args.cfg_options):
-        raise UserError('MODEL.onnx has weights and settings inside: leave out --checkpoint and --cfg-options')
+        parser.error('MODEL.onnx has weights and settings inside: leave out --checkpoint and --cfg-options')
     if args.model.suffix != '.onnx' and not args.checkpoint:
-        raise UserError(f'{args.model} is a config: give its weights by --checkpoint, or take a MODEL.onnx')
+        parser.error(f'{args.model} is a config: give its weights by --checkpoint, or take a MODEL.onnx')
+    return args
 
 
-def load_predictor(args: argparse.Namespace) -> Predictor:
+def load_predictor(args: argparse.Namespace) -> 'Predictor':
     """The network of a config or a file, used as it says or as the arguments say."""
+    from mmseg_sr.config import load_config, read_options
+    from mmseg_sr.serving.network import ServedNetwork
+    from mmseg_sr.serving.predict import Predictor
+    from mmseg_sr.serving.runtime import OnnxRuntime, TorchRuntime
+    from mmseg_sr.serving.served import load
+
     if args.model.suffix == '.onnx':
         run = OnnxRuntime(args.model)
     else:
-        segmentor, card = load(load_config(args.model, args.cfg_options), args.checkpoint)
+        segmentor, card = load(load_config(args.model, read_options(args.cfg_options)), args.checkpoint)
         run = TorchRuntime(ServedNetwork(segmentor), card)
     return Predictor(run, args.mode, args.window, args.stride)
 
 
-def record(args: argparse.Namespace, predictor: Predictor) -> dict:
+def record(args: argparse.Namespace, predictor: 'Predictor') -> dict:
     """What the predictions depend on."""
+    from mmseg_sr.config import read_options
+    from mmseg_sr.version import __version__
+
     weights = Path(args.checkpoint or args.model)
     digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else str(weights)
-    place = args.source if args.source.is_dir() or is_video(args.source) else args.source.parent
+    place = args.source if args.source.is_dir() else args.source.parent
     return {
         'model': args.model.name,
         'weights': digest,
-        'settings': args.cfg_options,
+        'settings': read_options(args.cfg_options) or None,
         'source': str(place.resolve()),
         'mode': predictor.mode,
         'window': predictor.window,
         'stride': predictor.stride,
         'opacity': args.opacity,
         'card': vars(predictor.card),
-        'mmseg_sr': mmseg_sr.__version__,
+        'mmseg_sr': __version__,
     }
 
 
-def predict(args: argparse.Namespace, predictor: Predictor) -> Report:
-    """Predict the pictures or the video, with a progress bar."""
+def predict(args: argparse.Namespace, predictor: 'Predictor') -> 'Report':
+    """Predict the pictures, with a progress bar."""
+
+    from tqdm import tqdm
+
+    from mmseg_sr.serving.outputs import claim
+    from mmseg_sr.serving.predictions import find_images, predict_pictures
 
     def progress(items: Iterable) -> Iterator:
-        total = said_by(args.source)[1] or None if of_video else len(items)
-        return iter(tqdm(items, 'predict', total=total, unit='frame' if of_video else 'image'))
+        return iter(tqdm(items, 'predict', unit='image'))
 
-    of_video = is_video(args.source)
-    options = dict(batch=args.batch, opacity=args.opacity, progress=progress)
-    if of_video:
-        claim(args.out, record(args, predictor), args.overwrite)
-        return predict_video(predictor, args.source, args.out, **options)
     pictures = find_images(args.source)
     claim(args.out, record(args, predictor), args.overwrite)
 
     def complain(message: str) -> None:
         tqdm.write(f'error: {message}', file=sys.stderr)
 
-    return predict_pictures(predictor, pictures, args.out, complain=complain, **options)
+    return predict_pictures(predictor, pictures, args.out, args.batch, args.opacity, progress, complain)
 
 
-@command
-def main() -> int:
-    args = parse_args()
-    check_arguments(args)
+def work(args: argparse.Namespace) -> int:
     report = predict(args, load_predictor(args))
     failed = f', {len(report.failed)} failed' if report.failed else ''
     print(f'{report.written} predicted, {report.skipped} were there{failed}: {args.out}')
     print(json.dumps({'out': str(args.out), **vars(report)}))
     return 2 if report.failed else 0
 
+
+main = program(parse_args, work)
 
 if __name__ == '__main__':
     main()

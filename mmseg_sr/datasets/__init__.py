@@ -1,4 +1,1 @@
-from .camvid import CamVidDataset
-from .places import PackSceneInputs, SceneDataPreProcessor, SceneRandomCrop
-
-__all__ = ['CamVidDataset', 'PackSceneInputs', 'SceneDataPreProcessor', 'SceneRandomCrop']
+"""Prepare, build, load and check the datasets."""

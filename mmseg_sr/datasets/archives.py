@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from mmseg_sr.atomic import replacing
-from mmseg_sr.errors import UserError
+from ..atomic import replacing
+from ..errors import UserError
 
 MAX_RATIO = 200  # deflate cannot exceed 1032:1; photographs, label maps and polygons stay far below 100:1
 SMALL = 1 << 20  # bytes; a member below this size may compress as well as it likes

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mmseg_sr.atomic import replacing
-from mmseg_sr.datasets.archives import extract
-from mmseg_sr.datasets.label_maps import LABEL_IDS, POLYGONS, image_size, make_labels
-from mmseg_sr.errors import UserError
+from ..atomic import replacing
+from ..errors import UserError
+from .archives import extract
+from .label_maps import LABEL_IDS, POLYGONS, image_size, make_labels
 
 IMAGES, LABELS = 'leftImg8bit', 'gtFine'
 OFFICIAL_COUNTS = {'train': 2975, 'val': 500, 'test': 1525}

@@ -18,8 +18,8 @@ from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
 from cityscapesscripts.preparation.json2labelImg import json2labelImg
 from PIL import Image
 
-from mmseg_sr.atomic import replacing
-from mmseg_sr.errors import UserError
+from ..atomic import replacing
+from ..errors import UserError
 
 IGNORED = 255
 POLYGONS, LABEL_IDS = '_polygons.json', '_labelIds.png'

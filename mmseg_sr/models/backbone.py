@@ -13,7 +13,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..errors import UserError, one_line
-from .options import block_options, build_block, check_config, check_init_cfg, switch
+from .checks import block_options, build_block, check_config, check_init_cfg, switch
 
 
 @MODELS.register_module()

@@ -20,10 +20,10 @@ from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from .checks import check_init_cfg, check_shapes, positive, switch
 from .low_rank import LowRankMemory, memory_blocks
-from .moving import faults, keys_of, resize_columns, start_anew
-from .options import check_init_cfg, check_shapes, positive, switch
 from .recall import plain_recall_add, plain_recall_add_at, recall_add, recall_add_at
+from .resize_state import faults, keys_of, resize_columns, start_anew
 from .resizing import plain_resize
 from .squeeze import squeeze
 

@@ -6,7 +6,7 @@ from mmengine.model import BaseModule, ModuleDict
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from .options import block_options, build_block, check_config, check_init_cfg, positive
+from .checks import block_options, build_block, check_config, check_init_cfg, positive
 
 
 @MODELS.register_module()

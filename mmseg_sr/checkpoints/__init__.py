@@ -1,0 +1,1 @@
+"""Read, check, save, find and publish checkpoints."""

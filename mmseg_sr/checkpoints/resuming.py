@@ -1,0 +1,86 @@
+"""From where a stopped training goes on: the newest checkpoint that is whole."""
+
+import copy
+import logging
+import re
+import zipfile
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from ..errors import UserError
+from ..processes import is_first_process
+from .reading import read_checkpoint
+from .saving import LAST
+
+PARTS = {'meta', 'message_hub', 'optimizer'}  # what it takes to go on
+
+
+def resume_newest(cfg: Config) -> Config:
+    """Let a config go on from the newest whole checkpoint in its work directory; without one, begin.
+
+    What is skipped, and why, is logged.
+    """
+    found, skipped = newest_checkpoint(cfg.work_dir)
+    if is_first_process(cfg):
+        for reason in skipped:
+            print_log(f'not resumed from {reason}', logger='current', level=logging.WARNING)
+    cfg = copy.deepcopy(cfg)
+    cfg.resume = found is not None
+    if found:
+        # In mmengine load_from, where the config has one, takes precedence over the last checkpoint.
+        cfg.load_from = str(found)
+    return cfg
+
+
+def newest_checkpoint(folder: str | Path) -> tuple[Path | None, list[str]]:
+    """Find the newest checkpoint of a work directory from which a training can go on.
+
+    It is the one that ``last_checkpoint`` names, or one of a higher number that was written after that; else, if those
+    are not whole, the next lower one. A higher number written before ``last_checkpoint`` is of another run.
+
+    Returns:
+        Its path, None if there is none, and what was skipped: ``path: reason``.
+    """
+    skipped = []
+    for path in _candidates(Path(folder)):
+        fault = _fault(path)
+        if not fault:
+            return path, skipped
+        skipped.append(f'{path}: {fault}')
+    return None, skipped
+
+
+def _candidates(folder: Path) -> list[Path]:
+    """Checkpoints that a run may have left in ``folder``, newest first."""
+    note = folder / LAST
+    name = note.read_text().strip() if note.is_file() else ''
+    last = Path(name) if Path(name).is_file() else folder / Path(name).name  # the folder may have been moved
+    places = {folder, last.parent} if name else {folder}
+    found = {path for place in places for path in place.glob('*.pth') if _number(path) >= 0}
+    ordered = sorted(found - {last}, key=_number, reverse=True)
+    if not name:
+        return ordered
+    written = note.stat().st_mtime_ns
+    later = [path for path in ordered if _number(path) > _number(last) and path.stat().st_mtime_ns >= written]
+    return [*later, last, *(path for path in ordered if _number(path) < _number(last))]
+
+
+def _number(path: Path) -> int:
+    """Iterations, or epochs, of a checkpoint by its name, -1 for other names."""
+    found = re.fullmatch(r'(?:iter|epoch)_(\d+)\.pth', path.name)
+    return int(found[1]) if found else -1
+
+
+def _fault(path: Path) -> str | None:
+    """What keeps a training from going on from this file."""
+    if not path.is_file():
+        return 'it is not there'
+    if not zipfile.is_zipfile(path):
+        return 'cut short, or no checkpoint'
+    try:
+        checkpoint = read_checkpoint(path)
+    except UserError as error:
+        return str(error).removeprefix(f'{path} ')
+    return None if PARTS <= checkpoint.keys() else 'it has weights only'

@@ -1,0 +1,104 @@
+"""Checkpoints: read safely, and held against the model before anything relies on them."""
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+import torch
+from mmengine.hooks import Hook
+from torch import nn
+
+from ..errors import UserError, one_line
+from ..models.find import sr_blocks
+
+
+def check_weights(model: nn.Module, checkpoint: dict, source: str | Path, whole: bool = False) -> list[str]:
+    """Load a checkpoint's weights into ``model`` to see that they fill it; mmengine only logs where they do not.
+
+    Args:
+        model: The segmentor that the config describes.
+        checkpoint: What :func:`read_checkpoint` returned.
+        source: Where it came from, for messages.
+        whole: Every weight must be there. Else SR blocks may be missing as a whole, as in a stock checkpoint, and
+            auxiliary heads, which do not predict, may differ.
+
+    Returns:
+        Names of the SR blocks that are missing.
+
+    Raises:
+        UserError: Names the first weights that are missing, not the model's, of another shape, or not finite.
+    """
+    weights = plain_weights(checkpoint)
+    excused = () if whole else ('auxiliary_head.',)
+    weights = {key: value for key, value in weights.items() if not key.startswith(excused)}
+    try:
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+    except (RuntimeError, ValueError) as error:  # other shapes: torch's own, an SR block's
+        raise UserError(f'{source} does not fit the model: {one_line(error)[:500]}') from error
+
+    blocks = [] if whole else [name for name in sr_blocks(model) if not _keys_below(name, weights)]
+    excused += tuple(f'{name}.' for name in blocks)
+    missing = [key for key in missing if not key.startswith(excused) and not key.endswith('num_batches_tracked')]
+    if missing or unexpected:
+        faults = [f'{_first(missing)} missing'] * bool(missing) + [f'{_first(unexpected)} not in it'] * bool(unexpected)
+        raise UserError(f'{source} does not fit the model: {"; ".join(faults)}')
+    check_finite(weights, source, buffers={name for name, _ in model.named_buffers()})
+    return blocks
+
+
+def check_finite(weights: dict[str, torch.Tensor], source: str | Path, buffers: Collection[str] = ()) -> None:
+    """Refuse weights that are not numbers: a model predicts one class with them, and no error tells.
+
+    Args:
+        weights: Tensors by name.
+        source: Where they came from, for messages.
+        buffers: Names of those that may be infinite, as masks are, but not NaN.
+
+    Raises:
+        UserError: Names the first.
+
+    Example:
+        >>> check_finite({'mask': torch.tensor([0, -torch.inf])}, 'w.pth', buffers=['mask'])
+    """
+    for name, value in weights.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            if name not in buffers or value.isnan().any():
+                raise UserError(f'{source} holds weights that are no numbers: there is NaN or infinity in {name}')
+
+
+def plain_weights(checkpoint: dict) -> dict[str, torch.Tensor]:
+    """The weights of a checkpoint by the names of the model itself, without a wrapper's ``module.``."""
+    return {re.sub(r'^module\.', '', key): value for key, value in checkpoint.get('state_dict', checkpoint).items()}
+
+
+class BlockRemoval(Hook):
+    """Leave the weights of a model's SR blocks out of what a Runner loads: they stay as built, the identity.
+
+    Args:
+        model: The model that the config describes.
+
+    Raises:
+        UserError: Where it has no SR block.
+    """
+
+    priority = 'VERY_HIGH'  # before an EMAHook copies the weights
+
+    def __init__(self, model: nn.Module):
+        self.names = list(sr_blocks(model))
+        if not self.names:
+            raise UserError('--without-sr: the model of the config has no SR block')
+
+    def after_load_checkpoint(self, runner: object, checkpoint: dict) -> None:
+        weights = checkpoint.get('state_dict', checkpoint)
+        below = tuple(f'{prefix}{name}.' for name in self.names for prefix in ('', 'module.'))
+        for key in [key for key in weights if key.startswith(below)]:
+            del weights[key]
+
+
+def _keys_below(name: str, weights: dict) -> bool:
+    return any(key.startswith(f'{name}.') for key in weights)
+
+
+def _first(keys: list[str], count: int = 3) -> str:
+    more = f' and {len(keys) - count} more' if len(keys) > count else ''
+    return ', '.join(keys[:count]) + more

@@ -1,0 +1,175 @@
+"""Configs: read, changed by options, and fitted to the machine.
+
+A function that prepares a config returns another one: the caller's stays as it was.
+"""
+
+import ast
+import contextlib
+import copy
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.device import get_device
+from mmengine.logging import print_log
+from mmengine.utils import import_modules_from_strings
+
+from .errors import UserError, one_line
+from .processes import is_first_process
+
+TRUST = 'MMSEG_SR_TRUST_CHECKPOINT'  # the environment variable by which a user lets checkpoints run code
+
+
+def read_value(text: str) -> object:
+    """What ``--cfg-options`` makes of a value: mmengine's, but for quotes, which make text, and spaces.
+
+    Example:
+        >>> read_value('[1,2]'), read_value("['16E5']"), read_value('16E5'), read_value('a b')
+        ([1, 2], ['16E5'], 1600000.0, 'a b')
+    """
+    if re.search('[\'"]', text):
+        with contextlib.suppress(ValueError, SyntaxError, TypeError):
+            return ast.literal_eval(text)
+    plain = not re.search(r'[,()\[\]]', text)
+    return DictAction._parse_int_float_bool(text.strip('\'"')) if plain else DictAction._parse_iterable(text)
+
+
+def read_options(words: Iterable[str]) -> dict[str, object]:
+    """Read the words of ``--cfg-options``, 'key=value' each.
+
+    Raises:
+        UserError: For a value with brackets that do not match.
+
+    Example:
+        >>> read_options(['train_cfg.max_iters=9', 'crop_size=(512,1024)'])
+        {'train_cfg.max_iters': 9, 'crop_size': (512, 1024)}
+    """
+    options = {}
+    for word in words:
+        key, _, value = word.partition('=')
+        try:
+            options[key] = read_value(value)
+        except AssertionError as error:
+            raise UserError(f'--cfg-options {key}: {error}') from error
+    return options
+
+
+def merge_options(options: dict | None, flags: dict) -> dict:
+    """Merge a tool's own flags into its ``--cfg-options``. A flag that was not given is None.
+
+    Raises:
+        UserError: Where both give the same key different values.
+
+    Example:
+        >>> merge_options({'train_cfg.max_iters': 9}, {'randomness.seed': 0, 'work_dir': None})
+        {'train_cfg.max_iters': 9, 'randomness.seed': 0}
+    """
+    merged = dict(options or {})
+    for key, value in flags.items():
+        if value is not None and merged.setdefault(key, value) != value:
+            raise UserError(f'--cfg-options {key}={merged[key]} contradicts {value!r} given by its own argument')
+    return merged
+
+
+def load_config(path: str | Path, options: dict | None = None) -> Config:
+    """Read a config, merge options into it and import its ``custom_imports``.
+
+    These are looked up beside the config and in the working directory too, wherever the tool lies. Without a
+    ``work_dir`` the config gets ``work_dirs/<its name>``.
+
+    Args:
+        path: A config file of OpenMMLab's kinds.
+        options: Values to overwrite, by dotted keys: ``{'train_cfg.max_iters': 100}``.
+
+    Raises:
+        UserError: For a file that is not there or does not make a config, or an option that does not fit it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f'no such config: {path}')
+    sys.path += [folder for folder in (str(path.resolve().parent), str(Path.cwd())) if folder not in sys.path]
+    try:
+        cfg = Config.fromfile(path, import_custom_modules=False)
+        cfg.merge_from_dict(options or {})
+        import_modules_from_strings(**(cfg.get('custom_imports') or {'imports': None}))
+    except Exception as error:  # a config is the user's program: it can raise anything
+        given = f' with {options}' if options else ''
+        raise UserError(f'cannot read the config {path}{given}: {one_line(error)}') from error
+    if not cfg.get('work_dir'):
+        cfg.work_dir = str(Path('work_dirs') / path.stem)
+    return cfg
+
+
+def prepare(cfg: Config) -> Config:
+    """Fit a config to this machine: without a GPU, SyncBN becomes BN and several processes get a CPU's DDP.
+
+    Raises:
+        UserError: For a config that asks for another Runner or a ``strategy``.
+    """
+    cfg = copy.deepcopy(cfg)
+    if cfg.get('runner_type', 'Runner') != 'Runner' or cfg.get('strategy'):
+        raise UserError(
+            "the tools run mmengine's Runner, over several processes with DDP: leave out runner_type and strategy"
+        )
+    if get_device() != 'cpu':
+        return cfg
+    if cfg.get('sync_bn'):
+        cfg.sync_bn = None  # mmengine's switch that turns BN into SyncBN
+    if _revert_sync_bn(cfg._cfg_dict) and is_first_process(cfg):
+        print_log('There is no GPU: SyncBN runs as BN, in each process by itself.', logger='current')
+    if cfg.get('launcher', 'none') != 'none':
+        cfg.model_wrapper_cfg = dict(
+            type='MMDistributedDataParallel',
+            device_ids=None,
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        )
+    return cfg
+
+
+def _revert_sync_bn(node: object) -> int:
+    """Turn every SyncBN below ``node`` into BN, in place, and count them."""
+    count = 0
+    if isinstance(node, dict):
+        kind = node.get('type')
+        if getattr(kind, '__name__', kind) in ('SyncBN', 'MMSyncBN', 'SyncBatchNorm'):
+            node['type'] = 'BN'
+            count = 1
+        node = node.values()
+    elif not isinstance(node, (list, tuple)):
+        return 0
+    return count + sum(_revert_sync_bn(child) for child in node)
+
+
+def with_tta(cfg: Config) -> Config:
+    """Set test-time augmentation: ``tta_pipeline`` and ``tta_model`` of the config, around its model."""
+    require(cfg, 'tta_model', 'tta_pipeline', 'test_dataloader')
+    cfg = copy.deepcopy(cfg)
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.model = dict(cfg.tta_model, module=cfg.model)
+    return cfg
+
+
+def with_amp(cfg: Config) -> Config:
+    """Let mmengine's AmpOptimWrapper run the config's optimizer."""
+    cfg = copy.deepcopy(cfg)
+    wrapper = cfg.get('optim_wrapper') or {}
+    if wrapper.get('type', 'OptimWrapper') not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise UserError(f'--amp works with OptimWrapper only, and the config has {wrapper.type}')
+    wrapper.type = 'AmpOptimWrapper'
+    wrapper.setdefault('loss_scale', 'dynamic')
+    return cfg
+
+
+def evaluators(cfg: Config) -> list[dict]:
+    """The configs of the test evaluators, of which a config may have one or a list."""
+    require(cfg, 'test_evaluator')
+    return cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) else [cfg.test_evaluator]
+
+
+def require(cfg: Config, *keys: str) -> None:
+    missing = [key for key in keys if cfg.get(key) is None]
+    if missing:
+        raise UserError(f'the config {cfg.filename or ""} has no {", ".join(missing)}')

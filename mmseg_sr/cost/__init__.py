@@ -1,0 +1,1 @@
+"""Measure what SR blocks cost: parameters, multiply-adds, time and memory."""

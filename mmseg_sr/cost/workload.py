@@ -1,0 +1,95 @@
+"""A network at work on random images: training steps and predictions as a Runner makes them, for measuring."""
+
+import copy
+
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from torch import nn
+
+from ..errors import blame
+from ..scene.places import WHOLE
+from .peak import peak_bytes
+
+
+class Drill:
+    """Train and run a segmentor on one batch of random images and labels.
+
+    Args:
+        model: A segmentor. It is trained, and moved to ``device``.
+        cfg: Its config: the optimizer comes from ``optim_wrapper``, SGD with momentum where there is none.
+        shape: Height and width of the images.
+        batch: Training images in a step; predictions are made of one.
+        device: 'cpu', 'cuda', ...
+        dtype: Steps run under autocast to this, unless it is float32.
+        compile: Run the network under ``torch.compile``.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        cfg: Config,
+        shape: tuple[int, int],
+        batch: int,
+        device: str = 'cpu',
+        dtype: torch.dtype = torch.float32,
+        compile: bool = False,
+    ):
+        self.model = model.to(device)
+        self.device, self.dtype = torch.device(device), dtype
+        wrapper = copy.deepcopy(cfg.get('optim_wrapper')) or dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9))
+        wrapper['type'] = 'OptimWrapper'  # autocast is this class's own
+        wrapper.pop('dtype', None)
+        with blame('build the optimizer'):
+            self.optim_wrapper = build_optim_wrapper(model, wrapper)
+        for group in self.optim_wrapper.param_groups:
+            group['lr'] = 0.0  # the same work, and random labels spoil nothing
+        self.images = [_random(shape, model.out_channels) for _ in range(batch)]
+        if compile:
+            model.forward = torch.compile(model.forward)
+
+    def train(self) -> None:
+        """Make one training step."""
+        self.model.train()
+        with self._autocast():
+            self.model.train_step(self._batch(len(self.images)), self.optim_wrapper)
+
+    def predict(self) -> None:
+        """Predict one image."""
+        self.model.eval()
+        with self._autocast(), torch.no_grad():
+            self.model.test_step(self._batch(1))
+
+    def peak_bytes(self) -> int:
+        """The most bytes that tensors hold in a training step, the network and its optimizer's state included."""
+        self.train()
+        if self.device.type == 'cuda':
+            torch.cuda.reset_peak_memory_stats(self.device)
+            self.train()
+            return torch.cuda.max_memory_allocated(self.device)
+        return peak_bytes(self.train, [*self.model.parameters(), *self.model.buffers(), *self._states()])
+
+    def state_bytes(self) -> int:
+        """Bytes of what the optimizer keeps between steps; make one first."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self._states())
+
+    def _states(self) -> list[torch.Tensor]:
+        states = self.optim_wrapper.optimizer.state.values()
+        return [value for state in states for value in state.values() if isinstance(value, torch.Tensor)]
+
+    def _batch(self, count: int) -> dict:
+        # A preprocessor changes the samples it is given.
+        inputs, samples = zip(*self.images[:count], strict=True)
+        return dict(inputs=list(inputs), data_samples=copy.deepcopy(list(samples)))
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
+
+
+def _random(shape: tuple[int, int], classes: int) -> tuple[torch.Tensor, SegDataSample]:
+    sample = SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, classes, (1, *shape))))
+    sample.set_metainfo(dict(ori_shape=shape, img_shape=shape, pad_shape=shape, flip=False, img_path='random'))
+    sample.set_metainfo(dict(scene_box=WHOLE))
+    return torch.randint(0, 256, (3, *shape), dtype=torch.uint8), sample

@@ -1,1 +1,0 @@
-"""The parts of a drawn street: where things stand, what they look like, and the paint."""

@@ -1,1 +1,0 @@
-"""Networks taken out of training: exported, held against PyTorch, and used on images, folders and videos."""

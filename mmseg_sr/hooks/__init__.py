@@ -1,0 +1,1 @@
+"""Hooks of the Runner, one a file."""

@@ -1,0 +1,151 @@
+"""LossGuardHook: a loss that is not finite stops the training before it reaches the weights."""
+
+import contextlib
+from collections.abc import Callable, Collection
+from functools import partial
+from pathlib import Path
+
+import torch
+from mmengine.dist import all_gather_object, all_reduce, is_distributed
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from ..checkpoints.reading import read_checkpoint
+from ..checkpoints.resuming import newest_checkpoint
+from ..checkpoints.weights import check_finite, plain_weights
+from ..errors import UserError
+
+SKIPPED = 'loss_guard_skipped'  # in mmengine's message hub, which a checkpoint keeps
+
+
+@HOOKS.register_module()
+class LossGuardHook(Hook):
+    """Stop where the loss is NaN or infinite: with the iteration, the batch's files and the last good checkpoint.
+
+    The tools here use it in every training; to let it leave batches out, or with other tools:
+    ``custom_hooks = [dict(type='LossGuardHook', max_skips=3)]``.
+
+    The loss is judged before its gradients are computed, so it changes no weight. That takes one wait for the GPU in an
+    iteration; mmengine waits once more at the end of each, for the losses that it logs. A look at the loss of the
+    iteration before would not wait, but come when the weights are spoiled. With mixed precision infinite *gradients*
+    are left to the gradient scaler.
+
+    A batch that is left out changes neither weights nor buffers (BatchNorm's means have seen it by then and are put
+    back, at the price of a copy of all buffers in each iteration), and costs an iteration of the schedule. Of several
+    processes all leave their batches out, or stop, together.
+
+    Args:
+        max_skips: How many batches may be left out, in a training and all that resume it, before it stops.
+
+    Raises:
+        ValueError: For a ``max_skips`` that is no integer from 0.
+        UserError: In a training, where the loss is not finite.
+    """
+
+    def __init__(self, max_skips: int = 0):
+        if isinstance(max_skips, bool) or not isinstance(max_skips, int) or max_skips < 0:
+            raise ValueError(f'max_skips must be an integer from 0, got {max_skips!r}')
+        self.max_skips = max_skips
+        self._batch: object = None
+        self._buffers: list[Tensor] = []
+
+    def before_train(self, runner: Runner) -> None:
+        wrapper = runner.optim_wrapper
+        wrapper.update_params = partial(self._update, runner, wrapper.update_params)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        self._batch = data_batch
+        if self.max_skips:
+            self._buffers = [buffer.clone() for buffer in runner.model.buffers()]
+
+    def after_train(self, runner: Runner) -> None:
+        self._restore(runner)
+
+    def _update(self, runner: Runner, update: Callable, loss: Tensor, *args, **kwargs) -> None:
+        """mmengine's ``update_params``, for a loss that is finite in all processes."""
+        if not self._is_spoiled(loss):
+            return update(loss, *args, **kwargs)
+        story = f'iteration {runner.iter + 1}: the loss is {self._of_all(float(loss.detach()), self._batch)}'
+        weight = _spoiled_weight(runner.model)
+        skipped = runner.message_hub.runtime_info.get(SKIPPED, 0)
+        if weight is None and skipped < self.max_skips:
+            runner.message_hub.update_info(SKIPPED, skipped + 1)
+            for buffer, kept in zip(runner.model.buffers(), self._buffers, strict=True):
+                buffer.copy_(kept)
+            runner.logger.warning(f'{story}. Left out, {skipped + 1} of {self.max_skips}.')
+            return None
+        self._restore(runner)
+        raise UserError(f'{story}. {_cause(weight, self.max_skips)} {_way_back(runner)}')
+
+    @staticmethod
+    def _is_spoiled(loss: Tensor) -> bool:
+        spoiled = (~torch.isfinite(loss.detach())).any().int()
+        if is_distributed():
+            all_reduce(spoiled, 'max')
+        return bool(spoiled)
+
+    @staticmethod
+    def _of_all(loss: float, batch: object) -> str:
+        """Each process's loss that is not finite, and the files of its batch."""
+        found = all_gather_object((loss, _files(batch))) if is_distributed() else [(loss, _files(batch))]
+        return '; '.join(f'{value} for {", ".join(files)}' for value, files in found if not abs(value) < float('inf'))
+
+    @staticmethod
+    def _restore(runner: Runner) -> None:
+        runner.optim_wrapper.__dict__.pop('update_params', None)  # the class's own is below
+
+
+def _files(batch: object) -> list[str]:
+    """Images of a batch; their labels have their names."""
+    samples = batch.get('data_samples', ()) if isinstance(batch, dict) else ()
+    return [str(getattr(sample, 'img_path', 'an image without a name')) for sample in samples] or ['a nameless batch']
+
+
+def _spoiled_weight(model: nn.Module) -> str | None:
+    """Name a weight that is not finite."""
+    return next((_plain(name) for name, value in model.named_parameters() if not value.isfinite().all()), None)
+
+
+def _plain(name: str) -> str:
+    """A name as in the network without the wrapper for several processes."""
+    return name.removeprefix('module.')
+
+
+def _cause(weight: str | None, max_skips: int) -> str:
+    if weight is not None:
+        return f'{weight} was not finite before: an earlier step spoiled it, a learning rate too high say.'
+    if max_skips:
+        return f'The weights are as before it; {max_skips} batches have been left out already.'
+    return (
+        'The weights are as before it. Look at these files (tools/check_dataset.py CONFIG); a lower learning rate, or '
+        "custom_hooks=[dict(type='LossGuardHook', max_skips=3)], may help."
+    )
+
+
+def _way_back(runner: Runner) -> str:
+    good = last_good(runner.work_dir, [_plain(name) for name, _ in runner.model.named_buffers()])
+    if good:
+        return f'Last good checkpoint: {good} (--resume {good})'
+    return f'There is no good checkpoint in {runner.work_dir}'
+
+
+def last_good(folder: str | Path, buffers: Collection[str] = ()) -> Path | None:
+    """The newest checkpoint of a work directory that can be resumed and whose weights are all finite.
+
+    Args:
+        folder: The work directory.
+        buffers: Names of what may be infinite in it, as masks are.
+    """
+    newest, _ = newest_checkpoint(folder)
+    if newest is None:
+        return None
+    age = {path: path.stat().st_mtime_ns for path in newest.parent.glob('*.pth')}
+    for path in sorted((path for path in age if age[path] <= age[newest]), key=age.get, reverse=True):
+        with contextlib.suppress(UserError):
+            checkpoint = read_checkpoint(path)
+            check_finite(plain_weights(checkpoint), path, buffers)
+            if 'optimizer' in checkpoint:
+                return path
+    return None

@@ -1,0 +1,1 @@
+"""Measure what the memory of an SR block does."""

@@ -1,0 +1,177 @@
+"""What the memory does to one image of a segmentor: probe its SR blocks, and take their memory blocks out in turn.
+
+Shape letters: K classes, P memory blocks, (h, w) size of a block's input map, (height, width) size of an image.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmengine.dataset import pseudo_collate
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..models.find import sr_blocks
+from .interventions import without
+from .probe import Passes, probe
+from .stats import class_shares
+
+
+@dataclass
+class SeenBlock:
+    """What one SR block does to an image.
+
+    Attributes:
+        weights: Softmax weights (P,); in ``slide`` mode their mean over the windows.
+        before: Channel mean of the block's input (h, w); the windows of ``slide`` mode are put together.
+        after: The same of its output.
+        shift: Norm of what is added relative to the norm of the input, the mean over the windows.
+        score_change: How the logits of each class change when a memory block is taken out, the mean over the pixels
+            (P, K): logit without it minus logit with it.
+        place_change: Where they change: mean over classes of the absolute change, in cells of the map (P, h, w).
+        flips: Share of the pixels that are predicted as another class without a memory block (P,).
+    """
+
+    weights: NDArray
+    before: NDArray
+    after: NDArray
+    shift: float
+    score_change: NDArray | None = None
+    place_change: NDArray | None = None
+    flips: NDArray | None = None
+
+
+@dataclass
+class Seen:
+    """One image.
+
+    Attributes:
+        path: Its file.
+        prediction: Class of each pixel (height, width).
+        logit_size: Mean absolute value of the logits, to compare their changes with.
+        shares: Share of each class in the labelled pixels (K,), if there are labels.
+        windows: Passes it took: one in ``whole`` mode.
+        blocks: What each SR block does, by its name.
+    """
+
+    path: str
+    prediction: NDArray
+    logit_size: float
+    shares: NDArray | None
+    windows: int
+    blocks: dict[str, SeenBlock] = field(default_factory=dict)
+
+
+def observe(model: nn.Module, sample: dict, ablate: bool = True) -> Seen:
+    """Predict one image with a segmentor and look at its SR blocks.
+
+    A change of the logits is a difference of float32 numbers: below a millionth of the logits it is rounding.
+
+    Args:
+        model: An mmseg segmentor with SR blocks, in evaluation mode.
+        sample: ``inputs`` and ``data_samples`` of the image, as a test pipeline gives them.
+        ablate: Whether to take each memory block out in turn: as many more passes as there are memory blocks.
+
+    Raises:
+        ValueError: For a model without an SR block.
+    """
+    with probe(model) as passes:
+        logits, prediction, labels = _predict(model, sample)
+    seen = Seen(
+        path=str(sample['data_samples'].metainfo.get('img_path', '')),
+        prediction=prediction.cpu().numpy(),
+        logit_size=float(logits.abs().mean()),
+        shares=None if labels is None else class_shares(labels.cpu().numpy(), len(logits)),
+        windows=max(len(each.weights) for each in passes.values()),
+        blocks={name: _see(model, sample, each) for name, each in passes.items()},
+    )
+    if ablate:
+        for name, block in sr_blocks(model).items():
+            _take_out_in_turn(model, sample, block, seen.blocks[name], logits, prediction)
+    return seen
+
+
+@torch.no_grad()
+def _predict(model: nn.Module, sample: dict) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Logits (K, height, width), predicted classes (height, width) and, if there are any, labels."""
+    result = model.test_step(pseudo_collate([sample]))[0]
+    labels = result.gt_sem_seg.data[0] if 'gt_sem_seg' in result else None
+    return result.seg_logits.data, result.pred_sem_seg.data[0], labels
+
+
+def _see(model: nn.Module, sample: dict, passes: Passes) -> SeenBlock:
+    return SeenBlock(
+        weights=torch.cat(passes.weights).mean(0).numpy(),
+        before=_whole_map(model, sample, torch.cat(passes.before)).numpy(),
+        after=_whole_map(model, sample, torch.cat(passes.after)).numpy(),
+        shift=float(torch.cat(passes.shift).mean()),
+    )
+
+
+def _take_out_in_turn(
+    model: nn.Module, sample: dict, block: nn.Module, seen: SeenBlock, logits: Tensor, prediction: Tensor
+) -> None:
+    scores, places, flips = [], [], []
+    for index in range(block.num_memories):
+        with without(block, index):
+            others, other_prediction, _ = _predict(model, sample)
+        change = others - logits  # (K, height, width)
+        scores.append(change.mean((1, 2)))
+        places.append(F.adaptive_avg_pool2d(change.abs().mean(0)[None], seen.before.shape)[0])
+        flips.append((other_prediction != prediction).float().mean())
+    seen.score_change, seen.place_change, seen.flips = (
+        torch.stack(values).cpu().numpy() for values in (scores, places, flips)
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- slide mode
+
+
+def _whole_map(model: nn.Module, sample: dict, maps: Tensor) -> Tensor:
+    """The map of the whole image (h, w) from those of its windows (windows, h', w'), in mmseg's order."""
+    if model.test_cfg.get('mode', 'whole') != 'slide':
+        return maps[0]
+    inputs = model.data_preprocessor(pseudo_collate([sample]), training=False)['inputs']
+    return stitch(maps, tuple(inputs.shape[-2:]), model.test_cfg.crop_size, model.test_cfg.stride)
+
+
+def stitch(maps: Tensor, size: tuple[int, int], crop: tuple[int, int], stride: tuple[int, int]) -> Tensor:
+    """Put the maps of sliding windows in their places, to the nearest cell; the mean where they overlap.
+
+    Args:
+        maps: A map a window (windows, h', w'), row by row as mmseg slides.
+        size: Height and width of the image, in pixels.
+        crop: Those of a window.
+        stride: Steps from window to window, in pixels.
+
+    Returns:
+        The map of the image (h, w).
+
+    Example:
+        >>> stitch(torch.tensor([[[1.0, 1.0]], [[3.0, 3.0]]]), size=(8, 24), crop=(8, 16), stride=(8, 8))
+        tensor([[1., 2., 3.]])
+    """
+    height, width = maps.shape[-2:]
+    cell = [min(crop[0], size[0]) / height, min(crop[1], size[1]) / width]
+    total = maps.new_zeros(round(size[0] / cell[0]), round(size[1] / cell[1]))
+    count = torch.zeros_like(total)
+    for each, (top, left) in zip(maps, _corners(size, crop, stride), strict=True):
+        rows = min(round(top / cell[0]), total.shape[0] - height)
+        columns = min(round(left / cell[1]), total.shape[1] - width)
+        place = np.s_[rows : rows + height, columns : columns + width]
+        total[place] += each
+        count[place] += 1
+    return total / count
+
+
+def _corners(size: tuple[int, int], crop: tuple[int, int], stride: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Upper left corners of mmseg's windows: the last ones of a row and column end with the image."""
+    rows, columns = (
+        range(max(length - window + step - 1, 0) // step + 1)
+        for length, window, step in zip(size, crop, stride, strict=True)
+    )
+    for row in rows:
+        for column in columns:
+            yield max(min(row * stride[0], size[0] - crop[0]), 0), max(min(column * stride[1], size[1] - crop[1]), 0)

@@ -1,0 +1,1 @@
+"""Turn label maps into metrics, and metrics into intervals."""

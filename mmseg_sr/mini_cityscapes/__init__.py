@@ -1,0 +1,1 @@
+"""Draw street scenes in the layout of Cityscapes."""

@@ -1,0 +1,121 @@
+"""Several processes: who speaks, and how they join."""
+
+import contextlib
+import functools
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.logging import MMLogger, print_log
+
+from .errors import UserError
+
+
+class ProcessLost(UserError):
+    """Another process of this run is gone, or does not answer."""
+
+
+def is_first_process(cfg: Config) -> bool:
+    """Whether this process speaks for all. Known from the environment: before there is a process group, and after."""
+    return cfg.get('launcher', 'none') == 'none' or _rank() == 0
+
+
+def _rank() -> int:
+    names = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
+    return int(next((os.environ[name] for name in names if name in os.environ), 0))
+
+
+def first_process_speaks(main: Callable[[], None], patience: float = 10.0) -> Callable[[], None]:
+    """Make the other processes wait with a :class:`UserError`, which all of them meet, for the first one's message.
+
+    The launcher ends them as soon as the first process has spoken. After ``patience`` seconds they speak up: the
+    mistake is their own then, a file that only their machine lacks, say. Where another process is gone all wait, so
+    that the launcher names that one; it cannot where it runs on another machine.
+    """
+
+    @functools.wraps(main)
+    def run() -> None:
+        try:
+            main()
+        except UserError as error:
+            if _rank() == 0 and not isinstance(error, ProcessLost):
+                raise
+            time.sleep(patience)
+            raise UserError(f'process {_rank()}: {error}') from error
+
+    return run
+
+
+@contextlib.contextmanager
+def quiet(level: str) -> Iterator[None]:
+    """Keep mmengine's log from saying what is below ``level``, 'ERROR' say, inside a ``with`` block."""
+    logger = MMLogger.get_current_instance()
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+@contextlib.contextmanager
+def process_group(cfg: Config) -> Iterator[None]:
+    """Join the processes of ``cfg.launcher`` for a ``with`` block: by gloo without a GPU, else the Runner does it.
+
+    Raises:
+        UserError: For a launcher that cannot work here.
+        ProcessLost: Where another process died in the block, or did not answer within the ``timeout``, in seconds, of
+            ``env_cfg.dist_cfg``, 1800 by default.
+    """
+    launcher = cfg.get('launcher', 'none')
+    if launcher == 'pytorch' and 'RANK' not in os.environ:
+        raise UserError('--launcher pytorch is for tools/dist_train.sh and tools/dist_test.sh; leave it out here')
+    if (
+        launcher != 'none'
+        and get_device() == 'cuda'
+        and int(os.environ.get('LOCAL_RANK', 0)) >= torch.cuda.device_count()
+    ):
+        raise UserError(f'more processes on this machine than its {torch.cuda.device_count()} GPUs')
+    joined = dist.is_initialized()
+    if launcher != 'none' and get_device() == 'cpu' and not joined:
+        if launcher != 'pytorch':
+            raise UserError(f'--launcher {launcher} needs GPUs; on CPUs use tools/dist_train.sh or dist_test.sh')
+        _join(timeout=cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800))
+    try:
+        yield
+    except RuntimeError as error:
+        if launcher == 'none' or not (isinstance(error, dist.DistError) or 'gloo/transport' in str(error)):
+            raise
+        message = (
+            f'another process is gone, or does not answer ({_reason(error)}): its launcher says which and why. '
+            'The same command with --resume goes on from the last checkpoint'
+        )
+        if is_first_process(cfg):
+            print_log(message, logger='current', level=logging.ERROR)
+        raise ProcessLost(message) from error
+    finally:
+        if dist.is_initialized() and not joined:
+            dist.destroy_process_group()
+
+
+def _join(timeout: float) -> None:
+    """Meet the other processes, over gloo; ``timeout`` in seconds, for this and all that they do together then."""
+    try:
+        dist.init_process_group('gloo', timeout=timedelta(seconds=timeout))
+    except RuntimeError as error:
+        raise UserError(
+            f'cannot join the other processes ({_reason(error)}). MASTER_ADDR and PORT must be those of the first '
+            'machine, which all can reach; GLOO_SOCKET_IFNAME can name the network interface'
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What gloo says, without its source file and its advice."""
+    return re.sub(r'\[[^\[\]]*gloo/[^\]]*\] *', '', str(error)).split('. ')[0]

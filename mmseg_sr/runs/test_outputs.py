@@ -1,0 +1,96 @@
+"""What a test writes beside its numbers: predictions, confusion matrices, drawings. Set in its config.
+
+Each function takes a config and returns another one: the caller's stays as it was.
+"""
+
+import copy
+import inspect
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmseg.datasets import CityscapesDataset
+from mmseg.registry import DATASETS, METRICS
+
+from ..config import evaluators, require
+from ..errors import UserError
+
+
+def with_predictions(cfg: Config, out: Path) -> Config:
+    """Let every evaluator that can write predictions write them below ``out``."""
+    cfg = copy.deepcopy(cfg)
+    first = True
+    for evaluator in evaluators(cfg):
+        metric = METRICS.get(evaluator['type']) if isinstance(evaluator['type'], str) else evaluator['type']
+        if metric is None:
+            raise UserError(f'--out: there is no metric {evaluator["type"]}')
+        takes = {name for base in inspect.getmro(metric) for name in inspect.signature(base.__init__).parameters}
+        if 'output_dir' not in takes:
+            continue
+        evaluator['output_dir'] = str(out if first else out / metric.__name__)
+        if 'keep_results' in takes:
+            evaluator['keep_results'] = True
+        first = False
+    if first:
+        raise UserError('--out: no evaluator of the config writes predictions')
+    return cfg
+
+
+def for_submission(cfg: Config, out: Path) -> Config:
+    """Write predictions below ``out`` and evaluate nothing: the images need no labels.
+
+    Files are named after the images. Datasets of Cityscapes' kind get its label ids, as its server and
+    cityscapesscripts take them; any other gets the ids of its classes.
+    """
+    require(cfg, 'test_dataloader')
+    cfg = copy.deepcopy(cfg)
+    for pipeline in (cfg.test_dataloader.dataset, cfg):
+        for key in ('pipeline', 'tta_pipeline'):
+            if pipeline.get(key):
+                pipeline[key] = _without_labels(pipeline[key])
+    writer = dict(type='ClassIoUMetric', output_dir=str(out), format_only=True, collect_device='gpu')
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
+        kind = cfg.test_dataloader.dataset.type
+        dataset = DATASETS.get(kind) if isinstance(kind, str) else kind
+    if dataset is not None and issubclass(dataset, CityscapesDataset):
+        writer.update(type='CityscapesMetric', keep_results=True)
+    cfg.test_evaluator = writer
+    return cfg
+
+
+def with_confusion(cfg: Config, path: Path) -> Config:
+    """Let the first IoUMetric of the config write each image's confusion matrix to ``path``."""
+    cfg = copy.deepcopy(cfg)
+    for evaluator in evaluators(cfg):
+        if evaluator['type'] in ('IoUMetric', 'mmseg.IoUMetric', 'ClassIoUMetric'):
+            evaluator.update(type='ClassIoUMetric', confusion_file=str(path))
+            return cfg
+    raise UserError('--confusion: there is no IoUMetric among the evaluators of the config')
+
+
+def with_drawings(cfg: Config, folder: Path) -> Config:
+    """Let mmseg's visualization hook draw every prediction below ``folder``."""
+    cfg = copy.deepcopy(cfg)
+    hooks = cfg.setdefault('default_hooks', {})
+    hooks['visualization'] = {'type': 'SegVisualizationHook', **hooks.get('visualization', {}), 'draw': True}
+    visualizer = {'type': 'SegLocalVisualizer', **(cfg.get('visualizer') or {}), 'save_dir': str(folder)}
+    visualizer.setdefault('vis_backends', [dict(type='LocalVisBackend')])
+    cfg.visualizer = visualizer
+    return cfg
+
+
+def _without_labels(step: object) -> object:
+    """Take LoadAnnotations out of a pipeline, also out of the choices of TestTimeAug."""
+    if isinstance(step, dict):
+        return type(step)({key: _without_labels(value) for key, value in step.items()})
+    if isinstance(step, (list, tuple)) and any(isinstance(child, (dict, list, tuple)) for child in step):
+        kept = [_without_labels(child) for child in step if not _loads_labels(child)]
+        return [child for child in kept if child != []]  # a choice of nothing would leave no choice at all
+    return step
+
+
+def _loads_labels(step: object) -> bool:
+    return isinstance(step, dict) and getattr(step.get('type'), '__name__', step.get('type')) in (
+        'LoadAnnotations',
+        'mmseg.LoadAnnotations',
+    )

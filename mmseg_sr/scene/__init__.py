@@ -1,0 +1,1 @@
+"""Let the memory cover the scene instead of the crop."""

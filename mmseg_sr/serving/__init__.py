@@ -1,0 +1,1 @@
+"""Export networks, check the export against PyTorch, and predict images."""

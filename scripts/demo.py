@@ -1,0 +1,113 @@
+"""Train and compare a small FCN without and with an SR block on drawn street scenes: the main job, in minutes.
+
+    python scripts/demo.py
+    python scripts/demo.py --out demo --experiment experiments/mini_cityscapes.yaml
+
+Draws mini-Cityscapes, trains both networks from the same seed for the same number of steps, tests them single-scale
+and multi-scale + flip, and prints one table. Everything is in the folder: data/, runs/ (logs, checkpoints, rows),
+results.json, results.md, report/ (what the difference is worth), predictions.png and report.html, a page with all of
+it to open in a browser. Run again it reuses what is there.
+
+The networks are tiny, the streets are drawn and there is one seed: the numbers say that everything runs. They mean
+nothing for Cityscapes.
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+import mmcv
+import numpy as np
+from mmseg.apis import inference_model, init_model
+from mmseg.utils import get_palette
+from tqdm import tqdm
+
+from mmseg_sr.atomic import replacing
+from mmseg_sr.config import load_config, prepare
+from mmseg_sr.datasets.cityscapes import find_frames
+from mmseg_sr.datasets.cityscapes import prepare as prepare_cityscapes
+from mmseg_sr.errors import UserError, command
+from mmseg_sr.experiments import markdown as report
+from mmseg_sr.experiments import run as experiment
+from mmseg_sr.experiments.plan import Experiment
+from mmseg_sr.mini_cityscapes.generate import draw_mini_cityscapes
+from mmseg_sr.openmmlab import HOME
+from mmseg_sr.report.collect import experiment_page
+from mmseg_sr.report.page import write
+from mmseg_sr.report.pictures import prediction_grid
+
+WARNING = 'Drawn streets, tiny networks, one seed: these numbers mean nothing for Cityscapes.'
+PICTURES = 4
+
+
+def table(rows: list[dict], baseline: str) -> str:
+    """One Markdown line a network and test mode; overhead is of the parameters, over the baseline's."""
+    base = next(row['parameters']['total'] for row in rows if row['arm'] == baseline)
+    lines = [
+        '| network | test | mIoU | mAcc | aAcc | parameters | overhead | train s | test s |',
+        '|---|---|---|---|---|---|---|---|---|',
+    ]
+    for row in rows:
+        scores = ' | '.join(f'{row["metrics"][name]:.2f}' for name in ('mIoU', 'mAcc', 'aAcc'))
+        total = row['parameters']['total']
+        lines.append(
+            f'| {row["arm"]} | {row["mode"]} | {scores} | {total:,} | +{100 * (total - base) / base:.2f} % '
+            f'| {row["train_seconds"]:.0f} | {row["test_seconds"]:.0f} |'
+        )
+    return '\n'.join([*lines, '', WARNING, ''])
+
+
+def draw_predictions(exp: Experiment, data: Path, out: Path) -> None:
+    """Draw pictures of val, their ground truth and what each network makes of them."""
+    frames = [frame for frame in find_frames(data) if frame.split == 'val'][:PICTURES]
+    truths = [mmcv.imread(f'{data / "gtFine" / frame.name}_gtFine_labelTrainIds.png', 'unchanged') for frame in frames]
+    columns = {'ground truth': truths}
+    for arm in tqdm(exp.arms.values(), desc='predict', unit='network'):
+        cfg = prepare(load_config(arm.config, dict(arm.options)))
+        checkpoint = exp.work_dir / arm.name / f'seed{exp.seeds[0]}' / f'iter_{cfg.train_cfg.max_iters}.pth'
+        model = init_model(cfg, str(checkpoint), device='cpu')
+        results = [inference_model(model, str(frame.image)) for frame in frames]
+        columns[arm.name] = [result.pred_sem_seg.data[0].numpy().astype(np.uint8) for result in results]
+    pictures = [mmcv.imread(str(frame.image), channel_order='rgb') for frame in frames]
+    figure = prediction_grid(pictures, columns, get_palette('cityscapes'), void=[truth == 255 for truth in truths])
+    figure.savefig(out, dpi=100)
+
+
+@command
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', type=Path, default=Path('demo'), metavar='DIR', help='folder (default: demo)')
+    parser.add_argument('--experiment', type=Path, default=HOME / 'experiments/mini_cityscapes.yaml', metavar='YAML')
+    parser.add_argument('--frames', type=int, nargs=2, default=(48, 16), metavar=('TRAIN', 'VAL'), help='to draw')
+    args = parser.parse_args()
+    start = time.monotonic()
+    data = args.out.resolve() / 'data'
+    draw_mini_cityscapes(data, *args.frames)
+    prepare_cityscapes([data], data, subset=True)
+    os.environ['MINI_CITYSCAPES_ROOT'] = str(data)
+
+    # Both networks train at the same time, each on its half of the cores: threads that wait for a busy core crawl.
+    jobs = min(2, os.cpu_count() or 1)
+    os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // jobs)))
+    exp = experiment.load(args.experiment, args.out.resolve() / 'runs')
+    failures = experiment.run(exp, jobs)
+    if failures:
+        raise UserError('\n'.join(map(str, failures)))
+    rows = experiment.rows(exp)
+    draw_predictions(exp, data, args.out / 'predictions.png')
+    document = report.write(exp, args.out / 'report')
+    document = {**document, 'notes': [*document['notes'], WARNING]}
+    write(experiment_page(exp, document), args.out / 'report.html')
+    text = table(rows, exp.baseline)
+    for name, content in (('results.md', text), ('results.json', json.dumps(rows, indent=2) + '\n')):
+        with replacing(args.out / name) as partial:
+            partial.write_text(content)
+    print(f'\n{text}\n{time.monotonic() - start:.0f} s; {args.out}: results.md, results.json, report/, predictions.png')
+    print(f'Open this page: {args.out / "report.html"}')
+    return 0
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,312 @@
+"""Bad data are found before a training, and a training that meets them names the file."""
+
+import json
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from in_process import call
+from mmengine.config import Config
+from mmengine.dataset import ConcatDataset
+from mmseg.datasets import BaseSegDataset
+from PIL import Image
+from tiny_config import CLASSES, write_config, write_images
+
+from mmseg_sr.datasets.build import build_datasets
+from mmseg_sr.datasets.check import KINDS, Pair, check, look
+from mmseg_sr.datasets.loading import check_loads, loaders
+from mmseg_sr.errors import UserError
+
+SPLITS = """
+import copy
+dataset['pipeline'] = [
+    dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='RandomCrop', crop_size=(16, 16)),
+    dict(type='PackSegInputs'),
+]
+train_dataloader['dataset'] = dict(type='RepeatDataset', dataset=dataset, times=3)
+val_dataloader['dataset'] = dict(dataset, data_root={val!r}, pipeline=pipeline)
+test_dataloader = copy.deepcopy(val_dataloader)
+"""
+
+
+def write_splits(folder: Path, count: int = 5) -> Path:
+    """A config whose train data are in ``data`` and whose val and test data are the images of ``val``."""
+    write_images(folder / 'data', count)
+    write_images(folder / 'val', 2, size=32)
+    return write_config(folder, extra=SPLITS.format(val=str(folder / 'val')))
+
+
+def document(done) -> dict:
+    return json.loads(done.out.splitlines()[-1])
+
+
+def found(done) -> set[tuple[str, str, str]]:
+    """(split, kind, name of the file) of all problems."""
+    splits = document(done)['splits'].items()
+    return {(name, each['kind'], Path(each['file']).name) for name, split in splits for each in split['problems']}
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def relabel(path: Path, change) -> None:
+    """Write a label map anew, as ``change`` makes it."""
+    Image.fromarray(change(np.array(Image.open(path)))).save(path)
+
+
+# --------------------------------------------------------------------------------------------------------- the tool
+
+
+def test_of_good_data_it_counts_the_pixels(tmp_path):
+    config = write_splits(tmp_path)
+    done = call('check_dataset', config, '--out', tmp_path / 'out/all.json', folder=tmp_path)
+    assert done.status == 0, done.err
+    report = document(done)
+    assert report == json.loads((tmp_path / 'out/all.json').read_text())
+    assert (report['problems'], list(report['splits'])) == (0, ['train', 'val+test'])
+    for name, place in (('train', 'data'), ('val+test', 'val')):
+        files = sorted((tmp_path / place / 'ann').iterdir())
+        labels = np.concatenate([np.array(Image.open(path)).ravel() for path in files])
+        assert report['splits'][name]['pixels'] == {each: int((labels == i).sum()) for i, each in enumerate(CLASSES)}
+        assert report['splits'][name]['images'] == len(files)
+    assert '| train | 5 | 0 | 0 | 0 | 0 | 0 | 0 | 0 |' in done.out
+
+
+def test_it_finds_every_kind_of_problem(tmp_path):
+    config = write_splits(tmp_path, 13)
+    images, labels = tmp_path / 'data/img', tmp_path / 'data/ann'
+    (labels / '0.png').unlink()
+    (images / '1.png').unlink()  # a label map without an image
+    cut(images / '2.png')
+    (images / '3.png').write_bytes(b'')
+    cut(labels / '4.png')
+    relabel(labels / '5.png', lambda ids: ids[:-1])
+    relabel(labels / '6.png', lambda ids: ids.T[:, :-1])
+    relabel(labels / '7.png', lambda ids: np.stack([ids] * 3, -1))
+    relabel(labels / '8.png', lambda ids: np.where(ids == 1, 4, ids).astype(np.uint8))
+    relabel(labels / '9.png', lambda ids: ids.astype(np.uint16) + 256)  # one byte of each is a class
+    relabel(labels / '10.png', lambda ids: np.full_like(ids, 255))
+    (tmp_path / 'val/img/1.png').write_bytes((images / '11.png').read_bytes())
+    expected = {
+        ('train', 'missing', '0.png'),
+        ('train', 'missing', '1.png'),
+        ('train', 'unreadable', '2.png'),
+        ('train', 'unreadable', '3.png'),
+        ('train', 'unreadable', '4.png'),
+        ('train', 'wrong size', '5.png'),
+        ('train', 'wrong size', '6.png'),
+        ('train', 'channels', '7.png'),
+        ('train', 'label ids', '8.png'),
+        ('train', 'label ids', '9.png'),
+        ('train', 'all void', '10.png'),
+        ('val+test', 'duplicate', '1.png'),
+        ('val+test', 'wrong size', '1.png'),
+    }
+    assert {kind for _, kind, _ in expected} == set(KINDS)
+    done = call('check_dataset', config, '--workers', 1, folder=tmp_path)
+    assert done.status == 1
+    assert found(done) == expected
+    assert document(done)['problems'] == len(expected)
+    assert 'label ids 4, and the classes are 0 to 3 (255: void)' in done.out
+    assert '63x64 pixels, its image has 64x64' in done.out
+    together = call('check_dataset', config, '--workers', 4, folder=tmp_path)
+    assert (together.status, document(together)) == (1, document(done))
+
+
+def test_images_that_the_network_cannot_take_are_found(tmp_path):
+    config = write_splits(tmp_path)
+    done = call('check_dataset', config, '--cfg-options', 'model.backbone.in_channels=4', folder=tmp_path)
+    assert {(kind, each) for name, kind, each in found(done) if name == 'train'} == {
+        ('channels', f'{index}.png') for index in range(5)
+    }
+    assert '3 channels, the network takes 4' in done.out
+
+
+def test_training_on_what_is_tested_is_found(tmp_path):
+    config = write_config(tmp_path)  # train, val and test read the same files
+    done = call('check_dataset', config, folder=tmp_path)
+    assert done.status == 1
+    assert found(done) == {('val+test', 'duplicate', f'{index}.png') for index in range(5)}
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (['none.py'], 'no such config: none.py'),
+        (['{config}', '--workers', '0'], '--workers must be at least 1, got 0'),
+        (['{config}', '--workers', 'many'], 'invalid int value'),
+        (['{config}', '--out', '.'], '--out: cannot write the file'),
+        (['{config}', '--cfg-options', 'dataset'], 'takes key=value'),
+        (['{config}', '--cfg-options', 'val_dataloader.dataset.data_root=void'], 'void/img'),
+        (['{config}', '--cfg-options', 'val_dataloader.dataset.img_suffix=.tif'], 'val_dataloader has no images'),
+        (['empty.py'], 'has no train_dataloader'),
+    ],
+)
+def test_a_mistake_is_one_message(tmp_path, arguments, words):
+    config = write_splits(tmp_path)
+    (tmp_path / 'empty.py').write_text('')
+    done = call('check_dataset', *(each.format(config=config) for each in arguments), folder=tmp_path)
+    assert done.status == 2
+    assert words in done.err and 'Traceback' not in done.err
+    assert not done.out.strip().startswith('{')
+
+
+# ------------------------------------------------------------------------------------------------------ as mmseg reads
+
+
+class Streets(BaseSegDataset):
+    METAINFO = dict(classes=('road', 'car', 'tree', 'train'), palette=[[0]] * 4)
+
+
+def build(folder: Path, kind=BaseSegDataset, labels: dict | None = None, **options):
+    labels = dict(type='LoadAnnotations') if labels is None else labels
+    pipeline = [dict(type='mmseg.LoadImageFromFile'), *([dict(labels, type='mmseg.LoadAnnotations')] if labels else [])]
+    prefix = dict(img_path='img', seg_map_path='ann')
+    return kind(data_root=str(folder), data_prefix=prefix, img_suffix='.png', pipeline=pipeline, **options)
+
+
+def kinds(datasets: dict, classes: int | None = None) -> list[str]:
+    splits = check(datasets, classes, ignored=255, channels=3)
+    return [problem.kind for split in splits.values() for problem in split.problems]
+
+
+def test_labels_are_those_that_mmseg_makes_of_the_files(tmp_path):
+    write_images(tmp_path / 'a', 2)  # ids 0, 1, 2 and 255
+    two = build(tmp_path / 'a', Streets, metainfo=dict(classes=('tree', 'road')))
+    split = check({'train': two}, None, 255, 3)['train']
+    assert not split.problems
+    raw = np.concatenate([np.array(Image.open(path)).ravel() for path in (tmp_path / 'a/ann').iterdir()])
+    counts = {0: (raw == 2).sum(), 1: (raw == 0).sum(), 255: ((raw == 1) | (raw == 255)).sum()}
+    assert {index: count for index, count in enumerate(split.pixels) if count} == counts
+
+    classes = dict(classes=('road', 'car'))
+    assert kinds({'train': build(tmp_path / 'a', metainfo=classes)}) == ['label ids'] * 2
+    shifted = build(tmp_path / 'a', metainfo=classes, reduce_zero_label=True)
+    assert kinds({'train': shifted}) == []
+    assert kinds({'train': shifted}, classes=1) == ['label ids'] * 2, "the model's classes are what counts"
+
+
+def test_any_wrapping_and_any_list_of_files_is_looked_at_once(tmp_path):
+    write_images(tmp_path / 'a', 3)
+    write_images(tmp_path / 'b', 3, size=32)
+    (tmp_path / 'a/list.txt').write_text('0\n2\n7\n')
+    listed = build(tmp_path / 'a', Streets, ann_file='list.txt')
+    plain = build(tmp_path / 'b', Streets)
+    dataset = ConcatDataset([plain, listed, plain])
+    split = check({'train': dataset}, None, 255, 3)['train']
+    assert len(split.pairs) == 6
+    assert [(each.kind, Path(each.file).parts[-2:]) for each in split.problems] == [
+        ('missing', ('img', '7.png')),
+        ('missing', ('ann', '7.png')),
+    ], 'label maps that are not listed are none of its business'
+
+
+def test_labels_that_are_not_loaded_are_not_looked_at(tmp_path):
+    write_images(tmp_path / 'a', 2)
+    for path in (tmp_path / 'a/ann').iterdir():
+        path.unlink()
+    assert kinds({'test': build(tmp_path / 'a', Streets, labels={})}) == []
+    assert kinds({'test': build(tmp_path / 'a', Streets)}) == ['missing'] * 2
+
+
+def test_a_dataset_of_something_else_is_refused():
+    with pytest.raises(UserError, match='list is no dataset of images'):
+        check({'train': [1, 2]}, None, 255, 3)
+
+
+def declare(path: Path, width: int, height: int) -> None:
+    """Write a PNG of a few bytes that declares a size."""
+    header = struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)
+    chunks = ((b'IHDR', header), (b'IDAT', zlib.compress(bytes(1000))), (b'IEND', b''))
+    parts = [b'\x89PNG\r\n\x1a\n']
+    for kind, data in chunks:
+        parts += [struct.pack('>I', len(data)), kind, data, struct.pack('>I', zlib.crc32(kind + data))]
+    path.write_bytes(b''.join(parts))
+
+
+def test_monsters_are_refused_before_they_are_read(tmp_path):
+    write_images(tmp_path / 'a', 1)
+    image, labels = (loader[0] for loader in loaders(build(tmp_path / 'a').pipeline))
+
+    def says(name: str) -> str:
+        (problem,) = look(Pair({'img_path': str(tmp_path / name)}, image, None, 3, 255, 3)).problems
+        assert problem.kind == 'unreadable'
+        return problem.what
+
+    declare(tmp_path / 'bomb.png', 10**5, 10**5)
+    assert 'decompression bomb' in says('bomb.png')
+    os.mkfifo(tmp_path / 'pipe.png')
+    assert says('pipe.png') == 'it is no file'
+    with (tmp_path / 'huge.png').open('wb') as file:
+        file.truncate(2**40)  # takes no room on the disk
+    assert 'too large' in says('huge.png')
+
+
+# ------------------------------------------------------------------------------------------------------ in a training
+
+DAMAGE = {
+    'image cut': (0, 'img', cut, 'cannot read the image'),
+    'image cut, in a data worker': (1, 'img', cut, 'cannot read the image'),
+    'label cut': (0, 'ann', cut, 'OSError: image file is truncated'),
+    'label size': (
+        0,
+        'ann',
+        lambda path: relabel(path, lambda ids: np.pad(ids, 8)),
+        '80x80 pixels, its image has 64x64',
+    ),
+    'label ids, in a data worker': (
+        1,
+        'ann',
+        lambda path: relabel(path, lambda ids: np.full_like(ids, 4)),
+        'label ids 4, and the classes',
+    ),
+    'label colours': (0, 'ann', lambda path: relabel(path, lambda ids: np.stack([ids] * 3, -1)), '3 channels'),
+}
+
+
+@pytest.mark.parametrize(('workers', 'place', 'damage', 'words'), DAMAGE.values(), ids=DAMAGE)
+def test_a_training_names_the_file(tmp_path, workers, place, damage, words):
+    config = write_config(tmp_path)
+    bad = tmp_path / 'data' / place / '3.png'
+    damage(bad)
+    done = call('train', config, '--cfg-options', f'train_dataloader.num_workers={workers}', folder=tmp_path)
+    assert done.status == 2
+    (said,) = [line for line in done.err.splitlines() if line.startswith('error: ')]
+    assert str(bad) in said and words in said
+
+
+def test_a_missing_file_is_named_before_anything_is_written(tmp_path):
+    config = write_config(tmp_path)
+    for index in range(1, 5):
+        (tmp_path / f'data/ann/{index}.png').unlink()
+    done = call('train', config, folder=tmp_path)
+    assert done.status == 2
+    assert f'error: 4 files of train_dataloader are not there: {tmp_path}/data/ann/1.png, ' in done.err
+    assert '4.png' not in done.err and 'tools/check_dataset.py CONFIG' in done.err
+    assert not (tmp_path / 'work').exists()
+
+
+def test_a_test_names_the_file_too(tmp_path):
+    config = write_config(tmp_path)
+    assert call('train', config, '--cfg-options', 'train_cfg.max_iters=1', folder=tmp_path).status == 0
+    checkpoint = next(tmp_path.rglob('iter_1.pth'), None) or next(tmp_path.rglob('*.pth'))
+    relabel(tmp_path / 'data/ann/4.png', lambda ids: ids[:32])
+    for more in ([], ['--tta']):
+        done = call('test', config, checkpoint, *more, folder=tmp_path)
+        assert done.status == 2
+        assert f'error: {tmp_path}/data/ann/4.png: 64x32 pixels, its image has 64x64' in done.err
+
+
+def test_looking_changes_nothing_that_is_loaded(tmp_path):
+    datasets = build_datasets(Config.fromfile(write_config(tmp_path)))
+    plain, guarded = datasets['val'], datasets['test']
+    for _ in range(2):
+        check_loads(guarded.pipeline, 4, 255)
+    ours, theirs = guarded[2], plain[2]
+    assert np.array_equal(ours['inputs'], theirs['inputs'])
+    assert np.array_equal(ours['data_samples'].gt_sem_seg.data, theirs['data_samples'].gt_sem_seg.data)
+    assert repr(guarded.pipeline) == repr(plain.pipeline)

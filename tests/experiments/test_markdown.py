@@ -1,0 +1,297 @@
+"""Reports: the right pairs, the right words, nothing dropped in silence; Markdown, JSON and figure say the same."""
+
+import importlib.util
+import json
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mmseg_sr.errors import UserError
+from mmseg_sr.experiments import markdown as report
+from mmseg_sr.experiments import results as rows
+from mmseg_sr.experiments.numbers import summarize
+from mmseg_sr.experiments.plan import Arm, Experiment, Mode
+from mmseg_sr.metrics.confusion import areas_of, metrics_of
+from mmseg_sr.report.charts import NOT_SHOWN, SHOWN, forest_plot
+
+ROOT = Path(__file__).resolve().parents[2]
+CLASSES = ('road', 'car', 'train')
+PAPER = {'FCN': {'mIoU': [77.33, 0.16]}, 'FCN+SR': {'mIoU': [77.53, 0.23]}}
+
+
+def make_experiment(tmp_path: Path, seeds: int = 5, modes: tuple[str, ...] = ('single-scale',)) -> Experiment:
+    arms = {
+        name: Arm(name, tmp_path / 'x.py', 'x.py', {}, baseline, PAPER.get(name, {}))
+        for name, baseline in (('FCN', 'FCN'), ('FCN+SR', 'FCN'), ('DLv3', 'DLv3'))
+    }
+    return Experiment(
+        'tiny', tmp_path / 'tiny.yaml', tmp_path, 'FCN', arms, tuple(range(seeds)), tuple(map(Mode, modes))
+    )
+
+
+class Numbers:
+    """Rows and areas of made-up networks: ``gain`` is what FCN+SR has more of right pixels, of 100 an image."""
+
+    def __init__(self, exp: Experiment, gain: int = 0, images: int = 30):
+        self.areas = {}
+        self.rows = []
+        generator = np.random.default_rng(0)
+        for seed in exp.seeds:
+            for arm in exp.arms.values():
+                right = generator.integers(55, 75, (2, images)) + gain * (arm.name == 'FCN+SR')
+                confusion = np.zeros((images, 3, 3), int)
+                confusion[:, 0, 0], confusion[:, 0, 1] = right[0], 100 - right[0]
+                confusion[:, 1, 1], confusion[:, 1, 0] = right[1], 100 - right[1]
+                for mode in exp.modes:
+                    self.areas[arm.name, seed, mode.name] = areas_of(confusion)
+                    self.rows.append(self.row(exp, arm, seed, mode.name, confusion))
+
+    def row(self, exp: Experiment, arm: Arm, seed: int, mode: str, confusion: np.ndarray) -> dict:
+        mean_iou, mean_acc, overall, iou = metrics_of(areas_of(confusion).sum(0))
+        values = {f'IoU.{name}': None if math.isnan(each) else each for name, each in zip(CLASSES, iou, strict=True)}
+        extra = arm.name == 'FCN+SR'
+        return {
+            'arm': arm.name,
+            'seed': seed,
+            'mode': mode,
+            'metrics': {'mIoU': float(mean_iou), 'mAcc': float(mean_acc), 'aAcc': float(overall), **values},
+            'parameters': {'total': 1125 if extra else 1000, 'sr': 125 * extra},
+            'train_seconds': 105.0 if extra else 100.0,
+            'test_seconds': 3.0,
+            'machine': {'cpu': 'a processor', 'cores': 2, 'gpu': None, 'platform': 'an OS'},
+            'versions': {'torch': '2.13.0'},
+            'commit': 'c0ffee',
+            'date': f'2024-01-0{seed + 1}',
+        }
+
+    def read(self, row: dict):
+        areas = self.areas[row['arm'], row['seed'], row['mode']]
+        return [f'{index}.png' for index in range(len(areas))], areas
+
+
+def compare(exp: Experiment, numbers: Numbers, **changes) -> dict:
+    return summarize(exp, changes.get('rows', numbers.rows), changes.get('areas', numbers.read), draws=200)
+
+
+def test_a_planted_gain_is_shown_and_a_planted_null_is_not(tmp_path):
+    exp = make_experiment(tmp_path)
+    for gain, verdict in ((10, 'gain shown'), (-10, 'loss shown'), (0, 'not shown')):
+        document = compare(exp, Numbers(exp, gain))
+        for row in document['differences']:
+            assert row['over_seeds']['verdict'] == row['over_images']['verdict'] == verdict
+        text = report.to_markdown(document)
+        assert f'**{verdict}**' in text
+        assert ('**not shown**;' in text) == (not gain)
+
+
+def test_numbers_are_those_of_the_rows(tmp_path):
+    exp = make_experiment(tmp_path)
+    numbers = Numbers(exp, 2)
+    document = compare(exp, numbers)
+    values = {name: [r['metrics']['mIoU'] for r in numbers.rows if r['arm'] == name] for name in exp.arms}
+    for result in document['results']:
+        assert result['mIoU']['values'] == values[result['arm']]
+        assert result['mIoU']['std'] == pytest.approx(np.std(values[result['arm']], ddof=1))
+    assert [(row['arm'], row['baseline'], row['metric']) for row in document['differences']] == [
+        ('FCN+SR', 'FCN', metric) for metric in ('mIoU', 'mAcc', 'aAcc')
+    ], 'DLv3 is its own baseline'
+    first = document['differences'][0]
+    test = stats.ttest_rel(values['FCN+SR'], values['FCN'])
+    assert [first['over_seeds'][end] for end in ('low', 'high')] == pytest.approx(list(test.confidence_interval()))
+    assert first['paper'] == 0.2
+    sr = document['results'][1]
+    assert sr['parameter_overhead'] == pytest.approx(12.5) and sr['train_overhead'] == pytest.approx(5)
+    assert document['results'][0]['parameter_overhead'] is None
+
+
+def test_classes_are_corrected_for_their_number_and_absent_ones_are_no_tests(tmp_path):
+    exp = make_experiment(tmp_path)
+    document = compare(exp, Numbers(exp, 3))
+    assert [row['class'] for row in document['classes']] == list(CLASSES)
+    road, car, train = document['classes']
+    raw = sorted([road['over_seeds']['p_value'], car['over_seeds']['p_value']])
+    corrected = sorted([road['over_seeds']['p_corrected'], car['over_seeds']['p_corrected']])
+    assert corrected == pytest.approx([2 * raw[0], max(2 * raw[0], raw[1])]), 'two tests, not three'
+    assert (train['difference'], train['over_seeds']['p_corrected']) == (None, None)
+    assert train['over_seeds']['verdict'] == 'no interval'
+
+
+def test_a_class_is_shown_by_its_corrected_p_value(tmp_path):
+    exp = make_experiment(tmp_path, seeds=3)
+    numbers = Numbers(exp)
+    for row, gain in zip([r for r in numbers.rows if r['arm'] == 'FCN+SR'], (1.0, 1.5, 2.0), strict=True):
+        theirs = next(r for r in numbers.rows if r['arm'] == 'FCN' and r['seed'] == row['seed'])
+        row['metrics']['IoU.road'] = theirs['metrics']['IoU.road'] + gain
+        row['metrics']['IoU.car'] = theirs['metrics']['IoU.car'] + (gain - 1.5)
+    road = compare(exp, numbers)['classes'][0]['over_seeds']
+    assert road['p_value'] < 0.05 < road['p_corrected'] and road['low'] > 0
+    assert road['verdict'] == 'not shown'
+
+
+def test_missing_rows_are_named_and_pairs_need_both(tmp_path):
+    exp = make_experiment(tmp_path)
+    numbers = Numbers(exp, 10)
+    gone = {('FCN', 1), ('FCN+SR', 4), ('DLv3', 0)}
+    document = compare(exp, numbers, rows=[r for r in numbers.rows if (r['arm'], r['seed']) not in gone])
+    assert document['missing'] == ['FCN seed1 single-scale', 'FCN+SR seed4 single-scale', 'DLv3 seed0 single-scale']
+    assert document['differences'][0]['seeds'] == 3
+    assert [result['seeds'] for result in document['results']] == [[0, 2, 3, 4], [0, 1, 2, 3], [1, 2, 3, 4]]
+    text = report.to_markdown(document)
+    assert 'Missing: 3 of 15 runs: FCN seed1 single-scale; FCN+SR seed4 single-scale' in text
+    assert '| FCN+SR | 4 of 5 |' in text
+    reference = compare(exp, numbers)['results'][1]['mIoU']['values']
+    assert document['results'][1]['mIoU']['values'] == reference[:4]
+
+
+def test_an_arm_without_rows_stays_in_the_table(tmp_path):
+    exp = make_experiment(tmp_path, seeds=2)
+    numbers = Numbers(exp)
+    document = compare(exp, numbers, rows=[r for r in numbers.rows if r['arm'] == 'FCN'])
+    assert document['differences'] == document['classes'] == []
+    text = report.to_markdown(document)
+    assert '| FCN+SR | 0 of 2 | - |' in text and 'Missing: 4 of 6 runs' in text
+    with pytest.raises(UserError, match='tiny has no rows'):
+        compare(exp, numbers, rows=[])
+
+
+def test_one_seed_says_that_it_has_no_interval(tmp_path):
+    exp = make_experiment(tmp_path, seeds=1)
+    document = compare(exp, Numbers(exp, 10))
+    assert document['differences'][0]['over_seeds']['low'] is None
+    text = report.to_markdown(document)
+    assert 'no interval over seeds (one seed); over images [' in text
+    assert ' ± ' not in text.split('## Differences')[0].replace('77.33 ± 0.16', '').replace('77.53 ± 0.23', '')
+    json.dumps(document, allow_nan=False)
+
+
+def test_without_confusion_matrices_there_is_no_interval_over_images(tmp_path):
+    exp = make_experiment(tmp_path)
+    document = compare(exp, Numbers(exp), areas=lambda row: None)
+    assert all(row['over_images'] is None for row in document['differences'] + document['classes'])
+    assert 'FCN+SR against FCN, single-scale: confusion matrices are missing' in report.to_markdown(document)
+
+
+def test_pairs_of_other_images_are_refused(tmp_path):
+    exp = make_experiment(tmp_path, seeds=2)
+    numbers = Numbers(exp)
+
+    def read(row):
+        images, areas = numbers.read(row)
+        return (images[:-1] + ['other.png'] if row['arm'] == 'FCN' else images), areas
+
+    with pytest.raises(UserError, match='FCN[+]SR and FCN, single-scale, were tested on different images'):
+        compare(exp, numbers, areas=read)
+
+
+def test_times_of_different_machines_are_not_compared_in_silence(tmp_path):
+    exp = make_experiment(tmp_path, seeds=2)
+    numbers = Numbers(exp)
+    assert not compare(exp, numbers)['notes']
+    numbers.rows[0]['machine'] = {'cpu': 'another'}
+    numbers.rows[1]['train_seconds'] = None
+    document = compare(exp, numbers)
+    assert 'from different machines' in document['notes'][0]
+    assert document['results'][1]['train_overhead'] == pytest.approx(5), 'of the pair that has both'
+
+
+def test_runs_of_different_states_of_the_code_are_not_paired_in_silence(tmp_path):
+    exp = make_experiment(tmp_path, seeds=2)
+    numbers = Numbers(exp)
+    assert len(compare(exp, numbers)['commit']) == 1
+    numbers.rows[0]['commit'] = 'another'
+    assert 'from 2 states of the code' in compare(exp, numbers)['notes'][0]
+
+
+def test_the_markdown_is_table_iv_with_the_papers_figures_beside_ours(tmp_path):
+    exp = make_experiment(tmp_path, modes=('single-scale', 'slide'))
+    text = report.to_markdown(compare(exp, Numbers(exp)))
+    for mode in ('single-scale', 'slide'):
+        head, rule, first, second, *_ = text.split(f'## Results, {mode}\n\n')[1].splitlines()
+        assert head.startswith('| model | seeds | mIoU | mIoU, paper | mAcc | aAcc | parameters | OH |')
+        cells = [cell.strip() for cell in second.split('|')[1:-1]]
+        assert (cells[0], cells[3], cells[6:]) == ('FCN+SR', '77.53 ± 0.23', ['1,125', '+12.50 %', '105 s', '+5.00 %'])
+        assert head.count('|') == rule.count('|') == first.count('|') == second.count('|')
+    assert '| +0.20 |' in text
+    for words in ('a processor, 2 cores', 'torch 2.13.0', 'c0ffee', '2024-01-01 to 2024-01-05'):
+        assert words in text
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch) -> Experiment:
+    """An experiment whose rows and confusion matrices are files."""
+    exp = make_experiment(tmp_path, seeds=2)
+    monkeypatch.setattr(rows.settings, 'fingerprint', lambda *_: 'abc')
+    numbers = Numbers(exp)
+    for cell in rows.cells(exp):
+        row = next(r for r in numbers.rows if (r['arm'], r['seed']) == (cell.arm.name, cell.seed))
+        cell.row.parent.mkdir(parents=True, exist_ok=True)
+        cell.row.write_text(json.dumps({**row, 'fingerprint': 'abc'}))
+        intersection, predicted, truth = numbers.areas[cell.arm.name, cell.seed, 'single-scale'].transpose(1, 0, 2)
+        confusion = np.zeros((30, 3, 3), np.int32)
+        confusion[:, [0, 1], [0, 1]] = intersection[:, :2]
+        confusion[:, [0, 1], [1, 0]] = (truth - intersection)[:, :2]
+        order = np.random.default_rng(cell.seed).permutation(30)  # whatever order they were tested in
+        np.savez(cell.confusion, confusion=confusion[order], images=[f'{i:02}.png' for i in order], classes=CLASSES)
+    return exp
+
+
+def test_files_become_a_report(written, tmp_path):
+    out = tmp_path / 'a/b'
+    document = report.write(written, out)
+    assert json.loads((out / 'report.json').read_text()) == document
+    text = (out / 'report.md').read_text()
+    assert f'python tools/experiment.py run {written.path}' in text
+    expected = compare(written, Numbers(written))
+    assert document['results'] == json.loads(json.dumps(expected['results']))
+    shuffled, plain = (each['differences'][0]['over_images'] for each in (document, expected))
+    assert shuffled['low'] == pytest.approx(plain['low'], abs=0.3), 'other draws, the same pairs of images'
+
+
+def test_rows_of_other_settings_are_named_and_do_not_count(written, monkeypatch, tmp_path):
+    stale = tmp_path / 'rows/FCN/seed0/single-scale.json'
+    stale.write_text(json.dumps({**json.loads(stale.read_text()), 'fingerprint': 'before'}))
+    document = report.write(written, tmp_path / 'out')
+    assert document['stale'] == [str(stale)] and document['missing'] == ['FCN seed0 single-scale']
+    assert f'Made under other settings, not counted: {stale}' in (tmp_path / 'out/report.md').read_text()
+
+
+def test_confusion_matrices_of_another_run_are_refused(written, tmp_path):
+    folder = tmp_path / 'rows/FCN'
+    (folder / 'seed0/single-scale.npz').write_bytes((folder / 'seed1/single-scale.npz').read_bytes())
+    with pytest.raises(UserError, match='seed0/single-scale.npz gives .* mIoU, and its row'):
+        report.write(written, tmp_path / 'out')
+
+
+def test_the_figure_shows_each_interval_and_greys_what_is_not_shown(tmp_path):
+    exp = make_experiment(tmp_path, modes=('single-scale', 'slide'))
+    for gain, color in ((0, NOT_SHOWN), (10, SHOWN)):
+        differences = compare(exp, Numbers(exp, gain))['differences']
+        figure = forest_plot(differences)
+        lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 2 and line.get_linewidth() == 2]
+        drawn = sorted(tuple(line.get_xdata()) for line in lines)
+        chosen = [row for row in differences if row['metric'] == 'mIoU']
+        ends = [(row[kind]['low'], row[kind]['high']) for row in chosen for kind in ('over_seeds', 'over_images')]
+        assert len(drawn) == 4 and drawn == sorted(ends)
+        assert {line.get_color() for line in lines} == {color}
+    figure.savefig(tmp_path / 'forest.png')
+    assert (tmp_path / 'forest.png').stat().st_size > 5000
+
+
+def test_the_tool_prints_the_report_and_one_json_document_last(written, tmp_path, monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location('tool_experiment', ROOT / 'tools/experiment.py')
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    monkeypatch.setattr(tool.experiment, 'load', lambda path, work_dir: replace(written, path=Path(path)))
+    monkeypatch.setattr(sys, 'argv', ['experiment.py', 'report', 'x.yaml', '--out', str(tmp_path / 'out')])
+    with pytest.raises(SystemExit) as end:
+        tool.main()
+    assert not end.value.code
+    said = capsys.readouterr().out
+    assert json.loads(said.splitlines()[-1]) == json.loads((tmp_path / 'out/report.json').read_text())
+    assert said.startswith((tmp_path / 'out/report.md').read_text())
+    assert (tmp_path / 'out/forest.png').is_file()

@@ -1,0 +1,114 @@
+"""ClassIoUMetric: exact, unrounded, each class's, and otherwise the stock IoUMetric."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmengine.logging import MMLogger
+from mmseg.evaluation import IoUMetric
+from mmseg.registry import METRICS
+
+from mmseg_sr.metrics.iou import ClassIoUMetric
+
+VOID = 255
+
+
+def evaluate(metric: IoUMetric, classes: int, samples: list) -> dict:
+    """Run a metric over (prediction, truth) pairs as the Runner does."""
+    metric.dataset_meta = dict(classes=[f'c{index}' for index in range(classes)])
+    for prediction, truth in samples:
+        metric.process(
+            {}, [dict(pred_sem_seg=dict(data=torch.tensor(prediction)), gt_sem_seg=dict(data=torch.tensor(truth)))]
+        )
+    return metric.evaluate(size=len(samples))
+
+
+def reference(classes: int, samples: list) -> dict:
+    """The same from a confusion matrix in int64."""
+    confusion = np.zeros((classes, classes), np.int64)
+    for prediction, truth in samples:
+        np.add.at(confusion, (truth[truth != VOID], prediction[truth != VOID]), 1)
+    hit = confusion.diagonal()
+    truth, predicted = confusion.sum(1), confusion.sum(0)
+    with np.errstate(invalid='ignore'):
+        iou, acc = hit / (truth + predicted - hit), hit / truth
+    numbers = {'mIoU': np.nanmean(iou), 'mAcc': np.nanmean(acc), 'aAcc': hit.sum() / confusion.sum()}
+    numbers |= {f'IoU.c{index}': value for index, value in enumerate(iou)}
+    return {name: 100 * value for name, value in numbers.items()}
+
+
+@st.composite
+def labelled_images(draw):
+    """(classes, samples): random predictions and truths with void, of various shapes, and classes that are absent."""
+    classes = draw(st.integers(2, 7))
+    present = draw(st.integers(1, classes))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    samples = []
+    for _ in range(draw(st.integers(1, 4))):
+        shape = draw(st.integers(2, 9)), draw(st.integers(2, 9))
+        truth = generator.integers(0, present, shape)
+        truth[generator.random(shape) < 0.3] = VOID
+        truth[0, 0] = 0
+        samples.append((generator.integers(0, present, shape), truth))
+    return classes, samples
+
+
+@settings(max_examples=40, deadline=None)
+@given(labelled_images())
+def test_equals_a_confusion_matrix(case):
+    expected = reference(*case)
+    got = evaluate(ClassIoUMetric(), *case)
+    assert got.keys() == expected.keys()
+    for name, value in expected.items():
+        assert got[name] == pytest.approx(value, abs=1e-9, nan_ok=True), name
+
+
+@settings(max_examples=10, deadline=None)
+@given(labelled_images(), st.sampled_from([['mIoU'], ['mDice'], ['mIoU', 'mFscore']]))
+def test_equals_the_stock_metric_up_to_its_rounding(case, kinds):
+    stock = evaluate(IoUMetric(iou_metrics=kinds), *case)
+    got = evaluate(ClassIoUMetric(iou_metrics=kinds), *case)
+    assert stock.keys() <= got.keys()
+    for name, value in stock.items():
+        assert got[name] == pytest.approx(value, abs=5.1e-3, nan_ok=True), name
+
+
+def test_counts_on_where_float32_stops():
+    big, small = 2.0**24, 1.0
+    areas = [[big, 1.0]] + [[small, 1.0]] * 100  # of class 0 every image after the first adds one pixel
+    results = [(torch.tensor(hit), torch.tensor(hit) + 4, torch.tensor(hit), torch.tensor(hit) + 4) for hit in areas]
+    hits, truth = 2**24 + 100, 2**24 + 100 + 4 * 101
+
+    def compute(metric):
+        metric.dataset_meta = dict(classes=('c0', 'c1'))
+        return metric.compute_metrics(results)
+
+    assert sum(row[0] for row in results)[0] != hits, 'float32 was expected to lose pixels here'
+    assert compute(ClassIoUMetric())['IoU.c0'] == pytest.approx(100 * hits / truth, abs=1e-12)
+
+
+def test_a_class_that_is_absent_is_nan_and_not_in_the_mean():
+    got = evaluate(ClassIoUMetric(), 3, [(np.array([[0, 1]]), np.array([[0, 1]]))])
+    assert got['mIoU'] == 100
+    assert math.isnan(got['IoU.c2'])
+
+
+def test_stock_options_stay(tmp_path):
+    filled = evaluate(ClassIoUMetric(nan_to_num=0), 4, [(np.array([[0, 1]]), np.array([[0, 1]]))])
+    assert filled['IoU.c3'] == 0 and filled['mIoU'] == 50
+    metric = METRICS.build(dict(type='ClassIoUMetric', output_dir=str(tmp_path), format_only=True))
+    metric.dataset_meta = dict(classes=('a', 'b'))
+    metric.process({}, [dict(pred_sem_seg=dict(data=torch.ones(1, 2, 2)), img_path='x/frame.jpg')])
+    assert metric.compute_metrics(metric.results) == {}
+    assert (tmp_path / 'frame.png').is_file()
+
+
+def test_the_stock_table_is_logged(caplog):
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    evaluate(ClassIoUMetric(), 2, [(np.array([[0, 1, 1]]), np.array([[0, 1, 0]]))])
+    logger.removeHandler(caplog.handler)
+    assert 'c1  | 50.0 | 100.0 |' in caplog.text

@@ -1,0 +1,427 @@
+"""Training and testing as a user starts them: the tools, the Runner behind them, and what they say to mistakes."""
+
+import argparse
+import copy
+import importlib
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
+from PIL import Image
+from tiny_config import CLASSES, SR, write_config
+
+from mmseg_sr.checkpoints.reading import read_checkpoint
+from mmseg_sr.checkpoints.weights import check_weights
+from mmseg_sr.config import load_config, prepare, read_options
+from mmseg_sr.errors import UserError
+from mmseg_sr.processes import first_process_speaks, process_group
+from mmseg_sr.runs import launch
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*command: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
+    """Run a tool as a user would, from another folder."""
+    command = [str(part) for part in command]
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': paths, **environment}
+    environment['PATH'] = os.pathsep.join([environment.pop('FIRST_PATH', ''), str(Path(sys.executable).parent)]) + (
+        os.pathsep + os.environ['PATH']
+    )
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+def last_validation(work_dir: Path) -> dict:
+    scalars = next(work_dir.glob('*/vis_data/scalars.json')).read_text().splitlines()
+    return [row for row in map(json.loads, scalars) if 'mIoU' in row][-1]
+
+
+def same(metrics: dict, others: dict) -> bool:
+    """Equal, where JSON's null and Python's NaN are the same."""
+    numbers = [{key: math.nan if value is None else value for key, value in each.items()} for each in (metrics, others)]
+    return numbers[0].keys() == numbers[1].keys() and np.array_equal(*map(list, map(dict.values, numbers)), True)
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    """Each run finds mmengine as a new process would: its loggers, else, write to the last test's closed stdout."""
+    for kept in (MMLogger, MessageHub, Visualizer, DefaultScope):
+        kept._instance_dict.clear()
+
+
+@pytest.fixture(scope='module')
+def home(tmp_path_factory) -> Path:
+    """A folder with a space in its name, for everything that these tests write."""
+    return tmp_path_factory.mktemp('a home')
+
+
+@pytest.fixture(scope='module')
+def trained(home) -> tuple[Path, Path]:
+    """(config, checkpoint) of a model that tools/train.py has trained."""
+    config = write_config(home)
+    done = run(sys.executable, ROOT / 'tools/train.py', config, '--seed', 1, '--deterministic', cwd=home)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('SyncBN runs as BN') == 1
+    written = Config.fromfile(home / 'work/tiny/tiny.py')
+    assert written.randomness == dict(seed=1, deterministic=True)
+    return config, home / 'work/tiny/iter_4.pth'
+
+
+@pytest.fixture(scope='module')
+def tested(home, trained) -> dict:
+    """The JSON document of tools/test.py for that model."""
+    done = run(
+        *(sys.executable, ROOT / 'tools/test.py', *trained, '--work-dir', home / 'work/test'),
+        *('--metrics', home / 'numbers/one.json', '--out', home / 'out', '--show-dir', home / 'show'),
+        cwd=home,
+    )
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout.splitlines()[-1])
+    assert document == json.loads((home / 'numbers/one.json').read_text())
+    return document
+
+
+# ---------------------------------------------------------------------------------------------------- one process
+
+
+def test_a_checkpoint_tests_as_it_validated(home, tested):
+    metrics = tested['metrics']
+    validated = last_validation(home / 'work/tiny')
+    assert metrics.keys() == {'mIoU', 'mAcc', 'aAcc', *(f'IoU.{name}' for name in CLASSES)}
+    assert same(metrics, {key: validated[key] for key in metrics})
+    assert metrics['IoU.train'] is None
+    assert 0 < metrics['mIoU'] < 100 and metrics['mIoU'] != round(metrics['mIoU'], 2)
+    assert (tested['mode'], tested['inference']) == ('single-scale', 'whole')
+    assert tested['versions'].keys() == {'mmseg_sr', 'torch', 'mmengine', 'mmcv', 'mmseg'}
+    assert tested['seconds'] > 0
+
+
+def test_written_predictions_are_class_ids_that_give_the_metrics(home, tested):
+    images = sorted((home / 'out').glob('*.png'))
+    assert [image.name for image in images] == [f'{index}.png' for index in range(5)]
+    assert len(list((home / 'show').rglob('*.png'))) == 5
+    predicted = np.stack([np.array(Image.open(image)) for image in images])
+    truth = np.stack([np.array(Image.open(home / 'data/ann' / image.name)) for image in images])
+    predicted, truth = predicted[truth != 255], truth[truth != 255]
+    for index, name in enumerate(CLASSES[:3]):
+        union = ((predicted == index) | (truth == index)).sum()
+        hits = ((predicted == index) & (truth == index)).sum()
+        assert tested['metrics'][f'IoU.{name}'] == pytest.approx(100 * hits / union, abs=1e-9)
+
+
+def test_resume_goes_on_as_if_there_had_been_no_stop(home, call):
+    config = write_config(home, 'resumed.py', "default_hooks['checkpoint']['interval'] = 3\n")
+    half, whole = home / 'work/half', home / 'work/whole'
+
+    def train(work: Path, iterations: int, *more: object) -> None:
+        limits = (f'train_cfg.max_iters={iterations}', 'train_cfg.val_interval=9')
+        assert call('train', config, '--work-dir', work, '--cfg-options', *limits, *more)[0] == 0
+
+    train(whole, 6)
+    train(half, 3, '--resume')  # there is nothing to resume from yet: a job that is started again and again says so
+    # A load_from in the config is for the first start: --resume must not take it for the last checkpoint.
+    train(half, 6, f'load_from={whole / "iter_6.pth"}', '--resume')
+    assert_same_weights(half / 'iter_6.pth', whole / 'iter_6.pth')
+    (half / 'iter_6.pth').unlink()
+    train(half, 6, '--resume', half / 'iter_3.pth')
+    assert_same_weights(half / 'iter_6.pth', whole / 'iter_6.pth')
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    weights, others = (read_checkpoint(path)['state_dict'] for path in (first, second))
+    assert weights.keys() == others.keys() and len(weights) > 50
+    for name, weight in weights.items():
+        assert torch.equal(weight, others[name]), name
+
+
+def test_quoted_text_in_an_option_is_no_number():
+    given = read_options(["data.drives=['0016E5','12']", "name='1e3'", 'size=(2,3)', 'lr=1e-3'])
+    assert given == {'data.drives': ['0016E5', '12'], 'name': '1e3', 'size': (2, 3), 'lr': 1e-3}
+
+
+def test_tta(home, trained, tested, call):
+    config, checkpoint = trained
+    report = home / 'tta.json'
+    assert call('test', config, checkpoint, '--tta', '--metrics', report)[0] == 0
+    augmented = json.loads(report.read_text())
+    assert augmented['mode'] == 'multi-scale + flip'
+    assert augmented['metrics'].keys() == tested['metrics'].keys()
+    assert not same(augmented['metrics'], tested['metrics'])
+    plain = load_config(config)
+    plain.tta_pipeline[1].transforms[0] = [dict(type='Resize', scale_factor=1.0, keep_ratio=True)]
+    plain.tta_pipeline[1].transforms[1] = [dict(type='RandomFlip', prob=0.0)]
+    assert same(launch.test(plain, checkpoint, tta=True), tested['metrics']), 'one view: as without augmentation'
+
+
+# ------------------------------------------------------------------------------------------------ several processes
+
+
+def test_two_processes_train_and_test_as_one(home, trained, tested):
+    config, checkpoint = trained
+    folder = home / 'elsewhere'
+    folder.mkdir()
+    done = run(ROOT / 'tools/dist_train.sh', config, 2, '--work-dir', home / 'work/two', cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert (home / 'work/two/iter_4.pth').is_file()
+    assert 'destroy_process_group' not in done.stderr
+
+    report = home / 'two.json'
+    done = run(ROOT / 'tools/dist_test.sh', config, checkpoint, 2, '--metrics', report, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert '[3/3]' in done.stdout, 'five images, two processes: three each'
+    assert same(json.loads(report.read_text())['metrics'], tested['metrics'])
+    assert json.loads(done.stdout.splitlines()[-1]) == json.loads(report.read_text())
+    assert not list(folder.iterdir()), 'nothing is left where it was started'
+
+
+def test_in_several_processes_the_first_one_speaks(home):
+    done = run(ROOT / 'tools/dist_train.sh', home / 'none.py', 2, cwd=home)
+    assert done.returncode != 0
+    assert re.search(r'exitcode *: 2\b', done.stderr), done.stderr
+    assert re.findall('^error: .*', done.stderr, re.M) == [f'error: no such config: {home / "none.py"}']
+
+
+def test_another_process_speaks_up_when_the_mistake_is_its_own(monkeypatch):
+    def main():
+        raise UserError('no data here')
+
+    monkeypatch.setenv('RANK', '3')
+    with pytest.raises(UserError, match='^process 3: no data here'):
+        first_process_speaks(main, patience=0)()
+    monkeypatch.setenv('RANK', '0')
+    with pytest.raises(UserError, match='^no data here'):
+        first_process_speaks(main, patience=1000)()
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setenv('RANK', '5')
+    monkeypatch.setenv('LOCAL_RANK', '1')
+    monkeypatch.setattr('mmseg_sr.processes.get_device', lambda: 'cuda')
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
+    with pytest.raises(UserError, match='more processes on this machine than its 1 GPUs'):
+        with process_group(Config(dict(launcher='pytorch'))):
+            pass
+
+
+@pytest.mark.parametrize('asked', [dict(runner_type='FlexibleRunner'), dict(strategy=dict(type='FSDPStrategy'))])
+def test_another_runner_is_refused(asked):
+    with pytest.raises(UserError, match="the tools run mmengine's Runner.* leave out runner_type and strategy"):
+        prepare(Config(asked))
+
+
+def test_syncbn_becomes_bn_wherever_it_stands():
+    deep = dict(a=[dict(b=(dict(norm_cfg=dict(type='SyncBN', eps=1)),))], type='SyncBN', name='SyncBN')
+    cfg = Config(dict(model=deep, norm_cfg=dict(type='SyncBN'), launcher='pytorch', sync_bn='torch'))
+    before = copy.deepcopy(cfg.to_dict())
+    ready = prepare(cfg)
+    assert cfg.to_dict() == before
+    assert ready.model.a[0].b[0].norm_cfg == dict(type='BN', eps=1)
+    assert (ready.model.type, ready.model.name, ready.norm_cfg.type, ready.sync_bn) == ('BN', 'SyncBN', 'BN', None)
+    assert ready.model_wrapper_cfg.device_ids is None and ready.model_wrapper_cfg.broadcast_buffers is False
+
+
+@pytest.mark.parametrize(
+    ('name', 'files'),
+    [('train', ['my config.py']), ('test', ['my config.py', 'my weights.pth'])],
+    ids=['train', 'test'],
+)
+def test_slurm_scripts_hand_everything_on(tmp_path, name, files):
+    srun = tmp_path / 'srun'
+    srun.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    srun.chmod(0o755)
+    script = ROOT / f'tools/slurm_{name}.sh'
+    options = {'GPUS': '8', 'GPUS_PER_NODE': '2', 'SRUN_ARGS': '--time=1:00 --qos=low', 'FIRST_PATH': str(tmp_path)}
+    done = run(script, 'part', 'job', *files, '--work-dir', 'a b', cwd=tmp_path, **options)
+    assert done.returncode == 0, done.stderr
+    words = done.stdout.splitlines()
+    expected = [str(ROOT / f'tools/{name}.py'), *files, '--work-dir', 'a b', '--launcher', 'slurm']
+    assert words[-len(expected) :] == expected
+    assert {'part', '--job-name=job', '--ntasks=8', '--ntasks-per-node=2', '--time=1:00', '--qos=low'} <= set(words)
+    assert run(script, 'part', cwd=tmp_path).returncode == 2
+
+
+def test_shell_scripts_are_executable_and_say_their_usage(tmp_path):
+    scripts = sorted((ROOT / 'tools').glob('*.sh'))
+    assert len(scripts) >= 4
+    for script in scripts:
+        assert os.access(script, os.X_OK), script
+        done = run(script, 'config.py', cwd=tmp_path)
+        assert (done.returncode, done.stderr.startswith('usage:')) == (2, True), script
+
+
+# ------------------------------------------------------------------------------------------------------- checkpoints
+
+
+def test_a_stock_checkpoint_makes_an_sr_model_the_stock_one(home, trained, tested, capfd):
+    _, checkpoint = trained
+    cfg = load_config(write_config(home, 'sr.py', SR))
+    before = cfg.pretty_text
+    assert same(launch.test(cfg, checkpoint), tested['metrics'])
+    assert cfg.pretty_text == before, "the caller's config stays as it was"
+    assert 'has no weights of backbone.layer3.sr: identity' in capfd.readouterr().out
+
+
+@pytest.fixture
+def model(home):
+    cfg = prepare(load_config(write_config(home, 'sr.py', SR)))
+    return launch._try_parts(cfg)
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (lambda w: w.pop('backbone.conv1.weight'), 'backbone.conv1.weight missing'),
+        (lambda w: w.update({'backbone.conv9.weight': torch.zeros(1)}), 'backbone.conv9.weight not in it'),
+        (lambda w: w.update({'decode_head.conv_seg.weight': torch.zeros(19, 8, 1, 1)}), 'decode_head.conv_seg.weight'),
+        (lambda w: w.pop('backbone.layer3.sr.memory'), 'backbone.layer3.sr.memory is missing'),
+    ],
+    ids=['missing', 'unexpected', 'shape', 'part of a block'],
+)
+def test_weights_that_do_not_fit_are_refused(model, change, words):
+    weights = copy.deepcopy(model.state_dict())
+    change(weights)
+    with pytest.raises(UserError, match=f'^w.pth does not fit the model: .*{re.escape(words)}'):
+        check_weights(model, {'state_dict': weights}, 'w.pth')
+
+
+def test_blocks_as_a_whole_and_auxiliary_heads_may_differ(model):
+    weights = {f'module.{key}': value for key, value in model.state_dict().items() if '.sr.' not in key}
+    assert check_weights(model, weights, 'w.pth') == ['backbone.layer3.sr']
+    with pytest.raises(UserError, match='sr.memory'):
+        check_weights(model, weights, 'w.pth', whole=True)
+    other = {key.replace('auxiliary_head.0', 'auxiliary_head.1'): value for key, value in model.state_dict().items()}
+    assert check_weights(model, other, 'w.pth') == []
+    other = {**model.state_dict(), 'auxiliary_head.0.conv_seg.weight': torch.zeros(19, 8, 1, 1)}
+    assert check_weights(model, other, 'w.pth') == []
+
+
+# ---------------------------------------------------------------------------------------------------------- mistakes
+
+TRAIN_MISTAKES = {
+    'no config': (['{home}/none.py'], 'no such config'),
+    'config is a folder': (['{home}'], 'no such config'),
+    'config does not parse': (['{home}/broken.py'], 'broken.py'),
+    'no model': (['{home}/empty.py'], 'has no model, train_dataloader, train_cfg, optim_wrapper'),
+    'unknown type': (['{config}', '--cfg-options', 'model.backbone.type=ResNot'], 'ResNot is not in the'),
+    'unknown argument': (['{config}', '--cfg-options', 'model.backbone.deep=3'], "'deep'"),
+    'unknown optimizer': (['{config}', '--cfg-options', 'optim_wrapper.optimizer.type=SDG'], 'SDG'),
+    'no key=value': (['{config}', '--cfg-options', 'max_iters'], 'takes key=value'),
+    'brackets': (['{config}', '--cfg-options', 'crop_size=[1,(2]'], 'brackets'),
+    'index': (['{config}', '--cfg-options', 'pipeline.7.type=x'], 'pipeline'),
+    'contradiction': (['{config}', '--seed', '1', '--cfg-options', 'randomness.seed=2'], 'contradicts 1'),
+    'no data': (['{config}', '--cfg-options', 'train_dataloader.dataset.data_root={home}/void'], '{home}/void/img'),
+    'empty data': (['{config}', '--cfg-options', 'train_dataloader.dataset.img_suffix=.tif'], 'has no images'),
+    'amp': (['{config}', '--amp'], 'needs a GPU'),
+    'amp with another wrapper': (
+        ['{config}', '--amp', '--cfg-options', 'optim_wrapper.type=Other'],
+        'and the config has',
+    ),
+    'launcher': (['{config}', '--launcher', 'pytorch'], 'tools/dist_train.sh'),
+    'slurm without GPUs': (['{config}', '--launcher', 'slurm'], 'needs GPUs'),
+    'resume from nothing': (['{config}', '--resume', '{home}/none.pth'], 'no such checkpoint'),
+    'resume from weights': (['{config}', '--resume', '{home}/weights.pth'], 'cannot be resumed'),
+    'custom import': (['{config}', '--cfg-options', 'custom_imports.imports=[not_there]'], 'not_there'),
+    'broken label': (['{config}', '--cfg-options', 'train_dataloader.dataset.seg_map_suffix=.gif'], '.gif'),
+    'download': (
+        ['{config}', '--cfg-options', 'model.pretrained=http://127.0.0.1:9/none.pth'],
+        '--cfg-options model.pretrained=None',
+    ),
+}
+TEST_MISTAKES = {
+    'no checkpoint': (['{config}', '{home}/none.pth'], 'no such checkpoint'),
+    'no checkpoint file': (['{config}', '{config}'], 'is no checkpoint'),
+    'nothing in it': (['{config}', '{home}/nothing.pth'], 'is no checkpoint'),
+    'objects in it': (['{config}', '{home}/objects.pth'], 'is no checkpoint'),
+    'no weights in it': (['{config}', '{home}/list.pth'], 'no weights'),
+    'another model': (['{config}', '{checkpoint}', '--cfg-options', 'model.decode_head.num_classes=19'], 'conv_seg'),
+    'no data': (['{config}', '{checkpoint}', '--cfg-options', 'test_dataloader.dataset.data_root=void'], 'void/img'),
+    'no tta': (['{config}', '{checkpoint}', '--tta', '--cfg-options', 'tta_model=None'], 'has no tta_model'),
+    'no writer': (
+        ['{config}', '{checkpoint}', '--out', 'o', '--cfg-options', 'test_evaluator.type=DumpResults'],
+        '--out',
+    ),
+    'out is a file': (['{config}', '{checkpoint}', '--out', '{config}'], '--out needs a folder'),
+    'format-only to nowhere': (['{config}', '{checkpoint}', '--format-only'], 'say where by --out'),
+    'format-only with metrics': (
+        ['{config}', '{checkpoint}', '--format-only', '--out', 'o', '--metrics', 'm.json'],
+        'evaluates nothing',
+    ),
+    'metrics is a folder': (['{config}', '{checkpoint}', '--metrics', '{home}'], '--metrics: cannot write'),
+    'unknown metric': (['{config}', '{checkpoint}', '--cfg-options', 'test_evaluator.type=mIoO'], 'mIoO is not in the'),
+}
+
+
+@pytest.fixture(scope='module')
+def places(home, trained) -> dict[str, str]:
+    (home / 'broken.py').write_text('model = dict(')
+    (home / 'empty.py').write_text('')
+    (home / 'nothing.pth').write_bytes(b'')
+    torch.save({'state_dict': {'a': torch.zeros(1)}, 'extra': Path('x')}, home / 'objects.pth')
+    torch.save([1, 2], home / 'list.pth')
+    torch.save({'state_dict': read_checkpoint(trained[1])['state_dict']}, home / 'weights.pth')
+    return {'home': str(home), 'config': str(trained[0]), 'checkpoint': str(trained[1])}
+
+
+@pytest.mark.parametrize(
+    ('name', 'arguments', 'words'),
+    [
+        pytest.param(name, *mistake, id=f'{name}: {kind}')
+        for name, mistakes in (('train', TRAIN_MISTAKES), ('test', TEST_MISTAKES))
+        for kind, mistake in mistakes.items()
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(call, places, tmp_path, monkeypatch, name, arguments, words):
+    monkeypatch.delenv('RANK', raising=False)
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+    work = tmp_path / 'work'
+    given = [argument.format(**places) for argument in arguments]
+    status, _, errors = call(name, *given, '--work-dir', work)
+    said = [line for line in errors.splitlines() if line.startswith('error: ')]
+    assert status == 2
+    assert len(said) == 1 and words.format(**places) in said[0], errors
+    assert 'Traceback' not in errors
+    assert not list(work.rglob('*.pth')) and not list(tmp_path.rglob('*.json')) and not list(tmp_path.rglob('*.png'))
+
+
+# ----------------------------------------------------------------------------------------------------------- configs
+
+
+def test_custom_imports_beside_the_config_are_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+    (tmp_path / 'extra_of_mine.py').write_text('LOADED = True')
+    (tmp_path / 'config.py').write_text("custom_imports = dict(imports=['extra_of_mine'])\nworth = dict(a=1)")
+    cfg = load_config(tmp_path / 'config.py', {'worth.a': None, 'work.b': [1]})
+    assert sys.modules['extra_of_mine'].LOADED
+    assert (cfg.worth.a, cfg.work.b, cfg.work_dir) == (None, [1], str(Path('work_dirs/config')))
+
+
+def test_options_reach_the_config_as_openmmlab_reads_them_but_for_spaces(monkeypatch):
+    words = ['--cfg-options', 'model.pretrained=None', 'a=1,2', '--cfg-options', 'b=(1,2)', 'c=x=y', 'd=/a b/c']
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    monkeypatch.syspath_prepend(ROOT / 'tools')
+    ours = importlib.import_module('_cli').Parser()
+    ours.add_config_options()
+    options = read_options(ours.parse_args(words).cfg_options)
+    assert (
+        options
+        == {**parser.parse_args(words).cfg_options, 'd': '/a b/c'}
+        == {
+            'model.pretrained': None,
+            'a': [1, 2],
+            'b': (1, 2),
+            'c': 'x=y',
+            'd': '/a b/c',
+        }
+    )

@@ -1,0 +1,99 @@
+"""What a test writes: predictions where evaluators expect them, a submission that Cityscapes' own scripts accept."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official
+from drawn_streets import make_mini_cityscapes
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import save_checkpoint
+from mmseg.registry import MODELS
+from PIL import Image
+from tiny_config import write_config
+
+from mmseg_sr.config import load_config, prepare
+from mmseg_sr.errors import UserError
+from mmseg_sr.runs.test_outputs import for_submission, with_confusion, with_predictions
+
+CONFIG = 'configs/mini_cityscapes/fcn_r18-w16-d8-sr_1xb4-600_mini-cityscapes-128x256.py'
+
+
+def test_every_evaluator_that_writes_gets_its_own_folder(tmp_path):
+    evaluators = [dict(type='ClassIoUMetric'), dict(type='CityscapesMetric', output_dir='x'), dict(type='DumpResults')]
+    cfg = Config(dict(test_evaluator=evaluators))
+    ready = with_predictions(cfg, tmp_path)
+    assert ready.test_evaluator[0] == dict(type='ClassIoUMetric', output_dir=str(tmp_path))
+    assert ready.test_evaluator[1] == dict(
+        type='CityscapesMetric', output_dir=str(tmp_path / 'CityscapesMetric'), keep_results=True
+    )
+    assert ready.test_evaluator[2] == dict(type='DumpResults')
+    assert cfg.test_evaluator[1].output_dir == 'x'
+
+
+def test_an_iou_metric_is_asked_for_confusion_matrices():
+    evaluators = [dict(type='CityscapesMetric'), dict(type='IoUMetric')]
+    ready = with_confusion(Config(dict(test_evaluator=evaluators)), Path('c.npz'))
+    assert ready.test_evaluator[1] == dict(type='ClassIoUMetric', confusion_file='c.npz')
+    with pytest.raises(UserError, match='no IoUMetric'):
+        with_confusion(Config(dict(test_evaluator=evaluators[0])), Path('c.npz'))
+
+
+def test_a_submission_reads_no_labels_and_keeps_every_view(root):
+    cfg = load_config(root / CONFIG)
+    ready = for_submission(cfg, Path('out'))
+    assert all('LoadAnnotations' in str(part) for part in (cfg.test_dataloader, cfg.tta_pipeline))
+    assert 'LoadAnnotations' not in str(ready.test_dataloader) + str(ready.tta_pipeline)
+    before, after = (each.tta_pipeline[1].transforms for each in (cfg, ready))
+    assert [len(choice) for choice in after] == [len(choice) for choice in before if len(choice) != 1] + [1]
+    assert np.prod([len(choice) for choice in after]) == 12, 'six scales, with and without flip'
+
+
+@pytest.fixture
+def submit(root, tmp_path, monkeypatch):
+    """Test a network of random weights on drawn streets whose labels of val are away, and give the folder written."""
+    make_mini_cityscapes(tmp_path / 'data', train=2, val=3)
+    shutil.move(tmp_path / 'data/gtFine/val', tmp_path / 'withheld/val')
+    monkeypatch.setenv('MINI_CITYSCAPES_ROOT', str(tmp_path / 'data'))
+    init_default_scope('mmseg')
+    model = MODELS.build(prepare(load_config(root / CONFIG)).model)
+    torch.nn.init.normal_(model.decode_head.conv_seg.weight)  # predicts many classes
+    save_checkpoint({'state_dict': model.state_dict(), 'meta': {}}, str(tmp_path / 'random.pth'))
+
+    def submit(*options: str) -> Path:
+        command = [sys.executable, root / 'tools/test.py', root / CONFIG, tmp_path / 'random.pth', '--format-only']
+        command += ['--out', tmp_path / 'out', '--work-dir', tmp_path / 'work', *options]
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout.splitlines()[-1])['metrics'] == {}
+        return tmp_path / 'out'
+
+    return submit
+
+
+@pytest.mark.parametrize('options', [[], ['--tta']], ids=['one view', 'six scales and flip'])
+def test_cityscapesscripts_finds_and_takes_a_submission(submit, tmp_path, monkeypatch, options):
+    out = submit(*options)
+    truths = sorted(map(str, (tmp_path / 'withheld').rglob('*_labelIds.png')))
+    assert len(truths) == 3
+    monkeypatch.setattr(official.args, 'predictionPath', str(out))
+    monkeypatch.setattr(official.args, 'predictionWalk', None)
+    for name, value in dict(evalInstLevelScore=False, JSONOutput=False, quiet=True).items():
+        monkeypatch.setattr(official.args, name, value)
+    predictions = [official.getPrediction(official.args, truth) for truth in truths]  # exits where a name is wrong
+    assert len(set(predictions)) == len(list(out.iterdir())) == 3
+    scores = official.evaluateImgLists(predictions, truths, official.args)
+    assert 0 < scores['averageScoreClasses'] < 1
+    ids = np.unique([np.array(Image.open(prediction)) for prediction in predictions])
+    assert len(ids) > 1 and set(ids) <= set(official.args.evalLabels), 'label ids, not train ids'
+
+
+def test_other_data_sets_get_class_ids(tmp_path):
+    cfg = load_config(write_config(tmp_path, 'config.py', ''))
+    assert for_submission(cfg, tmp_path).test_evaluator.type == 'ClassIoUMetric'

@@ -1,0 +1,92 @@
+"""tools/test.py --without-sr: an SR checkpoint is evaluated as the stock network with the rest of its weights."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_config import write_config
+
+from mmseg_sr.config import load_config
+from mmseg_sr.runs import launch
+
+ROOT = Path(__file__).resolve().parents[2]
+SR = """
+sr = dict(after='layer3', memory_size=(4, 4), num_memories={})
+model['backbone'] = dict(type='SRBackbone', backbone=model['backbone'], sr=sr)
+"""
+EMA = "custom_hooks = [dict(type='EMAHook')]\n"
+
+
+@pytest.fixture(scope='module')
+def home(tmp_path_factory) -> Path:
+    """A folder with configs without and with a block, and checkpoints of one network: sr.pth, and stock.pth of it."""
+    home = tmp_path_factory.mktemp('a home')
+    write_config(home, 'stock.py')
+    launch.train(load_config(write_config(home, 'sr.py', SR.format(2))))
+    weights = torch.load(home / 'work/sr/iter_4.pth', weights_only=False)['state_dict']
+    torch.nn.init.normal_(weights['backbone.layer3.sr.memory'], std=3.0)
+    torch.save({'state_dict': weights, 'meta': {}}, home / 'sr.pth')
+    stock = {key: value for key, value in weights.items() if '.sr.' not in key}
+    torch.save({'state_dict': stock, 'meta': {}}, home / 'stock.pth')
+    return home
+
+
+@pytest.fixture
+def without(home, call, tmp_path):
+    """Call tools/test.py --without-sr: (exit status, metrics, stdout and stderr)."""
+
+    def without(config: str, checkpoint: str, *arguments: object) -> tuple[int, dict, str]:
+        words = [home / config, home / checkpoint, '--without-sr', *arguments, '--work-dir', tmp_path / 'work']
+        status, out, errors = call('test', *words)
+        document = {} if status else json.loads(out.splitlines()[-1])
+        assert document.get('without_sr', True) is True
+        return status, document.get('metrics'), out + errors
+
+    return without
+
+
+def stock(home: Path, **options: object) -> dict:
+    metrics = launch.test(load_config(home / 'stock.py'), home / 'stock.pth', **options)
+    return {name: None if value != value else value for name, value in metrics.items()}
+
+
+@pytest.mark.parametrize('mode', [[], ['--tta']], ids=['one scale', 'tta'])
+def test_metrics_are_those_of_the_stock_network(home, without, mode):
+    status, metrics, said = without('sr.py', 'sr.pth', *mode)
+    assert status == 0 and metrics == stock(home, tta=bool(mode))
+    assert 'tested without weights of backbone.layer3.sr' in said
+    assert metrics != launch.test(load_config(home / 'sr.py'), home / 'sr.pth', tta=bool(mode)), 'the memory matters'
+
+
+def test_two_processes_leave_it_out_too(home, tmp_path):
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    environment['PATH'] = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
+    command = [
+        ROOT / 'tools/dist_test.sh',
+        home / 'sr.py',
+        home / 'sr.pth',
+        '2',
+        '--without-sr',
+        '--work-dir',
+        tmp_path,
+    ]
+    done = subprocess.run([*map(str, command)], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])['metrics'] == stock(home)
+
+
+def test_whatever_the_checkpoint_has_for_the_block_does_not_matter(home, without):
+    write_config(home, 'five.py', SR.format(5))
+    write_config(home, 'averaged.py', SR.format(2) + EMA)
+    for config, checkpoint in (('five.py', 'sr.pth'), ('averaged.py', 'sr.pth'), ('sr.py', 'stock.pth')):
+        status, metrics, _ = without(config, checkpoint)
+        assert status == 0 and metrics == stock(home), config
+
+
+def test_a_config_without_a_block_is_a_mistake(without):
+    status, _, said = without('stock.py', 'sr.pth')
+    assert status == 2 and 'error: --without-sr: the model of the config has no SR block' in said

@@ -1,0 +1,278 @@
+"""Predictions of pictures, folders and videos are mmseg's, by either kind of network, and a stopped run is taken up."""
+
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from exporting import PALETTE, exported, picture, predicted, write_network
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from in_process import call
+from mmengine.config import ConfigDict
+from PIL import Image
+
+from mmseg_sr.errors import UserError
+from mmseg_sr.serving import outputs
+from mmseg_sr.serving.predict import Predictor, slide
+from mmseg_sr.serving.runtime import OnnxRuntime
+
+onnx = pytest.importorskip('onnx', reason='pip install "mmseg-sr[export]" to test exported networks')
+
+SIZES = {'a': (64, 64), 'b': (64, 64), 'sub/c': (50, 90), 'sub/deep/d': (90, 50), 'e': (64, 64)}
+
+
+@pytest.fixture(scope='module')
+def home(tmp_path_factory) -> SimpleNamespace:
+    return exported(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope='module')
+def streets(tmp_path_factory) -> Path:
+    """A folder of pictures, and what is none of them."""
+    folder = tmp_path_factory.mktemp('streets')
+    for seed, (name, size) in enumerate(SIZES.items()):
+        path = folder / f'{name}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture(size, seed)).save(path)
+    (folder / 'notes.txt').write_text('no picture')
+    (folder / '.hidden.png').write_bytes(b'')
+    return folder
+
+
+def predict(home, source: Path, out: Path, *arguments: object, model: Path | None = None):
+    return call('predict', model or home.dynamic, source, '--out', out, *arguments, folder=home.folder)
+
+
+def read(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.array(image)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = [path for path in sorted(folder.rglob('*')) if path.is_file() and path.name != outputs.RECORD]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def last(done) -> dict:
+    return json.loads(done.out.splitlines()[-1])
+
+
+def same_but_for_ties(labels: np.ndarray, result) -> bool:
+    """The labels are mmseg's, wherever its two best classes are not as good as each other."""
+    logits = result.seg_logits.data
+    best = logits.topk(2, dim=0).values
+    clear = (best[0] - best[1] > 1e-4 * logits.abs().max()).numpy()
+    return clear.mean() > 0.9 and bool((labels == logits.argmax(0).numpy())[clear].all())
+
+
+def test_onnx_and_pytorch_give_mmseg_s_labels_and_the_same_files(home, streets, tmp_path):
+    done = predict(home, streets, tmp_path / 'onnx')
+    arguments = ('--checkpoint', home.checkpoint, '--batch', 2)
+    other = predict(home, streets, tmp_path / 'torch', *arguments, model=home.config)
+    assert (done.status, other.status) == (0, 0), done.err + other.err
+    assert last(done) == {'out': str(tmp_path / 'onnx'), 'written': 5, 'skipped': 0, 'failed': {}}
+    first, second = contents(tmp_path / 'onnx'), contents(tmp_path / 'torch')
+    assert first.keys() == {f'{kind}/{name}.png' for kind in ('labels', 'overlays') for name in SIZES}
+    assert first.keys() == second.keys()
+    for seed, (name, size) in enumerate(SIZES.items()):
+        result = predicted(home.segmentor, picture(size, seed))
+        for folder in ('onnx', 'torch'):
+            labels = read(tmp_path / folder / f'labels/{name}.png')
+            assert labels.dtype == np.uint8 and same_but_for_ties(labels, result), name
+            mixed = picture(size, seed) / 2 + np.array(PALETTE)[labels] / 2
+            drawn = read(tmp_path / folder / f'overlays/{name}.png')
+            assert np.abs(drawn - mixed).max() <= 0.5
+
+
+def test_a_real_frame_resized_as_in_the_test_gets_labels_of_its_own_size(home, camvid, tmp_path):
+    (tmp_path / 'val').mkdir()
+    frame = sorted((camvid / 'img_dir/val').iterdir())[0]
+    os.symlink(frame, tmp_path / 'val' / frame.name)
+    pipeline = "[dict(type='LoadImageFromFile'),dict(type='Resize',scale=(96,80),keep_ratio=True)]"
+    config, checkpoint = write_network(
+        tmp_path, 'resized', f"val_dataloader['dataset']['pipeline'] = test_pipeline = {pipeline}\n"
+    )
+    done = predict(home, tmp_path / 'val', tmp_path / 'out', '--checkpoint', checkpoint, model=config)
+    assert done.status == 0, done.err
+    again = predict(home, tmp_path / 'val', tmp_path / 'out', '--checkpoint', checkpoint, model=config)
+    assert (last(again)['written'], last(again)['skipped']) == (0, 1)
+    (path,) = (tmp_path / 'out/labels').iterdir()
+    bgr = cv2.imread(str(frame))
+    small = cv2.resize(bgr, _fit(bgr.shape[:2], (80, 96))[::-1], interpolation=cv2.INTER_LINEAR)
+    scores = predicted(home.segmentor, small[..., ::-1]).seg_logits.data[None]
+    expected = torch.nn.functional.interpolate(scores, bgr.shape[:2], mode='bilinear').argmax(1)[0]
+    assert read(path).shape == bgr.shape[:2] and (read(path) == expected.numpy()).mean() > 0.999
+
+
+def _fit(size: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
+    ratio = min(max(frame) / max(size), min(frame) / min(size))
+    return tuple(int(side * ratio + 0.5) for side in size)
+
+
+# -------------------------------------------------------------------------------------------------------------- windows
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    size=st.tuples(st.integers(64, 130), st.integers(64, 130)),
+    stride=st.tuples(st.integers(20, 64), st.integers(20, 64)),
+    images=st.integers(1, 2),
+)
+def test_windows_of_one_size_average_to_mmseg_s_slide_inference(home, size, stride, images):
+    run = home.__dict__.setdefault('fixed_run', OnnxRuntime(home.fixed))
+    batch = np.stack([picture(size, seed).transpose(2, 0, 1) for seed in range(images)])
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (run.card.mean, run.card.std))
+    kept = home.segmentor.test_cfg
+    try:
+        home.segmentor.test_cfg = ConfigDict(mode='slide', crop_size=(64, 64), stride=stride)
+        with torch.no_grad():
+            metas = [dict(ori_shape=size, img_shape=size, pad_shape=size) for _ in range(images)]
+            expected = home.segmentor.slide_inference((torch.from_numpy(batch).float() - mean) / std, metas)
+    finally:
+        home.segmentor.test_cfg = kept
+    got = slide(run, batch, (64, 64), stride)
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
+
+
+def test_windows_smaller_than_the_image_are_taken_where_the_config_says_so(home, streets, tmp_path):
+    options = ('model.test_cfg.mode=slide', 'model.test_cfg.crop_size=(48,40)', 'model.test_cfg.stride=(24,30)')
+    arguments = ('--checkpoint', home.checkpoint, '--cfg-options', *options)
+    first = predict(home, streets, tmp_path / 'config', *arguments, model=home.config)
+    windows = ('--mode', 'slide', '--window', 48, 40, '--stride', 24, 30)
+    second = predict(home, streets, tmp_path / 'onnx', *windows)
+    assert (first.status, second.status) == (0, 0), first.err + second.err
+    whole = predict(home, streets, tmp_path / 'whole')
+    assert whole.status == 0
+    for name in SIZES:
+        labels = [read(tmp_path / folder / f'labels/{name}.png') for folder in ('config', 'onnx', 'whole')]
+        assert (labels[0] == labels[1]).mean() > 0.999 and (labels[0] != labels[2]).any()
+
+
+# ------------------------------------------------------------------------------------------------------- taken up again
+
+
+def test_a_run_that_was_stopped_is_taken_up_where_it_was(home, streets, tmp_path, monkeypatch):
+    undisturbed = predict(home, streets, tmp_path / 'undisturbed')
+    assert undisturbed.status == 0
+    save, saved = Image.Image.save, []
+
+    def stop_in_the_fourth(image, path):
+        saved.append(path)
+        save(image, path)
+        if len(saved) == 4:
+            os.truncate(path, 100)
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, 'save', stop_in_the_fourth)
+        stopped = predict(home, streets, tmp_path / 'out')
+    assert stopped.status == 130
+    before = contents(tmp_path / 'out')
+    assert len(before) == 3, 'nothing half-written'
+    again = predict(home, streets, tmp_path / 'out')
+    assert again.status == 0 and (last(again)['skipped'], last(again)['written']) == (1, 4)
+    assert contents(tmp_path / 'out') == contents(tmp_path / 'undisturbed')
+
+
+def test_what_is_damaged_or_gone_is_predicted_again_and_nothing_else(home, streets, tmp_path):
+    assert predict(home, streets, tmp_path).status == 0
+    before = contents(tmp_path)
+    damaged = tmp_path / 'labels/sub/c.png'
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    (tmp_path / 'overlays/a.png').unlink()
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*.png')}
+    again = predict(home, streets, tmp_path)
+    assert (last(again)['skipped'], last(again)['written']) == (3, 2)
+    assert contents(tmp_path) == before
+    kept = {path.stem for path, time in times.items() if path.stat().st_mtime_ns == time}
+    assert kept == {'b', 'd', 'e'}
+
+
+def test_other_predictions_are_refused_and_overwritten_when_asked(home, streets, tmp_path):
+    assert predict(home, streets, tmp_path).status == 0
+    before = contents(tmp_path)
+    windows = ('--mode', 'slide', '--window', 32, 32)
+    other = predict(home, streets, tmp_path, *windows)
+    assert other.status == 2 and 'mode, stride, window' in other.err and '--overwrite' in other.err
+    assert contents(tmp_path) == before
+    again = predict(home, streets, tmp_path, *windows, '--overwrite')
+    assert again.status == 0 and last(again)['written'] == 5
+    assert contents(tmp_path) != before
+
+
+def test_labels_that_this_tool_did_not_make_stay(home, streets, tmp_path):
+    (tmp_path / 'labels').mkdir()
+    (tmp_path / 'labels/a.png').write_bytes(b'mine')
+    for arguments in ((), ('--overwrite',)):
+        done = predict(home, streets, tmp_path, *arguments)
+        assert done.status == 2 and 'nothing says what made it' in done.err
+    assert contents(tmp_path) == {'labels/a.png': b'mine'}
+
+
+def test_images_that_fail_are_named_and_stop_no_other(home, streets, tmp_path):
+    folder = tmp_path / 'mixed'
+    folder.mkdir()
+    for name in ('a', 'b', 'e'):
+        (folder / f'{name}.png').write_bytes((streets / f'{name}.png').read_bytes())
+    (folder / 'aa.png').write_bytes((folder / 'a.png').read_bytes()[:60])
+    Image.fromarray(picture((40, 64))).save(folder / 'odd.png')
+    done = predict(home, folder, tmp_path / 'out', '--batch', 3, model=home.fixed)
+    assert done.status == 2
+    assert {Path(path).name for path in last(done)['failed']} == {'aa.png', 'odd.png'}
+    assert last(done)['written'] == 3 and len(contents(tmp_path / 'out')) == 6
+    errors = [line for line in done.err.splitlines() if 'error: ' in line]
+    assert len(errors) == 2 and 'aa.png: it is damaged' in done.err
+    assert 'the image is 40x64, and the network takes 64x64 only' in done.err and '--mode slide' in done.err
+
+
+# ------------------------------------------------------------------------------------------------------------- mistakes
+
+
+def test_a_mistake_is_one_message_and_nothing_is_written(home, streets, tmp_path):
+    (tmp_path / 'twins').mkdir()
+    for name in ('a.png', 'a.jpg'):
+        Image.fromarray(picture((64, 64))).save(tmp_path / 'twins' / name)
+    (tmp_path / 'none').mkdir()
+    (tmp_path / 'broken.onnx').write_bytes(home.fixed.read_bytes()[:2000])
+    foreign = onnx.load(home.fixed)
+    del foreign.metadata_props[:]
+    onnx.save(foreign, tmp_path / 'foreign.onnx')
+    (tmp_path / 'no.mp4').write_bytes(b'no video')
+    out, mistakes = (
+        tmp_path / 'out',
+        {
+            'give its weights by --checkpoint': (home.config, streets),
+            'leave out --checkpoint': (home.fixed, streets, '--checkpoint', home.checkpoint),
+            'no such model': (tmp_path / 'nothing.onnx', streets),
+            'broken.onnx is no ONNX model': (tmp_path / 'broken.onnx', streets),
+            'was not written by tools/export.py': (tmp_path / 'foreign.onnx', streets),
+            'there is no': (home.fixed, tmp_path / 'nowhere'),
+            'has no images': (home.fixed, tmp_path / 'none'),
+            'would have the same name': (home.fixed, tmp_path / 'twins'),
+            'windows are 32x32': (home.fixed, streets, '--mode', 'slide', '--window', 32, 32),
+            'belong to mode slide': (home.dynamic, streets, '--stride', 32, 32),
+            'needs a window': (home.dynamic, streets, '--mode', 'slide'),
+            'leaves pixels without a label': (home.fixed, streets, '--mode', 'slide', '--stride', 65, 32),
+            '--batch must be at least 1': (home.fixed, streets, '--batch', 0),
+            'no.mp4: it is damaged, or no video': (home.fixed, tmp_path / 'no.mp4'),
+        },
+    )
+    for advice, (model, source, *arguments) in mistakes.items():
+        done = predict(home, source, out, *arguments, model=model)
+        assert done.status == 2 and advice in done.err and 'Traceback' not in done.err, (advice, done.err)
+        assert contents(out) == {}
+
+
+def test_labels_cannot_be_averaged_or_resized(home, streets, tmp_path):
+    network = OnnxRuntime(home.fixed)
+    network.card.output = 'labels'
+    with pytest.raises(UserError, match='--output logits'):
+        Predictor(network, mode='slide')
+    network.card.steps = [dict(type='Resize', scale=[64, 64])]
+    with pytest.raises(UserError, match='--output logits'):
+        Predictor(network).prepared(picture((80, 80)))
