@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import execute_tour
 import mmengine.config.utils
 import nbformat
 import numpy as np
@@ -322,8 +323,6 @@ def test_the_tour_runs_from_data_to_verdict_and_is_kept_with_its_outputs(tmp_pat
 
 
 def test_the_pictures_of_the_tour_are_those_of_the_notebook():
-    import execute_tour  # written has put scripts/ on the path
-
     kept = execute_tour.pictures(nbformat.read(DOCS / 'tour.ipynb', as_version=4))
     assert {path.name: path.read_bytes() for path in (DOCS / 'tour').iterdir()} == {
         f'{number}.png': picture for number, picture in enumerate(kept, 1)

@@ -2,14 +2,12 @@
 
 import re
 import shlex
-import sys
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / 'scripts'))
-import texts_in_pages  # noqa: E402
+import texts_in_pages
 
+ROOT = Path(__file__).resolve().parents[1]
 PAGES = {path.stem: path.read_text() for path in sorted(ROOT.glob('docs/*.md'))}
 TEXTS = {'README': (ROOT / 'README.md').read_text(), **PAGES}
 
