@@ -143,7 +143,7 @@ def test_every_page_is_there(site):
 
 def test_the_reference_has_every_public_name(site):
     text = (site / 'reference.html').read_text()
-    for name in mmseg_sr.__all__:
+    for name in set(mmseg_sr.__all__) - {'__version__'}:
         assert re.search(rf'id="mmseg_sr\.([\w.]+\.)?{name}"', text), name
     assert '&gt;&gt;&gt;' in text and 'Example:' not in text and ':class:' not in text
 
