@@ -9,6 +9,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from typing import NamedTuple
 
@@ -27,28 +28,6 @@ MAX_BYTES = 2**30  # no image file is larger, and reading one would take the mem
 MAX_THREADS = 256  # more would wait for one another and for the disk
 
 
-class Pair(NamedTuple):
-    """An image and its label map, and how the pipeline and the network take them.
-
-    Attributes:
-        image: Path of the image.
-        label: Path of the label map; '' where the dataset names none.
-        sample: What the dataset knows of them, for the loading transforms.
-        load_image: The transform that loads the image.
-        load_labels: The one that loads the labels; None where they are not used.
-        classes, ignored, channels: As in :func:`check`.
-    """
-
-    image: str
-    label: str
-    sample: dict
-    load_image: Callable[[dict], dict | None]
-    load_labels: Callable[[dict], dict | None] | None
-    classes: int | None
-    ignored: int
-    channels: int
-
-
 class Problem(NamedTuple):
     """What is wrong with one file; ``kind`` is one of :data:`KINDS`."""
 
@@ -57,16 +36,21 @@ class Problem(NamedTuple):
     what: str
 
 
+class Look(NamedTuple):
+    """What was found in an image and its label map."""
+
+    problems: list[Problem]
+    digest: str  # sha256 of the image's file, '' where it cannot be read
+    pixels: np.ndarray | int  # of each label id (256,), 0 without a label map that can be used
+
+
 @dataclass
 class Split:
-    """The pairs that one data loader reads or several, by their files, and what was found in all of them.
+    """The images and label maps that one data loader reads, or several, and what was found in all of them."""
 
-    ``pixels`` (256,) is the number of pixels of each label id in all label maps that can be used.
-    """
-
-    pairs: dict[tuple[str, str], Pair]
+    pairs: dict[tuple[str, str], Callable[[], Look]]  # by their files, '' where there is no label map; how to look
     problems: list[Problem]
-    pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
+    pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))  # of each id in usable label maps
 
 
 class _Fault(Exception):
@@ -93,16 +77,11 @@ def check(
     Raises:
         UserError: For a dataset that is not of images and label maps.
     """
-    splits: dict[str, Split] = {}
-    for name, dataset in datasets.items():
-        unused = [Problem('missing', label, 'it has no image') for label in orphans(dataset)]
-        split = Split(_pairs(dataset, classes, ignored, channels), unused)
-        files = split.pairs.keys()
-        twin = next((known for known in splits if known != 'train' and splits[known].pairs.keys() == files), None)
-        splits[f'{twin}+{name}' if twin else name] = splits.pop(twin) if twin else split
+    splits = _splits(datasets, classes, ignored, channels)
     pairs = [pair for split in splits.values() for pair in split.pairs.values()]
     # Threads: what decodes and hashes lets go of Python's lock, and a process would first import for seconds.
-    looks = iter(thread_map(look, pairs, max_workers=min(workers, MAX_THREADS), desc='check', unit='image'))
+    threads = dict(max_workers=min(workers, MAX_THREADS), desc='check', unit='image')
+    looks = iter(thread_map(lambda pair: pair(), pairs, **threads))
     images: dict[str, dict[str, str]] = {}  # sha256 of a file -> split -> the file
     for name, split in splits.items():
         for image, _ in split.pairs:
@@ -118,21 +97,40 @@ def check(
     return splits
 
 
-def look(pair: Pair) -> tuple[list[Problem], str, np.ndarray | int]:
-    """Open an image and its label map: problems, sha256 of the image's file ('' without), pixels of each id (256,)."""
+def look(
+    sample: dict, load_image: Callable, load_labels: Callable | None, classes: int | None, ignored: int, channels: int
+) -> Look:
+    """Open an image and its label map.
+
+    Args:
+        sample: What its dataset knows of it: ``img_path``, and ``seg_map_path`` where there are labels.
+        load_image: The transform that loads the image.
+        load_labels: The one that loads the labels; None where they are not used.
+        classes: As in :func:`check`, and so are ``ignored`` and ``channels``; None where it is not known.
+    """
+    image, label = _files(sample, load_labels)
     problems, digest, pixels, size = [], '', 0, None
-    with _noting(problems, pair.image):
-        content = _read(pair.image, pair.load_image)
+    with _noting(problems, image):
+        content = _read(image, load_image)
         digest = hashlib.sha256(content).hexdigest()
         _decode(content)
-        image = pair.load_image(copy.deepcopy(pair.sample))['img']
-        size, channels = image.shape[:2], image.shape[2] if image.ndim > 2 else 1
-        if channels != pair.channels:
-            raise _Fault('channels', f'{channels} channels, the network takes {pair.channels}')
-    if pair.load_labels:
-        with _noting(problems, pair.label or pair.image):
-            pixels = _count(pair, size)
-    return problems, digest, pixels
+        shape = load_image(copy.deepcopy(sample))['img'].shape
+        size, found = shape[:2], shape[2] if len(shape) > 2 else 1
+        if found != channels:
+            raise _Fault('channels', f'{found} channels, the network takes {channels}')
+    if load_labels:
+        with _noting(problems, label or image):
+            if not label:
+                raise _Fault('missing', 'its dataset names no label map for it')
+            _check_range(_decode(_read(label, load_labels)))
+            labels = load_labels(copy.deepcopy(sample))['gt_seg_map']
+            fault = label_fault(labels, size or labels.shape[:2], classes, ignored)
+            if fault:
+                raise _Fault(*fault)
+            if (labels == ignored).all():
+                raise _Fault('all void', f'every pixel is {ignored}')
+            pixels = np.bincount(labels.ravel(), minlength=256)
+    return Look(problems, digest, pixels)
 
 
 @contextlib.contextmanager
@@ -165,33 +163,35 @@ def _decode(content: bytes) -> Image.Image | None:
         return picture
 
 
-def _count(pair: Pair, size: tuple[int, int] | None) -> np.ndarray:
-    """Count the pixels of each id. ``size`` of the image is None where it cannot be read."""
-    if not pair.label:
-        raise _Fault('missing', 'its dataset names no label map for it')
-    picture = _decode(_read(pair.label, pair.load_labels))
+def _check_range(picture: Image.Image | None) -> None:
+    """Refuse label maps of more than one byte a pixel where a byte cannot hold the ids."""
     if picture and len(picture.getbands()) == 1 and picture.mode not in ('1', 'L', 'P'):
         low, high = picture.getextrema()
         if low < 0 or high > 255:
             raise _Fault('label ids', f'label ids {low} to {high}, and mmseg reads one byte of each')
-    labels = pair.load_labels(copy.deepcopy(pair.sample))['gt_seg_map']
-    fault = label_fault(labels, size or labels.shape[:2], pair.classes, pair.ignored)
-    if fault:
-        raise _Fault(*fault)
-    if (labels == pair.ignored).all():
-        raise _Fault('all void', f'every pixel is {pair.ignored}')
-    return np.bincount(labels.ravel(), minlength=256)
 
 
-def _pairs(dataset: BaseDataset, classes: int | None, ignored: int, channels: int) -> dict[tuple[str, str], Pair]:
-    """Find the pairs of a dataset by their files: once, also where a dataset repeats them."""
+def _splits(datasets: Mapping[str, BaseDataset], *expected: int | None) -> dict[str, Split]:
+    splits: dict[str, Split] = {}
+    for name, dataset in datasets.items():
+        pairs = _pairs(dataset, *expected)
+        unused = [Problem('missing', label, 'it has no image') for label in orphans(dataset)]
+        twin = next((each for each in splits if each != 'train' and splits[each].pairs.keys() == pairs.keys()), None)
+        splits[f'{twin}+{name}' if twin else name] = splits.pop(twin) if twin else Split(pairs, unused)
+    return splits
+
+
+def _files(sample: dict, load_labels: Callable | None) -> tuple[str, str]:
+    return str(sample['img_path']), str(load_labels and sample.get('seg_map_path') or '')
+
+
+def _pairs(dataset: BaseDataset, classes: int | None, *expected: int) -> dict[tuple[str, str], Callable[[], Look]]:
+    """Find how to look at each pair of a dataset, once, also where the dataset repeats it."""
     pairs = {}
     for leaf in leaves(dataset):
         known = samples(leaf)
         images, labels = loaders(getattr(leaf, 'pipeline', None))
-        load_image, load_labels = (images or [LoadImageFromFile()])[0], (labels or [None])[0]
+        load = (images or [LoadImageFromFile()])[0], (labels or [None])[0]
         count = classes or len(leaf.metainfo.get('classes') or ()) or None
-        for sample in known:
-            files = str(sample['img_path']), str(load_labels and sample.get('seg_map_path') or '')
-            pairs[files] = Pair(*files, sample, load_image, load_labels, count, ignored, channels)
+        pairs |= {_files(sample, load[1]): partial(look, sample, *load, count, *expected) for sample in known}
     return pairs

@@ -4,7 +4,6 @@ Shape letters: N images, K groups of them (classes, cities, drives), P memory bl
 What is not defined is NaN, never 0: the weights of a class that is in no image, the direction of a zero block.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,19 +40,6 @@ def class_shares(labels: ArrayLike, num_classes: int) -> NDArray:
     labels = np.asarray(labels)
     labelled = labels[(labels >= 0) & (labels < num_classes)].astype(np.int64)
     return np.bincount(labelled, minlength=num_classes) / max(labelled.size, 1)
-
-
-def membership(groups: Sequence[str]) -> tuple[list[str], NDArray]:
-    """Make shares (N, K) for groups of whole images: 1 for an image's own group, else 0. The K names are sorted.
-
-    Example:
-        >>> membership(['ulm', 'bonn', 'ulm'])
-        (['bonn', 'ulm'], array([[0., 1.],
-               [1., 0.],
-               [0., 1.]]))
-    """
-    names, index = np.unique(list(groups), return_inverse=True)
-    return names.tolist(), np.eye(len(names))[index]
 
 
 def weights_by_group(weights: ArrayLike, shares: ArrayLike) -> GroupWeights:

@@ -88,7 +88,8 @@ def summarise(seen: Sequence[Seen], name: str, block: SRBlock, classes: Sequence
         raise ValueError('there is no image to summarise')
     views = [each.blocks[name] for each in seen]
     weights = np.stack([view.weights for view in views])
-    drives, membership = stats.membership(drive_names([each.path for each in seen]))
+    drives, drive_of = np.unique(drive_names([each.path for each in seen]), return_inverse=True)
+    by_drive = stats.weights_by_group(weights, np.eye(len(drives))[drive_of])
     labelled = all(each.shares is not None for each in seen)
     ablated = all(view.flips is not None for view in views)
     memory = block.memory_blocks().detach().float().cpu().numpy()
@@ -97,8 +98,8 @@ def summarise(seen: Sequence[Seen], name: str, block: SRBlock, classes: Sequence
         everything=stats.weights_by_group(weights, np.ones((len(weights), 1))),
         classes=list(classes),
         by_class=stats.weights_by_group(weights, np.stack([each.shares for each in seen])) if labelled else None,
-        drives=drives,
-        by_drive=stats.weights_by_group(weights, membership) if 1 < len(drives) <= len(seen) / 2 else None,
+        drives=drives.tolist(),
+        by_drive=by_drive if 1 < len(drives) <= len(seen) / 2 else None,
         shift=np.array([view.shift for view in views]),
         mean_shift=np.array([stats.mean_shift(view.before, view.after) for view in views]),
         memory_means=memory.mean(1),

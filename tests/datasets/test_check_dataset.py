@@ -16,7 +16,7 @@ from PIL import Image
 from tiny_config import CLASSES, write_config, write_images
 
 from mmseg_sr.datasets.build import build_datasets, load_split
-from mmseg_sr.datasets.check import KINDS, Pair, check, look
+from mmseg_sr.datasets.check import KINDS, check, look
 from mmseg_sr.datasets.loading import check_loads, loaders
 from mmseg_sr.errors import UserError
 
@@ -227,8 +227,7 @@ def test_monsters_are_refused_before_they_are_read(tmp_path):
     image, labels = (loader[0] for loader in loaders(build(tmp_path / 'a').pipeline))
 
     def says(name: str) -> str:
-        path = str(tmp_path / name)
-        ((problem,), _, _) = look(Pair(path, '', {'img_path': path}, image, None, 3, 255, 3))
+        (problem,) = look({'img_path': str(tmp_path / name)}, image, None, 3, 255, 3).problems
         assert problem.kind == 'unreadable'
         return problem.what
 
