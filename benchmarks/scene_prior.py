@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mmseg_sr.atomic import check_file, replacing
-from mmseg_sr.config import OptionAction, checkpoint_arguments, load_config
+from mmseg_sr.config import load_config, read_options
 from mmseg_sr.datasets.build import load_split
 from mmseg_sr.errors import command
 from mmseg_sr.provenance import provenance
@@ -29,16 +29,12 @@ from mmseg_sr.runs.models import load_model
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[checkpoint_arguments()]
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', metavar='CONFIG')
     parser.add_argument('checkpoint', metavar='CHECKPOINT')
     parser.add_argument('out', type=Path, metavar='OUT.json', help='where the numbers go')
     parser.add_argument('--cells', type=int, nargs=2, default=(24, 32), metavar=('H', 'W'), help='of the grid')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=OptionAction, metavar='KEY=VALUE', help='as for tools/test.py'
-    )
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='as for tools/test.py')
     parser.add_argument('--weights', type=float, nargs='+', default=[0, 0.25, 0.5, 1], help='of the prior')
     return parser.parse_args()
 
@@ -82,7 +78,7 @@ def evaluate(model: nn.Module, dataset: BaseDataset, prior: Tensor, weights: lis
 def main() -> None:
     args = parse_args()
     check_file('OUT', args.out)
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_config(args.config, read_options(args.cfg_options))
     model = load_model(cfg, args.checkpoint)
     prior = shares(load_split(cfg, 'train'), model.out_channels, tuple(args.cells))
     document = {

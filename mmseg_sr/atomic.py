@@ -47,6 +47,22 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all, as UTF-8."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding='utf-8')
+
+
+def check_folder(option: str, path: Path | None) -> None:
+    """Refuse a place where no folder can be, before the work whose results would go there. None is left alone.
+
+    Raises:
+        UserError: For a file, and for a place below one.
+    """
+    if path and any(place.is_file() for place in (path, *path.parents)):
+        raise UserError(f'{option} needs a folder, and {path} is a file or below one')
+
+
 def check_file(option: str, path: Path | None) -> None:
     """Refuse a place where no file can be, before the work whose result would go there. None is left alone.
 

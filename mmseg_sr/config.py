@@ -3,13 +3,12 @@
 A function that prepares a config returns another one: the caller's stays as it was.
 """
 
-import argparse
 import ast
 import contextlib
 import copy
-import os
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
@@ -37,55 +36,24 @@ def read_value(text: str) -> object:
     return DictAction._parse_int_float_bool(text.strip('\'"')) if plain else DictAction._parse_iterable(text)
 
 
-class OptionAction(DictAction):
-    """``--cfg-options key=value ...`` as in OpenMMLab's tools, with a message for what is not ``key=value``."""
+def read_options(words: Iterable[str]) -> dict[str, object]:
+    """Read the words of ``--cfg-options``, 'key=value' each.
 
-    def __call__(self, parser, namespace, values, option_string=None) -> None:
-        for value in values:
-            if not re.match(r'[^=\s]+=', value):
-                raise UserError(f'{option_string} takes key=value (no spaces around =), got {value!r}')
+    Raises:
+        UserError: For a value with brackets that do not match.
+
+    Example:
+        >>> read_options(['train_cfg.max_iters=9', 'crop_size=(512,1024)'])
+        {'train_cfg.max_iters': 9, 'crop_size': (512, 1024)}
+    """
+    options = {}
+    for word in words:
+        key, _, value = word.partition('=')
         try:
-            super().__call__(parser, namespace, values, option_string)
+            options[key] = read_value(value)
         except AssertionError as error:
-            raise UserError(f'{option_string}: {error}') from error
-
-    _parse_iterable = staticmethod(read_value)
-
-
-class TrustAction(argparse.Action):
-    """``--trust-checkpoint``: set the environment variable that does it, for this process and those it starts."""
-
-    def __call__(self, parser, namespace, values, option_string=None) -> None:
-        os.environ[TRUST] = '1'
-
-
-def checkpoint_arguments() -> argparse.ArgumentParser:
-    """The argument of all tools that read a checkpoint, for ``argparse.ArgumentParser(parents=[...])``."""
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument(
-        '--trust-checkpoint',
-        nargs=0,
-        action=TrustAction,
-        help=f'run what a checkpoint holds beside weights, which is refused otherwise; as {TRUST}=1 in the environment',
-    )
-    return parser
-
-
-def run_arguments() -> argparse.ArgumentParser:
-    """The arguments that train.py and test.py share, for ``argparse.ArgumentParser(parents=[...])``."""
-    parser = argparse.ArgumentParser(add_help=False, parents=[checkpoint_arguments()])
-    parser.add_argument('--work-dir', help="folder of logs and checkpoints (default: work_dirs/ and the config's name)")
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionAction,
-        metavar='KEY=VALUE',
-        help='overwrite values of the config: train_cfg.max_iters=100 model.pretrained=None crop_size="(512,1024)"',
-    )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], help='what started the processes')
-    # torch.distributed.launch hands over --local-rank, torch.distributed.run sets LOCAL_RANK.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-    return parser
+            raise UserError(f'--cfg-options {key}: {error}') from error
+    return options
 
 
 def merge_options(options: dict | None, flags: dict) -> dict:
@@ -181,6 +149,17 @@ def with_tta(cfg: Config) -> Config:
     cfg = copy.deepcopy(cfg)
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     cfg.model = dict(cfg.tta_model, module=cfg.model)
+    return cfg
+
+
+def with_amp(cfg: Config) -> Config:
+    """Let mmengine's AmpOptimWrapper run the config's optimizer."""
+    cfg = copy.deepcopy(cfg)
+    wrapper = cfg.get('optim_wrapper') or {}
+    if wrapper.get('type', 'OptimWrapper') not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise UserError(f'--amp works with OptimWrapper only, and the config has {wrapper.type}')
+    wrapper.type = 'AmpOptimWrapper'
+    wrapper.setdefault('loss_scale', 'dynamic')
     return cfg
 
 

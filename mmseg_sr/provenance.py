@@ -1,6 +1,7 @@
 """Where a number comes from: the commit, the machine and the time it was measured."""
 
 import hashlib
+import importlib
 import os
 import platform
 import subprocess
@@ -26,6 +27,12 @@ def provenance() -> dict:
         'machine': machine(),
         'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
     }
+
+
+def versions() -> dict[str, str]:
+    """The versions of this package and of those that compute a number, by their import names."""
+    names = ('mmseg_sr', 'torch', 'mmengine', 'mmcv', 'mmseg')
+    return {name: importlib.import_module(name).__version__ for name in names}
 
 
 def commit(folder: Path = CHECKOUT) -> str | None:

@@ -42,7 +42,6 @@ def call(name: str, *arguments: object, folder: Path) -> Done:
     program = find(name)
     spec = importlib.util.spec_from_file_location(f'tool_{name}', program)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     words = [f'{name}.py', *map(str, arguments)]
     before, status = Path.cwd(), 0
     os.chdir(folder)
@@ -53,6 +52,7 @@ def call(name: str, *arguments: object, folder: Path) -> Done:
                 mock.patch.object(sys, 'path', [str(program.parent), *sys.path]),
             ):
                 with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                    spec.loader.exec_module(module)
                     module.main()
         except SystemExit as end:
             status = end.code or 0

@@ -322,9 +322,9 @@ TOOLS = sorted({tool for table in (AT_LEAST_ONE, AT_LEAST_ZERO, FOLDERS, FILES, 
 def test_an_option_that_there_is_not_is_refused(places, tool, option):
     done = call(tool, option, folder=Path(places['home']))
     assert done.status == 2
-    assert 'usage: ' in done.err and 'Traceback' not in done.err
+    assert 'error: ' in done.err and 'Traceback' not in done.err
 
 
 def test_every_tool_is_here(root):
-    scripts = {path.stem for path in (root / 'tools').glob('*.py')}
+    scripts = {path.stem for path in (root / 'tools').glob('[!_]*.py')}
     assert scripts <= set(TOOLS)

@@ -14,32 +14,21 @@ to a file.
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
-from mmseg_sr.atomic import check_file, replacing
-from mmseg_sr.config import OptionAction, checkpoint_arguments, load_config
-from mmseg_sr.datasets.build import load_split, spread
-from mmseg_sr.errors import UserError, command
-from mmseg_sr.experiments.ablation import ablate, over_checkpoints
-from mmseg_sr.provenance import provenance
-from mmseg_sr.runs.models import load_sr_model
+from _cli import Parser, at_least, program
 
 
-class Some(Sequence):
-    """Some images of a dataset, evenly over all of it."""
-
-    def __init__(self, dataset: Sequence, count: int):
-        self.dataset, self.metainfo = dataset, dataset.metainfo
-        self.chosen = spread(len(dataset), count)
-
-    def __len__(self) -> int:
-        return len(self.chosen)
-
-    def __getitem__(self, index: int) -> dict:
-        return self.dataset[self.chosen[index]]
+def parse_args() -> argparse.Namespace:
+    parser = Parser(__doc__)
+    parser.add_argument('config', metavar='CONFIG', help='config file')
+    parser.add_argument('checkpoints', nargs='+', metavar='CHECKPOINT', help='file of the weights')
+    parser.add_argument('--num-train', type=at_least(1), metavar='N', help='training images for the mean weights')
+    parser.add_argument('--num-val', type=at_least(1), metavar='N', help='images to evaluate (default: all)')
+    parser.add_argument('--out', type=Path, metavar='FILE.json', help='write the numbers to FILE.json')
+    parser.add_config_options()
+    parser.add_trust()
+    return parser.parse_args()
 
 
 def table(rows: dict[str, dict], source: str) -> str:
@@ -57,33 +46,24 @@ def _score(score: float | dict) -> str:
     return f'{score["mean"]:.2f} ± {score["std"]:.2f}' if isinstance(score, dict) else f'{score:.2f}'
 
 
-def progress(items: Sequence, task: str) -> Iterator:
-    return iter(tqdm(items, task, unit='image'))
+def work(args: argparse.Namespace) -> None:
+    from tqdm import tqdm
 
+    from mmseg_sr.atomic import check_file, write_text
+    from mmseg_sr.config import load_config, read_options
+    from mmseg_sr.datasets.build import load_split, spread
+    from mmseg_sr.experiments.ablation import Some, ablate, over_checkpoints
+    from mmseg_sr.provenance import provenance
+    from mmseg_sr.runs.models import load_sr_model
 
-@command
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[checkpoint_arguments()]
-    )
-    parser.add_argument('config', metavar='CONFIG', help='config file')
-    parser.add_argument('checkpoints', nargs='+', metavar='CHECKPOINT', help='file of the weights')
-    parser.add_argument(
-        '--num-train', type=int, default=10**9, metavar='N', help='training images for the mean weights'
-    )
-    parser.add_argument('--num-val', type=int, default=10**9, metavar='N', help='images to evaluate (default: all)')
-    parser.add_argument('--out', type=Path, metavar='FILE.json', help='write the numbers to FILE.json')
-    parser.add_argument('--cfg-options', nargs='+', action=OptionAction, metavar='KEY=VALUE', help='change the config')
-    args = parser.parse_args()
-    if min(args.num_train, args.num_val) < 1:
-        raise UserError('--num-train and --num-val must be at least 1')
     check_file('--out', args.out)
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_config(args.config, read_options(args.cfg_options))
     train, val = (
-        Some(load_split(cfg, split), count) for split, count in (('train', args.num_train), ('val', args.num_val))
+        Some(dataset, spread(len(dataset), count or len(dataset)))
+        for dataset, count in ((load_split(cfg, 'train'), args.num_train), (load_split(cfg, 'val'), args.num_val))
     )
     models = [load_sr_model(cfg, checkpoint) for checkpoint in args.checkpoints]  # mistakes first
-    results = [ablate(model, train, val, progress=progress) for model in models]
+    results = [ablate(model, train, val, progress=lambda items, task: tqdm(items, task)) for model in models]
     result, source = (over_checkpoints(results), 'checkpoints') if len(results) > 1 else (results[0], 'images')
     document = {
         'config': args.config,
@@ -94,11 +74,12 @@ def main() -> None:
     }
     text = json.dumps(document, allow_nan=False)
     if args.out:
-        with replacing(args.out) as partial:
-            partial.write_text(f'{text}\n')
+        write_text(args.out, f'{text}\n')
     print(f'\n{table(result["variants"], source)}\n\n{result["verdict"]}\n')
     print(text)
 
+
+main = program(parse_args, work)
 
 if __name__ == '__main__':
     main()

@@ -25,36 +25,34 @@ import json
 import os
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmengine.dataset import BaseDataset
+from _cli import Parser, at_least, program
 
-from mmseg_sr.atomic import check_file, replacing
-from mmseg_sr.config import OptionAction, load_config
-from mmseg_sr.datasets.build import build_datasets, channels_of, labels_of
-from mmseg_sr.datasets.check import KINDS, Split, check
-from mmseg_sr.errors import UserError, command
+if TYPE_CHECKING:
+    from mmengine.dataset import BaseDataset
+
+    from mmseg_sr.datasets.check import Split
 
 SHOWN = 20  # problems; --out has all
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('config', metavar='CONFIG', help='config file')
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     parser.add_argument(
-        '--workers', type=int, default=cpus, metavar='N', help='files at a time (default: number of CPUs)'
+        '--workers', type=at_least(1), default=cpus, metavar='N', help='files at a time (default: number of CPUs)'
     )
     parser.add_argument('--out', type=Path, metavar='FILE.json', help='write the JSON document to FILE.json')
-    parser.add_argument('--cfg-options', nargs='+', action=OptionAction, metavar='KEY=VALUE', help='change the config')
-    args = parser.parse_args()
-    if args.workers < 1:
-        raise UserError(f'--workers must be at least 1, got {args.workers}')
-    check_file('--out', args.out)
-    return args
+    parser.add_config_options()
+    return parser.parse_args()
 
 
-def problem_table(splits: dict[str, Split]) -> str:
+def problem_table(splits: dict[str, 'Split']) -> str:
     """Number of problems of each kind, in Markdown."""
+    from mmseg_sr.datasets.check import KINDS
+
     lines = [f'| split | images | {" | ".join(KINDS)} |', '|---' * (2 + len(KINDS)) + '|']
     for name, split in splits.items():
         counts = Counter(problem.kind for problem in split.problems)
@@ -62,7 +60,7 @@ def problem_table(splits: dict[str, Split]) -> str:
     return '\n'.join(lines)
 
 
-def class_table(splits: dict[str, Split], classes: list[str]) -> str:
+def class_table(splits: dict[str, 'Split'], classes: list[str]) -> str:
     """Share of each class in the pixels that are a class, in Markdown."""
     lines = [f'| class | {" | ".join(splits)} |', '|---' * (1 + len(splits)) + '|']
     for index, label in enumerate(classes):
@@ -71,12 +69,12 @@ def class_table(splits: dict[str, Split], classes: list[str]) -> str:
     return '\n'.join(lines)
 
 
-def class_names(datasets: dict[str, BaseDataset], count: int | None) -> list[str]:
+def class_names(datasets: dict[str, 'BaseDataset'], count: int | None) -> list[str]:
     names = list(next(iter(datasets.values())).metainfo.get('classes') or ())
     return names if count in (None, len(names)) else [f'class {index}' for index in range(count)]
 
 
-def describe(config: str, splits: dict[str, Split], classes: list[str]) -> dict:
+def describe(config: str, splits: dict[str, 'Split'], classes: list[str]) -> dict:
     """All that was found."""
     return {
         'config': config,
@@ -92,19 +90,21 @@ def describe(config: str, splits: dict[str, Split], classes: list[str]) -> dict:
     }
 
 
-@command
-def main() -> int:
-    args = parse_args()
-    cfg = load_config(args.config, args.cfg_options)
+def work(args: argparse.Namespace) -> int:
+    from mmseg_sr.atomic import check_file, write_text
+    from mmseg_sr.config import load_config, read_options
+    from mmseg_sr.datasets.build import build_datasets, channels_of, labels_of
+    from mmseg_sr.datasets.check import check
+
+    check_file('--out', args.out)
+    cfg = load_config(args.config, read_options(args.cfg_options))
     datasets = build_datasets(cfg)
     count, ignored = labels_of(cfg)
     splits = check(datasets, count, ignored, channels_of(cfg), args.workers)
     classes = class_names(datasets, count)
-    document = describe(args.config, splits, classes)
-    text = json.dumps(document)
+    text = json.dumps(describe(args.config, splits, classes))
     if args.out:
-        with replacing(args.out) as partial:
-            partial.write_text(f'{text}\n')
+        write_text(args.out, f'{text}\n')
     problems = [(name, *problem) for name, split in splits.items() for problem in split.problems]
     print(f'\n{problem_table(splits)}\n')
     for problem in problems[:SHOWN]:
@@ -115,6 +115,8 @@ def main() -> int:
     print(text)
     return 1 if problems else 0
 
+
+main = program(parse_args, work)
 
 if __name__ == '__main__':
     main()

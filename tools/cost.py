@@ -17,63 +17,79 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from mmengine.config import Config
-from torch import nn
+from _cli import Parser, at_least, program
 
-from mmseg_sr.atomic import check_file, replacing
-from mmseg_sr.config import OptionAction, load_config
-from mmseg_sr.cost import count as cost
-from mmseg_sr.cost.timing import in_turn, ratio, spread
-from mmseg_sr.cost.workload import Drill
-from mmseg_sr.errors import UserError, command
-from mmseg_sr.models.find import sr_blocks
-from mmseg_sr.provenance import provenance
-from mmseg_sr.runs.models import build_model
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from torch import nn
 
 MIB = 2**20
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config of a network with SR blocks')
-    parser.add_argument('--shape', type=int, nargs=2, metavar=('H', 'W'), help="size of the images (the config's crop)")
-    parser.add_argument('--batch', type=int, metavar='N', help="training images in a step (the config's batch)")
-    parser.add_argument('--rounds', type=int, default=10, metavar='N', help='how often each is timed')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument(
+        '--shape', type=at_least(1), nargs=2, metavar=('H', 'W'), help="size of the images (the config's crop)"
+    )
+    parser.add_argument('--batch', type=at_least(1), metavar='N', help="training images in a step (the config's batch)")
+    parser.add_argument('--rounds', type=at_least(1), default=10, metavar='N', help='how often each is timed')
+    parser.add_argument('--device', help='cpu, cuda, ... (default: a GPU, if there is one)')
     parser.add_argument('--dtype', default='float32', choices=['float32', 'bfloat16', 'float16'], help='autocast to it')
     parser.add_argument('--compile', action='store_true', help='with torch.compile')
-    parser.add_argument('--threads', type=int, default=torch.get_num_threads(), metavar='N', help='threads on a CPU')
+    parser.add_argument('--threads', type=at_least(1), metavar='N', help="threads on a CPU (default: torch's)")
     parser.add_argument('--out', type=Path, metavar='FILE.json', help='write the numbers to FILE.json')
-    parser.add_argument('--cfg-options', nargs='+', action=OptionAction, metavar='KEY=VALUE', help='change the configs')
-    args = parser.parse_args()
-    for name in ('rounds', 'threads', 'batch'):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise UserError(f'--{name} must be at least 1, got {getattr(args, name)}')
-    if args.shape and min(args.shape) < 1:
-        raise UserError(f'--shape takes a height and a width of at least 1, got {args.shape}')
+    parser.add_config_options()
+    return parser.parse_args()
+
+
+def set_up(args: argparse.Namespace) -> None:
+    """Fill in the device and the threads, and refuse a device that is not there."""
+    import torch
+
+    from mmseg_sr.atomic import check_file
+    from mmseg_sr.errors import UserError
+
     check_file('--out', args.out)
+    args.device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    args.threads = args.threads or torch.get_num_threads()
+    torch.set_num_threads(args.threads)
     try:
         torch.empty(1, device=args.device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f'--device {args.device}: {str(error).splitlines()[0]}') from error
-    return args
 
 
-def networks(path: str, args: argparse.Namespace) -> tuple[Config, dict[str, nn.Module]]:
+def networks(path: str, args: argparse.Namespace) -> tuple['Config', dict[str, 'nn.Module']]:
     """The networks of a config with and without its blocks, with random weights and random memory."""
-    cfg = load_config(path, args.cfg_options)
+    from torch import nn
+
+    from mmseg_sr.config import load_config, read_options
+    from mmseg_sr.cost.count import without_blocks
+    from mmseg_sr.models.find import sr_blocks
+    from mmseg_sr.runs.models import build_model
+
+    cfg = load_config(path, read_options(args.cfg_options))
     model = build_model(cfg)
     if not sr_blocks(model):
+        from mmseg_sr.errors import UserError
+
         raise UserError(f'the model of {path} has no SR block: there is nothing to compare')
     for block in sr_blocks(model).values():
         nn.init.normal_(block.memory_parameters()[0], std=0.01)
-    return cfg, {'baseline': cost.without_blocks(model), 'SR': model}
+    return cfg, {'baseline': without_blocks(model), 'SR': model}
 
 
 def measure(path: str, args: argparse.Namespace) -> dict:
     """All costs of a config's network, without and with its blocks."""
+    import torch
+
+    from mmseg_sr.cost import count as cost
+    from mmseg_sr.cost.timing import in_turn, ratio, spread
+    from mmseg_sr.cost.workload import Drill
+
     cfg, models = networks(path, args)
     shape = tuple(args.shape or cfg.model.get('data_preprocessor', {}).get('size') or (512, 1024))
     batch = args.batch or (cfg.get('train_dataloader') or {}).get('batch_size') or 2
@@ -137,23 +153,9 @@ def _interval(found: dict[str, float]) -> str:
     return f'{middle:+.2f} % [{low:+.2f}, {high:+.2f}]'
 
 
-@command
-def main() -> None:
-    args = parse_args()
-    torch.set_num_threads(args.threads)
-    results = []
-    for path in args.configs:
-        results.append(measure(path, args))
-        text = json.dumps(document(args, results), allow_nan=False)
-        if args.out:  # after each config: the next one may take long
-            with replacing(args.out) as partial:
-                partial.write_text(f'{text}\n')
-    uncounted = sorted({name for result in results for name in result['rows']['SR']['multiply_adds']['uncounted']})
-    print(f'\n{table(results)}\n\nMultiply-adds leave out: {", ".join(uncounted) or "nothing"}.\n')
-    print(text)
-
-
 def document(args: argparse.Namespace, results: list[dict]) -> dict:
+    from mmseg_sr.provenance import provenance
+
     return {
         'command': ' '.join(['python', 'tools/cost.py', *sys.argv[1:]]),
         **{key: getattr(args, key) for key in ('device', 'dtype', 'compile', 'threads', 'rounds')},
@@ -161,6 +163,23 @@ def document(args: argparse.Namespace, results: list[dict]) -> dict:
         **provenance(),
     }
 
+
+def work(args: argparse.Namespace) -> None:
+    from mmseg_sr.atomic import write_text
+
+    set_up(args)
+    results = []
+    for path in args.configs:
+        results.append(measure(path, args))
+        text = json.dumps(document(args, results), allow_nan=False)
+        if args.out:  # after each config: the next one may take long
+            write_text(args.out, f'{text}\n')
+    uncounted = sorted({name for result in results for name in result['rows']['SR']['multiply_adds']['uncounted']})
+    print(f'\n{table(results)}\n\nMultiply-adds leave out: {", ".join(uncounted) or "nothing"}.\n')
+    print(text)
+
+
+main = program(parse_args, work)
 
 if __name__ == '__main__':
     main()

@@ -26,20 +26,18 @@ import json
 import sys
 from pathlib import Path
 
-with contextlib.redirect_stdout(sys.stderr):  # mmseg prints as it is imported, and stdout may be a shell script
-    from mmseg_sr.errors import UserError, command
-    from mmseg_sr.experiments import markdown as report
-    from mmseg_sr.experiments import run as experiment
-    from mmseg_sr.report.charts import forest_plot
+from _cli import Parser, at_least, program
 
 TOOLS = Path(__file__).resolve().parent
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     commands = parser.add_subparsers(dest='command', required=True)
     running = commands.add_parser('run', help='train and test what is missing')
-    running.add_argument('--jobs', type=int, default=1, metavar='N', help='trainings or tests at a time (default: 1)')
+    running.add_argument(
+        '--jobs', type=at_least(1), default=1, metavar='N', help='trainings or tests at a time (default: 1)'
+    )
     running.add_argument('--print-commands', action='store_true', help='print the commands and run nothing')
     reporting = commands.add_parser('report', help='write tables, intervals and a figure')
     reporting.add_argument('--out', type=Path, metavar='DIR', help='folder (default: WORK_DIR/report)')
@@ -49,10 +47,11 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run(exp: experiment.Experiment, args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Run what is missing, or print its commands. 1 if something failed."""
-    if args.jobs < 1:
-        raise UserError(f'--jobs is a number from 1, got {args.jobs}')
+    from mmseg_sr.experiments import run as experiment
+
+    exp = experiment.load(args.experiment, args.work_dir)
     if args.print_commands:
         print('\n'.join(experiment.commands(exp, TOOLS)))
         return 0
@@ -65,23 +64,27 @@ def run(exp: experiment.Experiment, args: argparse.Namespace) -> int:
     return int(bool(failures))
 
 
-def write_report(exp: experiment.Experiment, args: argparse.Namespace) -> None:
+def report(args: argparse.Namespace) -> int:
+    """Write the report of the rows that there are."""
+    from mmseg_sr.experiments import markdown, plan
+    from mmseg_sr.report.charts import forest_plot
+
+    exp = plan.load(args.experiment, args.work_dir)
     out = args.out or exp.work_dir / 'report'
-    document = report.write(exp, out)
+    document = markdown.write(exp, out)
     forest_plot(document['differences']).savefig(out / 'forest.png')
     print((out / 'report.md').read_text())
     print(json.dumps(document, allow_nan=False))
-
-
-@command
-def main() -> int:
-    args = parse_args()
-    exp = experiment.load(args.experiment, args.work_dir)
-    if args.command == 'run':
-        return run(exp, args)
-    write_report(exp, args)
     return 0
 
+
+def work(args: argparse.Namespace) -> int:
+    with contextlib.redirect_stdout(sys.stderr):  # mmseg prints as it is imported, and stdout may be a shell script
+        import mmseg_sr  # noqa: F401
+    return run(args) if args.command == 'run' else report(args)
+
+
+main = program(parse_args, work)
 
 if __name__ == '__main__':
     main()

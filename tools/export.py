@@ -35,27 +35,17 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from mmengine.config import Config
-from torch import nn
+from _cli import Parser, at_least, program
 
-import mmseg_sr
-from mmseg_sr.atomic import check_file, replacing
-from mmseg_sr.config import OptionAction, checkpoint_arguments, load_config
-from mmseg_sr.datasets.build import load_split, spread
-from mmseg_sr.datasets.loading import samples
-from mmseg_sr.errors import UserError, command
-from mmseg_sr.memory.interventions import recalling
-from mmseg_sr.serving.compare import compare, drawn_picture
-from mmseg_sr.serving.export import example_size, load_program, require, resizes, trace, write_onnx, write_program
-from mmseg_sr.serving.metadata import Card
-from mmseg_sr.serving.network import ServedNetwork
-from mmseg_sr.serving.predictions import find_images
-from mmseg_sr.serving.preparation import read_picture
-from mmseg_sr.serving.runtime import OnnxRuntime
-from mmseg_sr.serving.served import load, portable_network, trained_size
+if TYPE_CHECKING:
+    import numpy as np
+    from mmengine.config import Config
+    from torch import nn
+
+    from mmseg_sr.serving.metadata import Card
+    from mmseg_sr.serving.network import ServedNetwork
 
 SUFFIX = {'onnx': '.onnx', 'torch-export': '.pt2'}
 SIZES = [(512, 1024), (1024, 2048), (517, 1029)]
@@ -69,40 +59,31 @@ def size(text: str) -> tuple[int, int]:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[checkpoint_arguments()]
-    )
+    parser = Parser(__doc__)
     parser.add_argument('config', metavar='CONFIG', help='config file')
     parser.add_argument('checkpoint', metavar='CHECKPOINT', help='file of the weights')
     parser.add_argument('--format', choices=list(SUFFIX), default='onnx')
     parser.add_argument('--out', type=Path, metavar='FILE', help="default: in the config's work_dir, by its name")
     shapes = parser.add_mutually_exclusive_group()
-    shapes.add_argument('--shape', type=int, nargs=2, metavar=('H', 'W'), help='images of this size')
+    shapes.add_argument('--shape', type=at_least(1), nargs=2, metavar=('H', 'W'), help='images of this size')
     shapes.add_argument('--dynamic', action='store_true', help='images of any size')
     parser.add_argument('--output', choices=['logits', 'labels'], default='logits')
     parser.add_argument('--fp16', action='store_true', help='compute in half precision')
     parser.add_argument('--opset', type=int, help="version of ONNX's operators (default: the exporter's choice)")
     parser.add_argument('--static-recall', type=Path, metavar='FILE.json', help='what tools/ablate.py --out wrote')
     parser.add_argument('--frames', type=Path, metavar='IMAGE|FOLDER', help='pictures of the check')
-    parser.add_argument('--num-frames', type=int, default=2, metavar='N', help='how many of them (default: 2)')
+    parser.add_argument('--num-frames', type=at_least(1), default=2, metavar='N', help='how many of them (default: 2)')
     parser.add_argument('--check-sizes', nargs='+', type=size, metavar='HxW', help='sizes of the check')
-    parser.add_argument('--cfg-options', nargs='+', action=OptionAction, metavar='KEY=VALUE', help='change the config')
-    return parser.parse_args()
-
-
-def check_arguments(args: argparse.Namespace) -> None:
-    """Refuse what cannot be exported, before the network is built."""
-    if args.format == 'onnx':
-        require('onnx', 'onnxscript', 'onnxruntime')
-    elif args.opset:
-        raise UserError('--opset belongs to --format onnx')
+    parser.add_config_options()
+    parser.add_trust()
+    args = parser.parse_args()
+    if args.format != 'onnx' and args.opset:
+        parser.error('--opset belongs to --format onnx')
     if args.out and args.out.suffix != SUFFIX[args.format]:
-        raise UserError(f'--out needs a file named {SUFFIX[args.format]}, got {args.out}')
-    check_file('--out', args.out)
+        parser.error(f'--out needs a file named {SUFFIX[args.format]}, got {args.out}')
     if args.check_sizes and not args.dynamic:
-        raise UserError('--check-sizes belongs to --dynamic: a network of one size is checked at that size')
-    if args.num_frames < 1 or min(args.shape or [1]) < 1:
-        raise UserError('--num-frames and --shape must be at least 1')
+        parser.error('--check-sizes belongs to --dynamic: a network of one size is checked at that size')
+    return args
 
 
 def read_recall(path: Path) -> dict[str, list[float]]:
@@ -115,11 +96,20 @@ def read_recall(path: Path) -> dict[str, list[float]]:
             return {name: [float(each) for each in row] for name, row in weights.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         pass
+    from mmseg_sr.errors import UserError
+
     raise UserError(f'--static-recall takes what tools/ablate.py --out wrote of one checkpoint, and {path} is none')
 
 
-def pictures(cfg: Config, frames: Path | None, count: int) -> tuple[list[np.ndarray], str]:
+def pictures(cfg: 'Config', frames: Path | None, count: int) -> tuple[list['np.ndarray'], str]:
     """Pictures of the check, and where they are from."""
+    from mmseg_sr.datasets.build import load_split, spread
+    from mmseg_sr.datasets.loading import samples
+    from mmseg_sr.errors import UserError
+    from mmseg_sr.serving.compare import drawn_picture
+    from mmseg_sr.serving.predictions import find_images
+    from mmseg_sr.serving.preparation import read_picture
+
     if frames:
         if not frames.exists():
             raise UserError(f'--frames: there is no {frames}')
@@ -133,17 +123,22 @@ def pictures(cfg: Config, frames: Path | None, count: int) -> tuple[list[np.ndar
 
 
 def write(
-    args: argparse.Namespace, network: ServedNetwork, card: Card, traced: tuple[int, int], path: Path
+    args: argparse.Namespace, network: 'ServedNetwork', card: 'Card', traced: tuple[int, int], path: Path
 ) -> tuple[Callable, dict]:
     """Write the network to ``path``; return what runs that file, and what is to be said of it."""
-    program = trace(network, traced, args.dynamic)
+    import torch
+
+    from mmseg_sr.serving.export import load_program, resizes, trace, write_onnx, write_program
+    from mmseg_sr.serving.runtime import OnnxRuntime
+
+    traced_program = trace(network, traced, args.dynamic)
     if args.format == 'onnx':
-        opset = write_onnx(program, path, card, args.opset)
+        opset = write_onnx(traced_program, path, card, args.opset)
         return OnnxRuntime(path), {'opset': opset, 'resizes': resizes(path)}
-    write_program(program, path, card)
+    write_program(traced_program, path, card)
     module, _ = load_program(path)
 
-    def run(images: np.ndarray) -> torch.Tensor:
+    def run(images):
         with torch.no_grad():
             return module(torch.from_numpy(images))
 
@@ -151,9 +146,12 @@ def write(
 
 
 def check(
-    run: Callable, segmentor: nn.Module, images: list[np.ndarray], sizes: Sequence[tuple[int, int]], precision: str
+    run: Callable, segmentor: 'nn.Module', images: list['np.ndarray'], sizes: Sequence[tuple[int, int]], precision: str
 ) -> list[dict]:
     """Compare at every size, print it, and refuse what differs."""
+    from mmseg_sr.errors import UserError
+    from mmseg_sr.serving.compare import compare
+
     rows = []
     for each in sizes:
         row = compare(run, segmentor, images, each, precision)
@@ -167,11 +165,21 @@ def check(
     return rows
 
 
-@command
-def main() -> None:
-    args = parse_args()
-    check_arguments(args)
-    cfg = load_config(args.config, args.cfg_options)
+def work(args: argparse.Namespace) -> None:
+    import torch
+
+    from mmseg_sr.atomic import check_file, replacing
+    from mmseg_sr.config import load_config, read_options
+    from mmseg_sr.errors import UserError
+    from mmseg_sr.memory.interventions import recalling
+    from mmseg_sr.serving.export import example_size, require
+    from mmseg_sr.serving.served import load, portable_network, trained_size
+    from mmseg_sr.version import __version__
+
+    if args.format == 'onnx':
+        require('onnx', 'onnxscript', 'onnxruntime')
+    check_file('--out', args.out)
+    cfg = load_config(args.config, read_options(args.cfg_options))
     recall = read_recall(args.static_recall) if args.static_recall else {}
     segmentor, card = load(cfg, args.checkpoint)
     trained = trained_size(cfg)
@@ -198,10 +206,12 @@ def main() -> None:
         **{key: getattr(card, key) for key in ('size', 'output', 'precision', 'blocks')},
         'frames': source,
         'checks': rows,
-        'versions': {'mmseg_sr': mmseg_sr.__version__, 'torch': torch.__version__},
+        'versions': {'mmseg_sr': __version__, 'torch': torch.__version__},
     }
     print(json.dumps(document, allow_nan=False))
 
+
+main = program(parse_args, work)
 
 if __name__ == '__main__':
     main()

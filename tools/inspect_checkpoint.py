@@ -11,9 +11,14 @@ Exit status 2 and one message for a file that is no checkpoint.
 import argparse
 import json
 
-from mmseg_sr.checkpoints.describe import describe
-from mmseg_sr.config import checkpoint_arguments
-from mmseg_sr.errors import command
+from _cli import Parser, program
+
+
+def parse_args() -> argparse.Namespace:
+    parser = Parser(__doc__)
+    parser.add_argument('checkpoints', nargs='+', metavar='CHECKPOINT', help='.pth or .safetensors file')
+    parser.add_trust()
+    return parser.parse_args()
 
 
 def lines(source: str, told: dict) -> list[str]:
@@ -39,18 +44,16 @@ def lines(source: str, told: dict) -> list[str]:
     return found if told['sr_blocks'] else [*found, '  no SR block']
 
 
-@command
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[checkpoint_arguments()]
-    )
-    parser.add_argument('checkpoints', nargs='+', metavar='CHECKPOINT', help='.pth or .safetensors file')
-    args = parser.parse_args()
+def work(args: argparse.Namespace) -> None:
+    from mmseg_sr.checkpoints.describe import describe
+
     told = {source: describe(source) for source in args.checkpoints}
     for source, each in told.items():
         print('\n'.join(lines(source, each)))
     print(json.dumps(told, default=str))
 
+
+main = program(parse_args, work)
 
 if __name__ == '__main__':
     main()

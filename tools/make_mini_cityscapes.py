@@ -14,13 +14,11 @@ import argparse
 import json
 from pathlib import Path
 
-from mmseg_sr.datasets.cityscapes import prepare
-from mmseg_sr.errors import command
-from mmseg_sr.mini_cityscapes.generate import draw_mini_cityscapes
+from _cli import Parser, program
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('out', metavar='OUT', type=Path, help='folder to make')
     parser.add_argument('--train', type=int, default=48, help='number of train frames (default: %(default)s)')
     parser.add_argument('--val', type=int, default=16, help='number of val frames (default: %(default)s)')
@@ -29,14 +27,17 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@command
-def main() -> None:
-    args = parse_args()
+def work(args: argparse.Namespace) -> None:
+    from mmseg_sr.datasets.cityscapes import prepare
+    from mmseg_sr.mini_cityscapes.generate import draw_mini_cityscapes
+
     draw_mini_cityscapes(args.out, args.train, args.val, tuple(args.size), args.seed)
     counts = prepare([args.out], args.out, subset=True)
     print(f'{args.out} is ready for mmseg')
     print(json.dumps(counts))
 
+
+main = program(parse_args, work)
 
 if __name__ == '__main__':
     main()

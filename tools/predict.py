@@ -24,24 +24,17 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tqdm import tqdm
+from _cli import Parser, at_least, program
 
-import mmseg_sr
-from mmseg_sr.config import OptionAction, checkpoint_arguments, load_config
-from mmseg_sr.errors import UserError, command
-from mmseg_sr.serving.network import ServedNetwork
-from mmseg_sr.serving.outputs import claim
-from mmseg_sr.serving.predict import Predictor
-from mmseg_sr.serving.predictions import Report, find_images, predict_pictures
-from mmseg_sr.serving.runtime import OnnxRuntime, TorchRuntime
-from mmseg_sr.serving.served import load
+if TYPE_CHECKING:
+    from mmseg_sr.serving.predict import Predictor
+    from mmseg_sr.serving.predictions import Report
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[checkpoint_arguments()]
-    )
+    parser = Parser(__doc__)
     parser.add_argument('model', type=Path, metavar='CONFIG|MODEL.onnx', help='config file, or exported network')
     parser.add_argument('source', type=Path, metavar='IMAGE|FOLDER', help='what to predict')
     parser.add_argument('--checkpoint', metavar='CHECKPOINT', help='file of the weights, with CONFIG')
@@ -49,56 +42,68 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--mode', choices=['whole', 'slide'], help="default: the config's")
     parser.add_argument('--window', type=int, nargs=2, metavar=('H', 'W'), help='size of a window')
     parser.add_argument('--stride', type=int, nargs=2, metavar=('H', 'W'), help='from one window to the next')
-    parser.add_argument('--batch', type=int, default=1, metavar='N', help='images at once, of one size')
+    parser.add_argument('--batch', type=at_least(1), default=1, metavar='N', help='images at once, of one size')
     parser.add_argument('--opacity', type=float, default=0.5, metavar='X', help='of the colours, 0 to 1')
     parser.add_argument('--overwrite', action='store_true', help='predict anew what is there')
-    parser.add_argument('--cfg-options', nargs='+', action=OptionAction, metavar='KEY=VALUE', help='change the config')
-    return parser.parse_args()
-
-
-def check_arguments(args: argparse.Namespace) -> None:
-    """Refuse what cannot be predicted, before the network is loaded."""
-    if args.batch < 1 or not 0 <= args.opacity <= 1:
-        raise UserError('--batch must be at least 1, and --opacity 0 to 1')
+    parser.add_config_options()
+    parser.add_trust()
+    args = parser.parse_args()
+    if not 0 <= args.opacity <= 1:
+        parser.error(f'--opacity must be 0 to 1, got {args.opacity}')
     if not args.source.exists():
-        raise UserError(f'there is no {args.source}')
+        parser.error(f'there is no {args.source}')
     if args.model.suffix == '.onnx' and (args.checkpoint or args.cfg_options):
-        raise UserError('MODEL.onnx has weights and settings inside: leave out --checkpoint and --cfg-options')
+        parser.error('MODEL.onnx has weights and settings inside: leave out --checkpoint and --cfg-options')
     if args.model.suffix != '.onnx' and not args.checkpoint:
-        raise UserError(f'{args.model} is a config: give its weights by --checkpoint, or take a MODEL.onnx')
+        parser.error(f'{args.model} is a config: give its weights by --checkpoint, or take a MODEL.onnx')
+    return args
 
 
-def load_predictor(args: argparse.Namespace) -> Predictor:
+def load_predictor(args: argparse.Namespace) -> 'Predictor':
     """The network of a config or a file, used as it says or as the arguments say."""
+    from mmseg_sr.config import load_config, read_options
+    from mmseg_sr.serving.network import ServedNetwork
+    from mmseg_sr.serving.predict import Predictor
+    from mmseg_sr.serving.runtime import OnnxRuntime, TorchRuntime
+    from mmseg_sr.serving.served import load
+
     if args.model.suffix == '.onnx':
         run = OnnxRuntime(args.model)
     else:
-        segmentor, card = load(load_config(args.model, args.cfg_options), args.checkpoint)
+        segmentor, card = load(load_config(args.model, read_options(args.cfg_options)), args.checkpoint)
         run = TorchRuntime(ServedNetwork(segmentor), card)
     return Predictor(run, args.mode, args.window, args.stride)
 
 
-def record(args: argparse.Namespace, predictor: Predictor) -> dict:
+def record(args: argparse.Namespace, predictor: 'Predictor') -> dict:
     """What the predictions depend on."""
+    from mmseg_sr.config import read_options
+    from mmseg_sr.version import __version__
+
     weights = Path(args.checkpoint or args.model)
     digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else str(weights)
     place = args.source if args.source.is_dir() else args.source.parent
     return {
         'model': args.model.name,
         'weights': digest,
-        'settings': args.cfg_options,
+        'settings': read_options(args.cfg_options) or None,
         'source': str(place.resolve()),
         'mode': predictor.mode,
         'window': predictor.window,
         'stride': predictor.stride,
         'opacity': args.opacity,
         'card': vars(predictor.card),
-        'mmseg_sr': mmseg_sr.__version__,
+        'mmseg_sr': __version__,
     }
 
 
-def predict(args: argparse.Namespace, predictor: Predictor) -> Report:
+def predict(args: argparse.Namespace, predictor: 'Predictor') -> 'Report':
     """Predict the pictures, with a progress bar."""
+
+    from tqdm import tqdm
+
+    from mmseg_sr.serving.outputs import claim
+    from mmseg_sr.serving.predictions import find_images, predict_pictures
 
     def progress(items: Iterable) -> Iterator:
         return iter(tqdm(items, 'predict', unit='image'))
@@ -112,16 +117,15 @@ def predict(args: argparse.Namespace, predictor: Predictor) -> Report:
     return predict_pictures(predictor, pictures, args.out, args.batch, args.opacity, progress, complain)
 
 
-@command
-def main() -> int:
-    args = parse_args()
-    check_arguments(args)
+def work(args: argparse.Namespace) -> int:
     report = predict(args, load_predictor(args))
     failed = f', {len(report.failed)} failed' if report.failed else ''
     print(f'{report.written} predicted, {report.skipped} were there{failed}: {args.out}')
     print(json.dumps({'out': str(args.out), **vars(report)}))
     return 2 if report.failed else 0
 
+
+main = program(parse_args, work)
 
 if __name__ == '__main__':
     main()

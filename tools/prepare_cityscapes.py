@@ -16,29 +16,31 @@ import argparse
 import json
 from pathlib import Path
 
-from mmseg_sr.datasets.cityscapes import prepare
-from mmseg_sr.errors import UserError, command
+from _cli import Parser, at_least, program
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('sources', metavar='SOURCE', nargs='+', type=Path, help='an official zip file or a folder')
     parser.add_argument('--out', type=Path, help='data root to fill (default: SOURCE, where it is one folder)')
     parser.add_argument('--subset', action='store_true', help='accept any number of frames')
-    parser.add_argument('--jobs', type=int, default=1, help='processes that make labels (default: %(default)s)')
-    return parser.parse_args()
-
-
-@command
-def main() -> None:
-    args = parse_args()
+    parser.add_argument('--jobs', type=at_least(1), default=1, help='processes that make labels (default: %(default)s)')
+    args = parser.parse_args()
     if args.out is None and (len(args.sources) > 1 or not args.sources[0].is_dir()):
-        raise UserError('say with --out DIR where to unpack to (it can be left out for one folder only)')
-    out = args.out or args.sources[0]
-    counts = prepare(args.sources, out, subset=args.subset, jobs=args.jobs)
-    print(f'{out} is ready for mmseg')
+        parser.error('say with --out DIR where to unpack to (it can be left out for one folder only)')
+    args.out = args.out or args.sources[0]
+    return args
+
+
+def work(args: argparse.Namespace) -> None:
+    from mmseg_sr.datasets.cityscapes import prepare
+
+    counts = prepare(args.sources, args.out, subset=args.subset, jobs=args.jobs)
+    print(f'{args.out} is ready for mmseg')
     print(json.dumps(counts))
 
+
+main = program(parse_args, work)
 
 if __name__ == '__main__':
     main()

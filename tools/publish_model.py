@@ -20,20 +20,17 @@ import argparse
 import json
 from pathlib import Path
 
-from mmseg_sr.checkpoints.publish import publish
-from mmseg_sr.config import checkpoint_arguments
-from mmseg_sr.errors import UserError, command
+from _cli import Parser, program
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[checkpoint_arguments()]
-    )
+    parser = Parser(__doc__)
     parser.add_argument('checkpoint', metavar='CHECKPOINT', help='what a training saved')
     parser.add_argument('--out', required=True, type=Path, metavar='DIR', help='folder of the published files')
     parser.add_argument('--config', metavar='CONFIG', help='config file, instead of the text in the checkpoint')
     parser.add_argument('--metrics', type=Path, metavar='FILE.json', help='numbers that tools/test.py wrote')
     parser.add_argument('--name', help="how the files begin (default: the config's name)")
+    parser.add_trust()
     return parser.parse_args()
 
 
@@ -45,16 +42,20 @@ def read_metrics(path: Path) -> dict[str, float | None]:
             return metrics
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         pass
+    from mmseg_sr.errors import UserError
+
     raise UserError(f'--metrics takes a file that tools/test.py --metrics wrote, and {path} is none')
 
 
-@command
-def main() -> None:
-    args = parse_args()
+def work(args: argparse.Namespace) -> None:
+    from mmseg_sr.checkpoints.publish import publish
+
     metrics = read_metrics(args.metrics) if args.metrics else None
     files = publish(args.checkpoint, args.out, args.name, args.config, metrics)
     print(json.dumps({suffix.removeprefix('.'): file for suffix, file in files.items()}))
 
+
+main = program(parse_args, work)
 
 if __name__ == '__main__':
     main()

@@ -21,95 +21,105 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmseg_sr.atomic import check_file
-from mmseg_sr.checkpoints.reading import read_checkpoint
-from mmseg_sr.config import OptionAction, load_config
-from mmseg_sr.errors import UserError, command
-from mmseg_sr.experiments import markdown as report
-from mmseg_sr.experiments import run as experiment
-from mmseg_sr.experiments.settings import option_words
-from mmseg_sr.report import checkpoints
-from mmseg_sr.report.collect import checkpoint_page, experiment_page
-from mmseg_sr.report.page import Page, write
+from _cli import Parser, at_least, program
+
+if TYPE_CHECKING:
+    from mmseg_sr.report.collect import Trained
+    from mmseg_sr.report.page import Page
 
 TEST = Path(__file__).resolve().with_name('test.py')
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument('source', nargs='+', metavar='EXPERIMENT.yaml | CONFIG CHECKPOINT', help='what to report')
     parser.add_argument('--work-dir', metavar='DIR', help="the experiment's folder, instead of its own")
     parser.add_argument('--baseline', nargs=2, metavar=('CONFIG', 'CHECKPOINT'), help='to compare the checkpoint with')
     parser.add_argument('--metrics', type=Path, metavar='FILE.json', help='of the checkpoint, by tools/test.py')
     parser.add_argument('--baseline-metrics', type=Path, metavar='FILE.json', help='of the baseline')
     parser.add_argument('--out', type=Path, metavar='FILE.html', help="default: report.html in the source's work_dir")
-    parser.add_argument('--pictures', type=int, default=3, metavar='N', help='images to predict (default: 3)')
-    parser.add_argument('--num-images', type=int, default=20, metavar='N', help='for the memory figures (default: 20)')
-    parser.add_argument('--cfg-options', nargs='+', action=OptionAction, metavar='KEY=VALUE', help='overwrite configs')
+    parser.add_argument('--pictures', type=at_least(0), default=3, metavar='N', help='images to predict (default: 3)')
+    parser.add_argument(
+        '--num-images', type=at_least(0), default=20, metavar='N', help='for the memory figures (default: 20)'
+    )
+    parser.add_config_options()
     args = parser.parse_args()
-    check(args)
+    check(parser, args)
     return args
 
 
-def check(args: argparse.Namespace) -> None:
+def check(parser: Parser, args: argparse.Namespace) -> None:
     """Refuse what does not go together, before anything is done."""
     if len(args.source) > 2 or (len(args.source) == 1 and args.source[0].endswith('.py')):
-        raise UserError(f'one experiment, or a config and a checkpoint, are reported; got {" ".join(args.source)}')
+        parser.error(f'one experiment, or a config and a checkpoint, are reported; got {" ".join(args.source)}')
     alone = ('work_dir',) if len(args.source) == 2 else ('baseline', 'metrics', 'baseline_metrics', 'cfg_options')
     for name in alone:
-        if getattr(args, name) is not None:
+        if getattr(args, name):
             kind = 'an experiment' if name == 'work_dir' else 'a checkpoint'
-            raise UserError(f'--{name.replace("_", "-")} is for {kind}')
+            parser.error(f'--{name.replace("_", "-")} is for {kind}')
     if args.baseline_metrics and not args.baseline:
-        raise UserError('--baseline-metrics needs --baseline CONFIG CHECKPOINT')
-    if min(args.pictures, args.num_images) < 0:
-        raise UserError('--pictures and --num-images are numbers from 0')
-    check_file('--out', args.out)
+        parser.error('--baseline-metrics needs --baseline CONFIG CHECKPOINT')
 
 
-def page_of_experiment(args: argparse.Namespace) -> tuple[Page, Path]:
-    exp = experiment.load(args.source[0], args.work_dir)
-    page = experiment_page(exp, report.document_of(exp), args.pictures, args.num_images)
+def page_of_experiment(args: argparse.Namespace) -> tuple['Page', Path]:
+    from mmseg_sr.experiments import markdown, plan
+    from mmseg_sr.report.collect import experiment_page
+
+    exp = plan.load(args.source[0], args.work_dir)
+    page = experiment_page(exp, markdown.document_of(exp), args.pictures, args.num_images)
     return page, exp.work_dir / 'report/report.html'
 
 
-def page_of_checkpoint(args: argparse.Namespace) -> tuple[Page, Path]:
-    options = args.cfg_options or {}
-    given = [(checkpoints.BASELINE, args.baseline, args.baseline_metrics)] if args.baseline else []
-    given.append((checkpoints.MODEL, args.source, args.metrics))
+def page_of_checkpoint(args: argparse.Namespace) -> tuple['Page', Path]:
+    from mmseg_sr.checkpoints.reading import read_checkpoint
+    from mmseg_sr.config import load_config, read_options
+    from mmseg_sr.report import collect
+
+    options = read_options(args.cfg_options)
+    given = [(collect.BASELINE, args.baseline, args.baseline_metrics)] if args.baseline else []
+    given.append((collect.MODEL, args.source, args.metrics))
     with tempfile.TemporaryDirectory() as folder:
         networks = []
         for name, (config, checkpoint), metrics in given:
             cfg = load_config(config, options)
             read_checkpoint(checkpoint)  # a wrong one is known before the first test
             metrics = metrics or Path(folder) / f'{name}.json'
-            networks.append(checkpoints.Trained(name, config, cfg, checkpoint, metrics))
+            networks.append(collect.Trained(name, config, cfg, checkpoint, metrics))
         for network in networks:
             if network.metrics.parent == Path(folder):
-                test(network, options, Path(folder))
-        exp = checkpoints.experiment_of(networks, options, Path(folder))
-        document = checkpoints.document_of(exp, networks)
-    return checkpoint_page(exp, document, networks, args.pictures, args.num_images), Path(cfg.work_dir) / 'report.html'
+                test(network, args.cfg_options, Path(folder))
+        exp = collect.experiment_of(networks, options, Path(folder))
+        document = collect.document_of(exp, networks)
+    page = collect.checkpoint_page(exp, document, networks, args.pictures, args.num_images)
+    return page, Path(cfg.work_dir) / 'report.html'
 
 
-def test(network: checkpoints.Trained, options: dict, folder: Path) -> None:
+def test(network: 'Trained', options: list[str], folder: Path) -> None:
     """Let tools/test.py write the metrics and confusion matrices of a network."""
+    from mmseg_sr.errors import UserError
+    from mmseg_sr.report.collect import confusion_file
+
     words = [sys.executable, TEST, network.config, network.checkpoint, '--metrics', network.metrics]
-    words += ['--confusion', checkpoints.confusion_file(folder, network.name), '--work-dir', folder / 'test']
-    words += ['--cfg-options', *option_words(options)] if options else []
+    words += ['--confusion', confusion_file(folder, network.name), '--work-dir', folder / 'test']
+    words += ['--cfg-options', *options] if options else []
     if subprocess.run([str(word) for word in words], stdout=sys.stderr).returncode:
         raise UserError(f'the test of {network.checkpoint} failed; see above')
 
 
-@command
-def main() -> None:
-    args = parse_args()
+def work(args: argparse.Namespace) -> None:
+    from mmseg_sr.atomic import check_file
+    from mmseg_sr.report.page import write
+
+    check_file('--out', args.out)
     page, default = page_of_experiment(args) if len(args.source) == 1 else page_of_checkpoint(args)
     out = args.out or default
     write(page, out)
     print(json.dumps({'out': str(out), 'bytes': out.stat().st_size, 'missing': page.gallery.gaps}))
 
+
+main = program(parse_args, work)
 
 if __name__ == '__main__':
     main()

@@ -32,27 +32,16 @@ import math
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import mmcv
-import mmengine
-import mmseg
-import torch
-from mmengine.config import Config
+from _cli import Parser, program
 
-import mmseg_sr
-from mmseg_sr.atomic import check_file, replacing
-from mmseg_sr.config import load_config, merge_options, run_arguments
-from mmseg_sr.errors import UserError, command
-from mmseg_sr.processes import first_process_speaks, is_first_process
-from mmseg_sr.provenance import provenance
-from mmseg_sr.runs.launch import test
-from mmseg_sr.runs.test_outputs import for_submission, with_confusion, with_drawings, with_predictions
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[run_arguments()]
-    )
+    parser = Parser(__doc__)
     parser.add_argument('config', metavar='CONFIG', help='config file')
     parser.add_argument('checkpoint', metavar='CHECKPOINT', help='file of the weights')
     parser.add_argument('--tta', action='store_true', help="with the config's test-time augmentation")
@@ -62,30 +51,43 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', type=Path, metavar='DIR', help='write predictions to DIR')
     parser.add_argument('--format-only', action='store_true', help='with --out: predictions only, no labels needed')
     parser.add_argument('--show-dir', type=Path, metavar='DIR', help='draw predictions into DIR')
+    parser.add_run()
     args = parser.parse_args()
+    if args.format_only and not args.out:
+        parser.error('--format-only writes predictions: say where by --out DIR')
+    if args.format_only and (args.metrics or args.confusion):
+        parser.error('--format-only evaluates nothing: leave out --metrics and --confusion')
+    if args.confusion and args.confusion.suffix != '.npz':
+        parser.error(f'--confusion needs a file named .npz, got {args.confusion}')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
 
-def check_places(args: argparse.Namespace) -> None:
-    """Refuse places that cannot be written, before the evaluation."""
+def configure(args: argparse.Namespace) -> 'Config':
+    """Read the config, and let it write what was asked for; refuse places that cannot be written."""
+    from mmseg_sr.atomic import check_file, check_folder
+    from mmseg_sr.config import load_config, merge_options, read_options
+    from mmseg_sr.runs.test_outputs import for_submission, with_confusion, with_drawings, with_predictions
+
     for name, folder in (('--out', args.out), ('--show-dir', args.show_dir)):
-        for place in (folder, *folder.parents) if folder else ():
-            if place.exists() and not place.is_dir():
-                raise UserError(f'{name} needs a folder, and {place} is a file')
+        check_folder(name, folder)
     for name, file in (('--metrics', args.metrics), ('--confusion', args.confusion)):
         check_file(name, file)
-    if args.format_only and not args.out:
-        raise UserError('--format-only writes predictions: say where by --out DIR')
-    if args.format_only and (args.metrics or args.confusion):
-        raise UserError('--format-only evaluates nothing: leave out --metrics and --confusion')
-    if args.confusion and args.confusion.suffix != '.npz':
-        raise UserError(f'--confusion needs a file named .npz, got {args.confusion}')
+    flags = {'work_dir': args.work_dir, 'launcher': args.launcher}
+    cfg = load_config(args.config, merge_options(read_options(args.cfg_options), flags))
+    if args.format_only:
+        cfg = for_submission(cfg, args.out)
+    elif args.out:
+        cfg = with_predictions(cfg, args.out)
+    if args.confusion:
+        cfg = with_confusion(cfg, args.confusion)
+    return with_drawings(cfg, args.show_dir) if args.show_dir else cfg
 
 
-def describe(args: argparse.Namespace, cfg: Config, metrics: dict, seconds: float) -> dict:
+def describe(args: argparse.Namespace, cfg: 'Config', metrics: dict, seconds: float) -> dict:
     """Say what was measured, how, and with what."""
-    packages = (mmseg_sr, torch, mmengine, mmcv, mmseg)
+    from mmseg_sr.provenance import provenance, versions
+
     return {
         'config': args.config,
         'checkpoint': args.checkpoint,
@@ -93,37 +95,35 @@ def describe(args: argparse.Namespace, cfg: Config, metrics: dict, seconds: floa
         'without_sr': args.without_sr,
         'inference': (cfg.model.get('test_cfg') or {}).get('mode', 'whole'),
         'metrics': {name: float(value) if math.isfinite(value) else None for name, value in metrics.items()},
-        'versions': {package.__name__: package.__version__ for package in packages},
+        'versions': versions(),
         **provenance(),
         'seconds': round(seconds, 3),
     }
 
 
-@command
-@first_process_speaks
-def main() -> None:
-    args = parse_args()
-    check_places(args)
-    options = merge_options(args.cfg_options, {'work_dir': args.work_dir, 'launcher': args.launcher})
-    cfg = load_config(args.config, options)
-    if args.format_only:
-        cfg = for_submission(cfg, args.out)
-    elif args.out:
-        cfg = with_predictions(cfg, args.out)
-    if args.confusion:
-        cfg = with_confusion(cfg, args.confusion)
-    if args.show_dir:
-        cfg = with_drawings(cfg, args.show_dir)
+def test(args: argparse.Namespace) -> None:
+    from mmseg_sr.atomic import write_text
+    from mmseg_sr.processes import is_first_process
+    from mmseg_sr.runs import launch
+
+    cfg = configure(args)
     start = time.monotonic()
-    metrics = test(cfg, args.checkpoint, tta=args.tta, without_sr=args.without_sr)
+    metrics = launch.test(cfg, args.checkpoint, tta=args.tta, without_sr=args.without_sr)
     if not is_first_process(cfg):
         return
     document = json.dumps(describe(args, cfg, metrics, time.monotonic() - start), allow_nan=False)
     if args.metrics:
-        with replacing(args.metrics) as partial:
-            partial.write_text(f'{document}\n')
+        write_text(args.metrics, f'{document}\n')
     print(document)
 
+
+def work(args: argparse.Namespace) -> None:
+    from mmseg_sr.processes import first_process_speaks
+
+    first_process_speaks(lambda: test(args))()
+
+
+main = program(parse_args, work)
 
 if __name__ == '__main__':
     main()

@@ -19,70 +19,52 @@ for bit, if it has as many processes as before and its operations are determinis
 """
 
 import argparse
-import copy
 import os
 
-from mmengine.config import Config
-
-from mmseg_sr.checkpoints.resuming import resume_newest
-from mmseg_sr.config import load_config, merge_options, run_arguments
-from mmseg_sr.errors import UserError, command
-from mmseg_sr.processes import first_process_speaks
-from mmseg_sr.runs.launch import train
+from _cli import Parser, program
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[run_arguments()]
-    )
+    parser = Parser(__doc__)
     parser.add_argument('config', metavar='CONFIG', help='config file')
     parser.add_argument('--resume', nargs='?', const=True, metavar='CHECKPOINT', help='go on with an earlier run')
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision; needs a GPU')
     parser.add_argument('--seed', type=int, help='random seed')
     parser.add_argument('--deterministic', action='store_true', default=None, help='deterministic algorithms only')
+    parser.add_run()
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
 
-def with_amp(cfg: Config) -> Config:
-    """Let mmengine's AmpOptimWrapper run the config's optimizer."""
-    cfg = copy.deepcopy(cfg)
-    wrapper = cfg.get('optim_wrapper') or {}
-    if wrapper.get('type', 'OptimWrapper') not in ('OptimWrapper', 'AmpOptimWrapper'):
-        raise UserError(f'--amp works with OptimWrapper only, and the config has {wrapper.type}')
-    wrapper.type = 'AmpOptimWrapper'
-    wrapper.setdefault('loss_scale', 'dynamic')
-    return cfg
+def work(args: argparse.Namespace) -> None:
+    from mmseg_sr.processes import first_process_speaks
+
+    first_process_speaks(lambda: train(args))()
 
 
-def with_resume(cfg: Config, checkpoint: str | None = None) -> Config:
-    """Resume from a checkpoint, or from the newest in the work directory: from the beginning if there is none."""
-    if checkpoint is None:
-        return resume_newest(cfg)
-    cfg = copy.deepcopy(cfg)
-    cfg.resume, cfg.load_from = True, checkpoint
-    return cfg
+def train(args: argparse.Namespace) -> None:
+    from mmseg_sr.checkpoints.resuming import resume_newest
+    from mmseg_sr.config import load_config, merge_options, read_options, with_amp
+    from mmseg_sr.runs import launch
 
-
-@command
-@first_process_speaks
-def main() -> None:
-    args = parse_args()
     flags = {
         'work_dir': args.work_dir,
         'launcher': args.launcher,
         'randomness.seed': args.seed,
         'randomness.deterministic': args.deterministic,
         'load_from': None if args.resume is True else args.resume,
+        'resume': True if isinstance(args.resume, str) else None,
     }
-    cfg = load_config(args.config, merge_options(args.cfg_options, flags))
+    cfg = load_config(args.config, merge_options(read_options(args.cfg_options), flags))
     if args.amp:
         cfg = with_amp(cfg)
-    if args.resume:
-        cfg = with_resume(cfg, None if args.resume is True else args.resume)
-    train(cfg)
+    if args.resume is True:  # goes before a load_from of the config, which is where the run began
+        cfg = resume_newest(cfg)
+    launch.train(cfg)
 
+
+main = program(parse_args, work)
 
 if __name__ == '__main__':
     main()

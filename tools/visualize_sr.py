@@ -24,51 +24,48 @@ import argparse
 import csv
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmengine.config import Config
-from torch import nn
-from tqdm import tqdm
+from _cli import Parser, at_least, program
 
-from mmseg_sr.atomic import replacing
-from mmseg_sr.config import OptionAction, checkpoint_arguments, load_config
-from mmseg_sr.datasets.build import load_images, load_split, spread
-from mmseg_sr.errors import UserError, command
-from mmseg_sr.memory.observe import Seen, observe
-from mmseg_sr.memory.summary import Summary, image_rows, plain, score_rows, summarise, weight_rows
-from mmseg_sr.models.find import sr_blocks
-from mmseg_sr.report.memory_figures import block_figures
-from mmseg_sr.runs.models import class_names, load_sr_model
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from torch import nn
+
+    from mmseg_sr.memory.observe import Seen
+    from mmseg_sr.memory.summary import Summary
 
 MAX_DPI = 2000  # a figure of some 10 inches, and 65,536 pixels are all that matplotlib draws
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[checkpoint_arguments()]
-    )
+    parser = Parser(__doc__)
     parser.add_argument('config', metavar='CONFIG', help='config file')
     parser.add_argument('checkpoint', metavar='CHECKPOINT', help='file of the weights')
     parser.add_argument('--images', nargs='+', type=Path, default=[], metavar='FILE', help='images to draw')
-    parser.add_argument('--num-images', type=int, default=50, metavar='N', help='images to look at (default: 50)')
-    parser.add_argument('--pictures', type=int, default=3, metavar='N', help='how many of them to draw (default: 3)')
+    parser.add_argument(
+        '--num-images', type=at_least(1), default=50, metavar='N', help='images to look at (default: 50)'
+    )
+    parser.add_argument(
+        '--pictures', type=at_least(1), default=3, metavar='N', help='how many of them to draw (default: 3)'
+    )
     parser.add_argument('--split', choices=['val', 'train'], default='val', help='data to look at (default: val)')
     parser.add_argument('--no-ablation', action='store_true', help='take no memory block out')
     parser.add_argument('--out', type=Path, metavar='DIR', help="output folder (default: memory/ in the work_dir's)")
-    parser.add_argument('--dpi', type=int, default=100, help='resolution of the figures (default: 100)')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=OptionAction, metavar='KEY=VALUE', help='overwrite the config'
-    )
+    parser.add_argument('--dpi', type=at_least(1), default=100, help='resolution of the figures (default: 100)')
+    parser.add_config_options()
+    parser.add_trust()
     args = parser.parse_args()
-    for name in ('num_images', 'pictures', 'dpi'):
-        if getattr(args, name) < 1:
-            raise UserError(f'--{name.replace("_", "-")} must be at least 1')
     if args.dpi > MAX_DPI:
-        raise UserError(f'--dpi must be at most {MAX_DPI}')
+        parser.error(f'--dpi must be at most {MAX_DPI}')
     return args
 
 
-def find_data(cfg: Config, args: argparse.Namespace) -> object | None:
+def find_data(cfg: 'Config', args: argparse.Namespace) -> object | None:
     """The dataset to look at, or None where it is not there and --images are."""
+    from mmseg_sr.datasets.build import load_split
+    from mmseg_sr.errors import UserError
+
     try:
         return load_split(cfg, args.split)
     except UserError as error:
@@ -78,10 +75,15 @@ def find_data(cfg: Config, args: argparse.Namespace) -> object | None:
         return None
 
 
-def look(model: nn.Module, dataset: object | None, samples: list[dict], args: argparse.Namespace) -> tuple:
+def look(model: 'nn.Module', dataset: object | None, samples: list[dict], args: argparse.Namespace) -> tuple:
     """What was seen in all images, and in those to draw."""
 
-    def see(samples: object, total: int, task: str) -> list[Seen]:
+    from tqdm import tqdm
+
+    from mmseg_sr.datasets.build import spread
+    from mmseg_sr.memory.observe import observe
+
+    def see(samples: object, total: int, task: str) -> list['Seen']:
         return [observe(model, sample, not args.no_ablation) for sample in tqdm(samples, task, total, unit='image')]
 
     drawn = see(samples, len(samples), 'images') if samples else []
@@ -92,8 +94,10 @@ def look(model: nn.Module, dataset: object | None, samples: list[dict], args: ar
     return seen, drawn or [seen[index] for index in spread(len(seen), args.pictures)]
 
 
-def maps_document(summaries: dict[str, Summary], drawn: list[Seen]) -> dict:
+def maps_document(summaries: dict[str, 'Summary'], drawn: list['Seen']) -> dict:
     """The maps of the figures, as JSON takes them."""
+    from mmseg_sr.memory.summary import plain
+
     return plain(
         {
             'memory': {name: summary.memory_means for name, summary in summaries.items()},
@@ -112,24 +116,38 @@ def maps_document(summaries: dict[str, Summary], drawn: list[Seen]) -> dict:
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
+    from mmseg_sr.atomic import replacing
+
     with replacing(path) as partial, partial.open('w', newline='') as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
 
 
-def write_json(path: Path, document: dict) -> None:
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(document, allow_nan=False) + '\n')
+def tables(summaries: dict[str, 'Summary'], seen: list['Seen']) -> dict[str, list[dict]]:
+    """The rows of the CSV files, by their names; files without a row are left out."""
+    from mmseg_sr.memory.summary import image_rows, score_rows, weight_rows
+
+    found = {
+        'weights.csv': [row for name, each in summaries.items() for row in weight_rows(name, each)],
+        'scores.csv': [row for name, each in summaries.items() for row in score_rows(name, each)],
+        'images.csv': image_rows(seen),
+    }
+    return {name: rows for name, rows in found.items() if rows}
 
 
-@command
-def main() -> None:
-    args = parse_args()
-    cfg = load_config(args.config, args.cfg_options)
+def work(args: argparse.Namespace) -> None:
+    from mmseg_sr.atomic import check_folder, replacing, write_text
+    from mmseg_sr.config import load_config, read_options
+    from mmseg_sr.datasets.build import load_images
+    from mmseg_sr.memory.summary import summarise
+    from mmseg_sr.models.find import sr_blocks
+    from mmseg_sr.report.memory_figures import block_figures
+    from mmseg_sr.runs.models import class_names, load_sr_model
+
+    cfg = load_config(args.config, read_options(args.cfg_options))
     out = args.out or Path(cfg.work_dir) / 'memory'
-    if any(parent.is_file() for parent in (out, *out.parents)):
-        raise UserError(f'--out needs a folder, and {out} is a file or below one')
+    check_folder('--out', out)
     model = load_sr_model(cfg, args.checkpoint)
     samples = load_images(cfg, args.images)
     dataset = find_data(cfg, args)
@@ -137,22 +155,16 @@ def main() -> None:
 
     seen, drawn = look(model, dataset, samples, args)
     summaries = {name: summarise(seen, name, block, classes) for name, block in sr_blocks(model).items()}
-    tables = {
-        'weights.csv': [row for name, each in summaries.items() for row in weight_rows(name, each)],
-        'scores.csv': [row for name, each in summaries.items() for row in score_rows(name, each)],
-        'images.csv': image_rows(seen),
-    }
     files = ['memory.json', 'maps.json']
-    for name, rows in tables.items():
-        if rows:
-            files.append(name)
-            write_csv(out / name, rows)
+    for name, rows in tables(summaries, seen).items():
+        files.append(name)
+        write_csv(out / name, rows)
     for name, summary in summaries.items():
         for ending, figure in block_figures(name, summary, drawn, palette).items():
             files.append(f'{name}.{ending}.png')
             with replacing(out / files[-1]) as partial:
                 figure.savefig(partial, dpi=args.dpi)
-    write_json(out / 'maps.json', maps_document(summaries, drawn))
+    write_text(out / 'maps.json', json.dumps(maps_document(summaries, drawn), allow_nan=False) + '\n')
     document = {
         'config': args.config,
         'checkpoint': args.checkpoint,
@@ -162,9 +174,12 @@ def main() -> None:
         'files': sorted(files),
         'blocks': {name: summary.document() for name, summary in summaries.items()},
     }
-    write_json(out / 'memory.json', document)
-    print(json.dumps(document, allow_nan=False))
+    text = json.dumps(document, allow_nan=False)
+    write_text(out / 'memory.json', f'{text}\n')
+    print(text)
 
+
+main = program(parse_args, work)
 
 if __name__ == '__main__':
     main()

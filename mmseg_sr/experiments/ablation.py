@@ -37,6 +37,19 @@ Weights = dict[str, Tensor]  # (P,) by the block's name
 Progress = Callable[[Sequence, str], Iterator]
 
 
+class Some(Sequence):
+    """Some images of a dataset, by their indices."""
+
+    def __init__(self, dataset: BaseDataset, indices: Sequence[int]):
+        self.dataset, self.indices, self.metainfo = dataset, indices, dataset.metainfo
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> dict:
+        return self.dataset[self.indices[index]]
+
+
 def in_silence(items: Sequence, task: str) -> Iterator:
     """Go over items and show nothing."""
     return iter(items)

@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
-from ..config import load_config, merge_options, read_value, run_arguments, with_tta
+from ..config import load_config, merge_options, read_options, read_value, with_tta
 from ..errors import UserError, blame
 from ..models.block import SRBlock
 from ..processes import quiet
@@ -39,7 +39,7 @@ def _word(value: object) -> str:
 def resolve(arm: Arm, seed: int | None = None, mode: Mode | None = None) -> Config:
     """The config that a tool works out from the same words: of the training, or of a test in a mode."""
     words = option_words({**arm.options, **(mode.options if mode else {})})
-    parsed = run_arguments().parse_args(['--cfg-options', *words]).cfg_options if words else {}
+    parsed = read_options(words)
     with quiet('WARNING'):  # mmengine names, on stdout, each environment variable at each reading of a config
         cfg = load_config(arm.config, merge_options(parsed, {'randomness.seed': seed}))
     if mode and mode.tta:

@@ -17,14 +17,17 @@ The last line of the output, when the page is ready, is a JSON document: its url
 import argparse
 import json
 import socket
+import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools'))
+from _cli import Parser, program
 from server import LOOPBACK, create_app
 from trial import Trial
 
-from mmseg_sr.config import OptionAction, checkpoint_arguments, load_config
-from mmseg_sr.errors import UserError, command
+from mmseg_sr.config import load_config, read_options
+from mmseg_sr.errors import UserError
 from mmseg_sr.mini_cityscapes.generate import draw_mini_cityscapes
 from mmseg_sr.openmmlab import HOME
 from mmseg_sr.report.scenes import Network
@@ -34,23 +37,22 @@ EXAMPLES = 3
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[checkpoint_arguments()]
-    )
+    parser = Parser(__doc__)
     parser.add_argument('source', nargs='*', metavar='CONFIG CHECKPOINT', help='default: the released pair')
     parser.add_argument('--baseline', nargs=2, metavar=('CONFIG', 'CHECKPOINT'), help='to compare the network with')
     parser.add_argument('--host', default='127.0.0.1', help='address to listen at (default: this machine only)')
     parser.add_argument('--port', type=int, default=7860, help='0 for a free one (default: 7860)')
     parser.add_argument('--max-size', type=float, default=20, metavar='MB', help='of an upload (default: 20)')
     parser.add_argument('--max-side', type=int, default=1024, metavar='PX', help='longer pictures are made smaller')
-    parser.add_argument('--cfg-options', nargs='+', action=OptionAction, metavar='KEY=VALUE', help='overwrite configs')
+    parser.add_config_options()
+    parser.add_trust()
     args = parser.parse_args()
     if len(args.source) not in (0, 2):
-        raise UserError(f'a config and a checkpoint are shown, or without any the released pair; got {args.source}')
+        parser.error(f'a config and a checkpoint are shown, or without any the released pair; got {args.source}')
     if not 0 <= args.port < 65536:
-        raise UserError('--port must be 0 to 65535')
+        parser.error('--port must be 0 to 65535')
     if not 0 < args.max_size <= 1000 or not 32 <= args.max_side <= 8192:
-        raise UserError('--max-size must be above 0 and at most 1000 MB, --max-side 32 to 8192 pixels')
+        parser.error('--max-size must be above 0 and at most 1000 MB, --max-side 32 to 8192 pixels')
     return args
 
 
@@ -59,7 +61,7 @@ def load_trial(args: argparse.Namespace) -> Trial:
     baseline = args.baseline or (None if args.source else released(''))
     names = ('SR', 'baseline')
     networks = [
-        Network(name, names[1], load_config(str(pair[0]), args.cfg_options or {}), pair[1])
+        Network(name, names[1], load_config(str(pair[0]), read_options(args.cfg_options)), pair[1])
         for name, pair in zip(names, (source, baseline), strict=True)
         if pair
     ]
@@ -92,9 +94,7 @@ def listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-@command
-def main() -> None:
-    args = parse_args()
+def work(args: argparse.Namespace) -> None:
     limit = int(args.max_size * 1e6)
     trial = load_trial(args)
     local = args.host in LOOPBACK
@@ -112,6 +112,8 @@ def main() -> None:
     print(json.dumps({'url': url}), flush=True)
     server.run()
 
+
+main = program(parse_args, work)
 
 if __name__ == '__main__':
     main()

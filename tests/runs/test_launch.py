@@ -1,6 +1,8 @@
 """Training and testing as a user starts them: the tools, the Runner behind them, and what they say to mistakes."""
 
+import argparse
 import copy
+import importlib
 import json
 import math
 import os
@@ -12,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
@@ -21,7 +23,7 @@ from tiny_config import CLASSES, SR, write_config
 
 from mmseg_sr.checkpoints.reading import read_checkpoint
 from mmseg_sr.checkpoints.weights import check_weights
-from mmseg_sr.config import load_config, prepare, run_arguments
+from mmseg_sr.config import load_config, prepare, read_options
 from mmseg_sr.errors import UserError
 from mmseg_sr.processes import first_process_speaks, process_group
 from mmseg_sr.runs import launch
@@ -144,9 +146,8 @@ def assert_same_weights(first: Path, second: Path) -> None:
 
 
 def test_quoted_text_in_an_option_is_no_number():
-    parser = run_arguments()
-    given = parser.parse_args(['--cfg-options', "data.drives=['0016E5','12']", "name='1e3'", 'size=(2,3)', 'lr=1e-3'])
-    assert given.cfg_options == {'data.drives': ['0016E5', '12'], 'name': '1e3', 'size': (2, 3), 'lr': 1e-3}
+    given = read_options(["data.drives=['0016E5','12']", "name='1e3'", 'size=(2,3)', 'lr=1e-3'])
+    assert given == {'data.drives': ['0016E5', '12'], 'name': '1e3', 'size': (2, 3), 'lr': 1e-3}
 
 
 def test_tta(home, trained, tested, call):
@@ -405,12 +406,22 @@ def test_custom_imports_beside_the_config_are_found(tmp_path, monkeypatch):
     assert (cfg.worth.a, cfg.work.b, cfg.work_dir) == (None, [1], str(Path('work_dirs/config')))
 
 
-def test_options_reach_the_config_as_openmmlab_reads_them():
+def test_options_reach_the_config_as_openmmlab_reads_them_but_for_spaces(monkeypatch):
     words = ['--cfg-options', 'model.pretrained=None', 'a=1,2', '--cfg-options', 'b=(1,2)', 'c=x=y', 'd=/a b/c']
-    assert run_arguments().parse_args(words).cfg_options == {
-        'model.pretrained': None,
-        'a': [1, 2],
-        'b': (1, 2),
-        'c': 'x=y',
-        'd': '/a b/c',
-    }
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    monkeypatch.syspath_prepend(ROOT / 'tools')
+    ours = importlib.import_module('_cli').Parser()
+    ours.add_config_options()
+    options = read_options(ours.parse_args(words).cfg_options)
+    assert (
+        options
+        == {**parser.parse_args(words).cfg_options, 'd': '/a b/c'}
+        == {
+            'model.pretrained': None,
+            'a': [1, 2],
+            'b': (1, 2),
+            'c': 'x=y',
+            'd': '/a b/c',
+        }
+    )

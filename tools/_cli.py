@@ -1,0 +1,87 @@
+"""Share what the command lines of all tools need, and import nothing heavy: help is there at once."""
+
+import argparse
+import os
+import re
+from collections.abc import Callable
+
+
+class Parser(argparse.ArgumentParser):
+    """Parse a command line by argparse; the manual is the tool's docstring, a mistake is one line and exit status 2."""
+
+    def __init__(self, manual: str | None = None, **kwargs):
+        super().__init__(description=manual, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+
+    def error(self, message: str) -> None:
+        self.exit(2, f'error: {message}\n')
+
+    def add_config_options(self) -> None:
+        """Add ``--cfg-options``, whose words ``mmseg_sr.config.read_options`` reads."""
+        self.add_argument(
+            '--cfg-options',
+            nargs='+',
+            action='extend',
+            type=_assignment,
+            default=[],
+            metavar='KEY=VALUE',
+            help='overwrite values of the config: train_cfg.max_iters=100 model.pretrained=None crop_size="(512,1024)"',
+        )
+
+    def add_trust(self) -> None:
+        """Add ``--trust-checkpoint``, for tools that read checkpoints."""
+        self.add_argument(
+            '--trust-checkpoint',
+            action='store_true',
+            help='run what a checkpoint holds beside weights, which is refused otherwise; as '
+            'MMSEG_SR_TRUST_CHECKPOINT=1 in the environment',
+        )
+
+    def add_run(self) -> None:
+        """Add what train.py and test.py share."""
+        self.add_trust()
+        self.add_argument(
+            '--work-dir', help="folder of logs and checkpoints (default: work_dirs/ and the config's name)"
+        )
+        self.add_config_options()
+        self.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], help='what started the processes')
+        # torch.distributed.launch hands over --local-rank, torch.distributed.run sets LOCAL_RANK.
+        self.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def _assignment(word: str) -> str:
+    if not re.match(r'[^=\s]+=', word):
+        raise argparse.ArgumentTypeError(f'takes key=value (no spaces around =), got {word!r}')
+    return word
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Make the type of an argument that is a whole number from ``least`` on."""
+
+    def whole(text: str) -> int:
+        if not re.fullmatch(r'-?\d+', text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f'must be a whole number of at least {least}, got {text!r}')
+        return int(text)
+
+    return whole
+
+
+def program(parse: Callable[[], argparse.Namespace], work: Callable[..., int | None]) -> Callable[[], None]:
+    """Make the ``main`` of a tool: parse the arguments, then import the package and work.
+
+    Args:
+        parse: Reads and checks the command line.
+        work: Takes the arguments, returns the exit status; imports what it needs itself.
+    """
+
+    def main() -> None:
+        args = parse()
+        try:
+            from mmseg_sr.config import TRUST
+            from mmseg_sr.errors import command
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
+        if getattr(args, 'trust_checkpoint', False):
+            os.environ[TRUST] = '1'
+        command(work)(args)
+
+    return main
