@@ -62,10 +62,9 @@ def parse_args() -> argparse.Namespace:
 def load_predictor(args: argparse.Namespace) -> 'Predictor':
     """The network of a config or a file, used as it says or as the arguments say."""
     from mmseg_sr.config import load_config, read_options
-    from mmseg_sr.serving.network import ServedNetwork
+    from mmseg_sr.serving.card import load
+    from mmseg_sr.serving.network import OnnxRuntime, ServedNetwork, TorchRuntime
     from mmseg_sr.serving.predict import Predictor
-    from mmseg_sr.serving.runtime import OnnxRuntime, TorchRuntime
-    from mmseg_sr.serving.served import load
 
     if args.model.suffix == '.onnx':
         run = OnnxRuntime(args.model)
@@ -99,11 +98,9 @@ def record(args: argparse.Namespace, predictor: 'Predictor') -> dict:
 
 def predict(args: argparse.Namespace, predictor: 'Predictor') -> 'Report':
     """Predict the pictures, with a progress bar."""
-
     from tqdm import tqdm
 
-    from mmseg_sr.serving.outputs import claim
-    from mmseg_sr.serving.predictions import find_images, predict_pictures
+    from mmseg_sr.serving.predictions import claim, find_images, predict_pictures
 
     def progress(items: Iterable) -> Iterator:
         return iter(tqdm(items, 'predict', unit='image'))

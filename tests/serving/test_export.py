@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,12 +21,11 @@ from mmseg_sr import SRBlock, __version__
 from mmseg_sr.config import load_config, prepare
 from mmseg_sr.errors import UserError
 from mmseg_sr.memory.interventions import recalling
+from mmseg_sr.serving.card import Card, load
 from mmseg_sr.serving.export import load_program, trace
-from mmseg_sr.serving.portable import BiasBlock, PortableBlock, make_portable
+from mmseg_sr.serving.network import OnnxRuntime, TorchRuntime
+from mmseg_sr.serving.portable import PortableBlock, make_portable, portable_network
 from mmseg_sr.serving.predict import Predictor
-from mmseg_sr.serving.preparation import Preparation
-from mmseg_sr.serving.runtime import OnnxRuntime, TorchRuntime
-from mmseg_sr.serving.served import load, portable_network
 
 onnx = pytest.importorskip('onnx', reason='pip install "mmseg-sr[export]" to test exported networks')
 onnxruntime = pytest.importorskip('onnxruntime', reason='pip install "mmseg-sr[export]"')
@@ -186,7 +186,7 @@ def test_a_block_of_constant_weights_becomes_a_bias_that_is_equal(block, size):
     x = torch.randn(2, 5, *size)
     for sizes in (None, {'0': size}):
         folded = make_portable(torch.nn.Sequential(block), sizes)
-        assert isinstance(folded[0], BiasBlock) and not list(folded.parameters())
+        assert folded[0].is_bias and not list(folded.parameters())
         torch.testing.assert_close(folded(x), block(x))
 
 
@@ -204,7 +204,7 @@ def test_a_block_that_recalls_is_not_folded_and_equal(size):
     block, x = random_block(2), torch.randn(3, 5, *size)
     for sizes in (None, {'0': size}):
         portable = make_portable(torch.nn.Sequential(block), sizes)
-        assert isinstance(portable[0], PortableBlock)
+        assert not portable[0].is_bias
         torch.testing.assert_close(portable(x), block(x), rtol=1e-4, atol=1e-5)
 
 
@@ -239,7 +239,7 @@ def test_a_network_that_cannot_be_traced_gives_the_reason(home, tmp_path, monkey
 
     monkeypatch.setattr(PortableBlock, 'forward', forward)
     done = export(home.config, home.checkpoint, tmp_path / 'wrong.onnx')
-    assert done.status == 2 and 'torch.export cannot trace the network' in done.err and 'data-dependent' in done.err
+    assert done.status == 2 and 'cannot trace the network by torch.export' in done.err and 'data-dependent' in done.err
     assert len(done.err.splitlines()) < 5 and list(tmp_path.iterdir()) == []
 
 
@@ -312,7 +312,7 @@ def test_pixels_become_what_mmseg_makes_of_them(tmp_path, extra):
     config, checkpoint = write_network(tmp_path, 'kind', extra)
     segmentor, card = load(load_config(config), checkpoint)
     reference, image = segmentor_of(config, checkpoint), picture((50, 77))
-    network, card = portable_network(segmentor, card, image.shape[:2])
+    network, card = portable_network(segmentor, replace(card, size=list(image.shape[:2])))
     program = trace(network, image.shape[:2], dynamic=False).module()
     got = program(torch.from_numpy(image.transpose(2, 0, 1).copy())[None])
     wanted = predicted(reference, image)
@@ -324,7 +324,7 @@ def test_pixels_become_what_mmseg_makes_of_them(tmp_path, extra):
 def test_a_pipeline_named_in_a_file_runs_nothing_else():
     for steps in ([dict(type='os.system', command='true')], [dict(type='Resize', scale=[8, 8], command='true')]):
         with pytest.raises(UserError, match='cannot set up the resizing'):
-            Preparation(steps)
+            Predictor(SimpleNamespace(card=Card(['road'], [[0, 0, 0]], steps=steps)))
 
 
 def _properties(session: object) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Predictions of pictures, folders and videos are mmseg's, by either kind of network, and a stopped run is taken up."""
+"""Predictions of pictures and folders are mmseg's, by either kind of network, and a stopped run is taken up."""
 
 import json
 import os
@@ -17,9 +17,9 @@ from mmengine.config import ConfigDict
 from PIL import Image
 
 from mmseg_sr.errors import UserError
-from mmseg_sr.serving import outputs
+from mmseg_sr.serving.network import OnnxRuntime
 from mmseg_sr.serving.predict import Predictor, slide
-from mmseg_sr.serving.runtime import OnnxRuntime
+from mmseg_sr.serving.predictions import RECORD
 
 onnx = pytest.importorskip('onnx', reason='pip install "mmseg-sr[export]" to test exported networks')
 
@@ -54,7 +54,7 @@ def read(path: Path) -> np.ndarray:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    files = [path for path in sorted(folder.rglob('*')) if path.is_file() and path.name != outputs.RECORD]
+    files = [path for path in sorted(folder.rglob('*')) if path.is_file() and path.name != RECORD]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
@@ -242,7 +242,7 @@ def test_a_mistake_is_one_message_and_nothing_is_written(home, streets, tmp_path
     foreign = onnx.load(home.fixed)
     del foreign.metadata_props[:]
     onnx.save(foreign, tmp_path / 'foreign.onnx')
-    (tmp_path / 'no.mp4').write_bytes(b'no video')
+    (tmp_path / 'no.mp4').write_bytes(b'no image')
     out, mistakes = (
         tmp_path / 'out',
         {
@@ -258,8 +258,8 @@ def test_a_mistake_is_one_message_and_nothing_is_written(home, streets, tmp_path
             'belong to mode slide': (home.dynamic, streets, '--stride', 32, 32),
             'needs a window': (home.dynamic, streets, '--mode', 'slide'),
             'leaves pixels without a label': (home.fixed, streets, '--mode', 'slide', '--stride', 65, 32),
-            '--batch must be at least 1': (home.fixed, streets, '--batch', 0),
-            'no.mp4: it is damaged, or no video': (home.fixed, tmp_path / 'no.mp4'),
+            '--batch: must be a whole number of at least 1': (home.fixed, streets, '--batch', 0),
+            'no.mp4: it is damaged, or none': (home.fixed, tmp_path / 'no.mp4'),
         },
     )
     for advice, (model, source, *arguments) in mistakes.items():
