@@ -32,6 +32,7 @@ ONNX needs `pip install "mmseg-sr[export]"`, and onnxruntime is the fastest way 
 import argparse
 import json
 import re
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -106,19 +107,23 @@ def pictures(cfg: 'Config', frames: Path | None, count: int) -> tuple[list['np.n
     from mmseg_sr.datasets.build import load_split, read_picture, spread
     from mmseg_sr.datasets.loading import samples
     from mmseg_sr.errors import UserError
-    from mmseg_sr.serving.export import drawn_street
+    from mmseg_sr.mini_cityscapes.generate import draw_mini_cityscapes
     from mmseg_sr.serving.predictions import find_images
+
+    def some(paths: Sequence[Path]) -> list['np.ndarray']:
+        return [read_picture(paths[index]) for index in spread(len(paths), count)]
 
     if frames:
         if not frames.exists():
             raise UserError(f'--frames: there is no {frames}')
-        paths = list(find_images(frames).values())
-        return [read_picture(paths[index]) for index in spread(len(paths), count)], str(frames)
+        return some(list(find_images(frames).values())), str(frames)
     try:
-        paths = [Path(each['img_path']) for each in samples(load_split(cfg, 'val'))]
-        return [read_picture(paths[index]) for index in spread(len(paths), count)], 'validation images of the config'
+        paths = [each['img_path'] for each in samples(load_split(cfg, 'val'))]
+        return some(paths), 'validation images of the config'
     except UserError:
-        return [drawn_street(index) for index in range(count)], 'drawn streets'
+        with tempfile.TemporaryDirectory() as folder:
+            draw_mini_cityscapes(Path(folder), train=count, val=1, size=(512, 256))
+            return some(list(find_images(Path(folder, 'leftImg8bit/train')).values())), 'drawn streets'
 
 
 def write(

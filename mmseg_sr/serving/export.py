@@ -1,4 +1,7 @@
-"""A served network as a file, ONNX or a program of torch.export with the card inside, and compared with PyTorch."""
+"""Write a served network to a file, ONNX or torch.export's, with the card inside, and compare it with PyTorch.
+
+Whatever an exporter raises becomes a ``UserError`` with its reason.
+"""
 
 import contextlib
 import io
@@ -16,14 +19,10 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from ..errors import UserError, one_line
-from ..mini_cityscapes.generate import draw_scene
-from ..mini_cityscapes.painting import paint
-from ..mini_cityscapes.world import Camera, city_style
 from .card import Card, threshold_of
 from .network import ServedNetwork, labels_of
 
 CARD_FILE = 'mmseg_sr.json'  # in a .pt2
-INPUT = 'image'
 DIFFERENCE = {'float32': 1e-3, 'float16': 5e-2}  # of the largest logit
 AGREEMENT = {'float32': 0.999, 'float16': 0.95}  # of the pixels, where labels are all there is
 
@@ -35,9 +34,6 @@ def trace(network: ServedNetwork, size: tuple[int, int], dynamic: bool) -> Expor
         network: Its SR blocks are portable ones, resized where ``dynamic``.
         size: (height, width) of the images; where ``dynamic``, the trained one.
         dynamic: Whether height and width are free.
-
-    Raises:
-        UserError: With the reason why the network cannot be traced.
     """
     if dynamic:  # no map of the example may have the size that a memory was trained for
         size = [side + max(side // 4, 8) for side in size]
@@ -55,20 +51,11 @@ def trace(network: ServedNetwork, size: tuple[int, int], dynamic: bool) -> Expor
 def write_onnx(program: ExportedProgram, path: Path, card: Card, opset: int | None = None) -> dict:
     """Write a traced network as ONNX, with the card in its ``metadata_props``.
 
-    Args:
-        program: What :func:`trace` gave.
-        path: The file.
-        card: What it is.
-        opset: Version of ONNX's operators; None for the exporter's choice.
-
     Returns:
         The ``opset`` of the file, and ``resizes``: the modules that its Resize nodes come from, 'segmentor' or the name
         of one in it. A network of one size keeps the one that brings its logits to the size of the image.
-
-    Raises:
-        UserError: With the reason why it cannot be written.
     """
-    names = dict(input_names=[INPUT], output_names=[card.output])
+    names = dict(input_names=['image'], output_names=[card.output])
     with exporting('write the network by torch.onnx'):  # which the checker may refuse, and protobuf above 2 GB
         import onnx
 
@@ -81,11 +68,7 @@ def write_onnx(program: ExportedProgram, path: Path, card: Card, opset: int | No
 
 
 def write_program(program: ExportedProgram, path: Path, card: Card) -> None:
-    """Write a traced network as torch.export does (.pt2), with the card beside it in the archive.
-
-    Raises:
-        UserError: With the reason why it cannot be written.
-    """
+    """Write a traced network as torch.export does (.pt2), with the card beside it in the archive."""
     with exporting('write the network by torch.export'):
         torch.export.save(program, path, extra_files={CARD_FILE: json.dumps(card.texts())})
 
@@ -110,10 +93,9 @@ def compare(
     """Compare an exported network with mmseg's own inference by the segmentor that it was made from.
 
     Args:
-        run: Images (N, 3, h, w), uint8, to logits or labels.
+        run: The exported network: images (N, 3, h, w), uint8, to logits or labels.
         segmentor: One of mmseg's.
-        pictures: RGB pictures (H, W, 3), which are resized to ``size``.
-        size: (height, width).
+        pictures: RGB (H, W, 3), which are resized to ``size``, (height, width).
         precision: Of the exported network.
 
     Returns:
@@ -134,14 +116,8 @@ def compare(
     if differences:
         difference, most = (torch.stack(values).max().item() for values in (differences, largest))
         passed = difference <= DIFFERENCE[precision] * most
-    return {
-        'size': list(size),
-        'pictures': len(pictures),
-        'agreement': agreement,
-        'max_difference': difference,
-        'max_logit': most,
-        'passed': passed,
-    }
+    row = dict(size=list(size), pictures=len(pictures), agreement=agreement, max_difference=difference, max_logit=most)
+    return {**row, 'passed': passed}
 
 
 @torch.no_grad()
@@ -153,14 +129,6 @@ def _by_mmseg(segmentor: nn.Module, image: np.ndarray) -> Tensor:
     data = segmentor.data_preprocessor(dict(inputs=[inputs], data_samples=[sample]), False)
     logits = segmentor.whole_inference(data['inputs'], [each.metainfo for each in data['data_samples']])
     return logits[..., :height, :width].cpu()  # without padding
-
-
-def drawn_street(seed: int) -> np.ndarray:
-    """Draw an RGB picture (256, 512, 3) of a street, where no other picture is at hand."""
-    rng = np.random.default_rng(seed)
-    style, frame = city_style(rng), (512, 256)
-    camera = Camera(*frame, horizon=0.42 * frame[1], aside=0.25 * style.road)
-    return np.asarray(paint(draw_scene(camera, style, rng), frame, style, rng))
 
 
 @contextlib.contextmanager

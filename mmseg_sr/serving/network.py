@@ -17,10 +17,7 @@ PROVIDERS = ('CUDAExecutionProvider', 'CPUExecutionProvider')
 
 
 class ServedNetwork(nn.Module):
-    """Do what the data preprocessor and the segmentor do with a whole image.
-
-    Normalisation, the order of the colours and padding are inside, so that nobody has to do them alike elsewhere, and
-    bytes are the only thing it takes.
+    """Do what data preprocessor and segmentor do with a whole image: normalisation, colours and padding are inside.
 
     Args:
         segmentor: One of mmseg's; it is shared, not copied.
@@ -58,13 +55,11 @@ class ServedNetwork(nn.Module):
 
     def _pad(self, x: Tensor) -> Tensor:
         """Pad right and below as the preprocessor does in a test."""
-        sides, wanted, divisor = x.shape[-2:], self.padding.get('size'), self.padding.get('size_divisor') or 1
-        if wanted is not None:
-            below, right = (max(most - side, 0) for most, side in zip(wanted, sides, strict=True))
-        elif divisor > 1:
-            below, right = (-side % divisor for side in sides)
-        else:
+        size, divisor = self.padding.get('size'), self.padding.get('size_divisor') or 1
+        if size is None and divisor == 1:
             return x
+        wanted = size or [side + -side % divisor for side in x.shape[-2:]]
+        below, right = (max(most - side, 0) for most, side in zip(wanted, x.shape[-2:], strict=True))
         return F.pad(x, (0, right, 0, below), value=self.pad_val)
 
 
@@ -81,12 +76,7 @@ def labels_of(logits: Tensor, threshold: float | None) -> Tensor:
 
 
 class TorchRuntime:
-    """Run a network by PyTorch.
-
-    Args:
-        network: In evaluation mode, on any device.
-        card: What it is.
-    """
+    """Run a network, in evaluation mode and on any device, by PyTorch."""
 
     def __init__(self, network: nn.Module, card: Card):
         self.network, self.card = network, card
@@ -99,10 +89,7 @@ class TorchRuntime:
 
 
 class OnnxRuntime:
-    """Run a network that ``tools/export.py`` wrote by onnxruntime, with as many threads as torch has.
-
-    Args:
-        path: The ONNX file.
+    """Run an ONNX file of ``tools/export.py`` by onnxruntime, with as many threads as torch has.
 
     Raises:
         UserError: For a file that is not there, is damaged, or is another program's.

@@ -1,7 +1,4 @@
-"""SR blocks in the form that is exported: plain PyTorch, resized or not by choice, constant recall folded into a bias.
-
-Shape letters as in :mod:`mmseg_sr.models.block`.
-"""
+"""Bring a segmentor with SR blocks into the form that is exported. Shape letters as in :mod:`mmseg_sr.models.block`."""
 
 import copy
 from collections.abc import Mapping
@@ -20,15 +17,14 @@ from .network import ServedNetwork
 
 
 class PortableBlock(nn.Module):
-    """Compute an SR block on a path that is chosen when it is made, not by its input's size: a graph has no choice.
+    """Compute an SR block in plain PyTorch, on a path that its input does not choose: a graph has no choice.
 
-    Where the softmax weights are the same for every image, the weighted sum of the memory blocks is a bias. The gate
-    works in float32 whatever the rest does, as in the block.
+    The gate works in float32 whatever the rest does, as in the block.
 
     Args:
         block: The block; its weights are shared.
         resized: Whether squeezed map and weighted sum are resized. At the trained size that changes nothing.
-        weights: The softmax weights (P,), where they are the same for every image.
+        weights: The softmax weights (P,), where they are the same for every image: the weighted sum is a bias then.
 
     Example:
         >>> block, x = SRBlock(in_channels=2, memory_size=(3, 4)), torch.randn(1, 2, 3, 4)
@@ -65,11 +61,8 @@ class PortableBlock(nn.Module):
         return plain_resize(maps, x.shape[-2:]) if self.resized else maps
 
 
-def constant_weights(block: SRBlock) -> Tensor | None:
-    """Compute the softmax weights (P,) of a block that are the same for every input, or return None.
-
-    They are with one memory, and where a layer of zeros keeps the input from the softmax.
-    """
+def _constant_weights(block: SRBlock) -> Tensor | None:
+    """The softmax weights (P,), where there is one memory or a layer of zeros keeps the input from the softmax."""
     layers = (block.squeeze, block.gate[0], block.gate[1])
     if block.num_memories > 1 and all(layer.weight.any() for layer in layers):
         return None
@@ -89,11 +82,8 @@ def make_portable(
         model: Any module with SR blocks, or without.
         sizes: (h, w) of the map that each block gets, by its name, where the model is to take one size only: a block
             of that size has no resize then. None for any size.
-        recall: Weights (P,) by the name of a block that is to recall the same for every image. Blocks that do so by
-            themselves need none.
-
-    Raises:
-        UserError: For weights of a block that is not there, or has another number of memories.
+        recall: Weights (P,) by the name of a block that is to recall the same for every image; those of a block that
+            is not there, or has another number of memories, are a ``UserError``.
     """
     model = copy.deepcopy(model)
     blocks = {name: each for name, each in sr_blocks(model).items() if type(each).forward is SRBlock.forward}
@@ -105,25 +95,20 @@ def make_portable(
             raise UserError(f'{name} has {blocks[name].num_memories} memories, and its weights are {weights.tolist()}')
     for name, block in blocks.items():
         resized = sizes is None or sizes[name] != block.memory_size
-        model.set_submodule(name, PortableBlock(block, resized, recall.get(name, constant_weights(block))))
+        model.set_submodule(name, PortableBlock(block, resized, recall.get(name, _constant_weights(block))))
     return model
 
 
 def portable_network(
     segmentor: nn.Module, card: Card, recall: Mapping[str, Tensor] | None = None
 ) -> tuple[ServedNetwork, Card]:
-    """Make the network that is exported from a segmentor, which stays as it was, on the CPU.
+    """Make the network that is exported, and its card, from a segmentor, which stays as it was, on the CPU.
 
     Args:
         segmentor: What :func:`.card.load` gave.
-        card: What :func:`.card.load` gave, with the ``size``, ``output`` and ``precision`` that are wanted.
+        card: The same, with the ``size``, ``output`` and ``precision`` that are wanted. A network that cannot take
+            images of that size is a ``UserError``.
         recall: As for :func:`make_portable`.
-
-    Returns:
-        The network, whose logits are float32 whatever it computes in, and its card.
-
-    Raises:
-        UserError: Where the network cannot take images of that size.
     """
     segmentor, half = segmentor.cpu(), card.precision == 'float16'
     if card.size is None:

@@ -12,12 +12,15 @@ from ..memory.windows import spans
 from .card import STEPS, Card
 from .network import labels_of
 
+Run = Callable[[np.ndarray], Tensor]  # images (N, 3, h, w), uint8, to logits or labels
+Sides = Sequence[int]  # (height, width)
+
 
 class Predictor:
     """Predict label maps of pictures.
 
     Args:
-        run: A network that has a ``card``: images (N, 3, h, w), uint8, to logits or labels.
+        run: A network that has a ``card``, as :class:`.network.OnnxRuntime`.
         mode: 'whole' or 'slide'; None for the card's.
         window: (height, width) in slide mode; None for the card's, or the size of a network of one size.
         stride: From one window to the next; None for the card's, or half a window.
@@ -26,13 +29,7 @@ class Predictor:
         UserError: For a mode that the network cannot do, or resizing steps that are none.
     """
 
-    def __init__(
-        self,
-        run: Callable[[np.ndarray], Tensor],
-        mode: str | None = None,
-        window: Sequence[int] | None = None,
-        stride: Sequence[int] | None = None,
-    ):
+    def __init__(self, run: Run, mode: str | None = None, window: Sides | None = None, stride: Sides | None = None):
         self.run, self.card = run, run.card
         self.mode = mode or self.card.mode
         self.steps = _transforms(self.card.steps)
@@ -76,15 +73,13 @@ class Predictor:
         return labels_of(logits, self.card.threshold)[0].numpy()
 
 
-def slide(
-    run: Callable[[np.ndarray], Tensor], images: np.ndarray, window: Sequence[int], stride: Sequence[int]
-) -> Tensor:
+def slide(run: Run, images: np.ndarray, window: Sides, stride: Sides) -> Tensor:
     """Compute mean logits (N, K, h, w) of all windows over a pixel, for images (N, 3, h, w)."""
     size = images.shape[-2:]
-    total, count = 0, torch.zeros(1, 1, *size)
+    total, count = None, torch.zeros(1, 1, *size)
     for rows, columns in spans(size, window, stride):
         logits = run(images[..., rows, columns])
-        if isinstance(total, int):
+        if total is None:
             total = logits.new_zeros(*logits.shape[:2], *size)
         total[..., rows, columns] += logits
         count[..., rows, columns] += 1
@@ -101,9 +96,7 @@ def _transforms(steps: Sequence[dict]) -> list[Callable[[dict], dict]]:
     return made
 
 
-def _windows_of(
-    card: Card, window: Sequence[int] | None, stride: Sequence[int] | None
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _windows_of(card: Card, window: Sides | None, stride: Sides | None) -> tuple[Sides, Sides]:
     window = window or card.size or card.window
     if card.scene:
         raise UserError('the memory covers a scene, and each window would be taken for a whole one: use --mode whole')
@@ -119,5 +112,5 @@ def _windows_of(
     return tuple(window), tuple(stride)
 
 
-def _by(size: Sequence[int]) -> str:
+def _by(size: Sides) -> str:
     return 'x'.join(map(str, size))

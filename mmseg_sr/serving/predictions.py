@@ -9,13 +9,15 @@ Files appear whole or not at all, so what is there is done.
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from ..atomic import check_folder, replacing, write_text
 from ..datasets.build import read_picture
@@ -90,28 +92,20 @@ def _differences(path: Path, record: Mapping[str, object]) -> list[str]:
 
 
 def predict_pictures(
-    predictor: Predictor,
-    pictures: dict[str, Path],
-    out: Path,
-    batch: int = 1,
-    opacity: float = 0.5,
-    progress: Callable[[Iterable], Iterable] = iter,
-    complain: Callable[[str], None] = print,
+    predictor: Predictor, pictures: Mapping[str, Path], out: Path, batch: int = 1, opacity: float = 0.5
 ) -> Report:
-    """Write label map and overlay of each picture that does not have them yet.
+    """Write label map and overlay of each picture that does not have them yet, with a progress bar.
 
     Args:
         predictor: Gives the label maps.
-        pictures: What :func:`find_images` found.
+        pictures: What :func:`find_images` found. One that cannot be read, or that the network does not take, is named
+            on stderr.
         out: The folder.
         batch: How many images go through the network at once; neighbours of the same size do.
         opacity: Of the overlay's colours.
-        progress: Goes round the pictures, to show how far it is.
-        complain: Gets a line for each picture that cannot be read, or that the network does not take.
     """
     report = Report()
-    missing = _missing(progress(pictures.items()), out, report)
-    for _, same in groupby(_prepared(missing, predictor, report, complain), key=lambda each: each[2].shape):
+    for _, same in groupby(_prepared(predictor, pictures, out, report), key=lambda each: each[2].shape):
         while group := list(islice(same, batch)):
             labels = predictor([image for _, _, image in group], [picture.shape[:2] for _, picture, _ in group])
             for (name, picture, _), each in zip(group, labels, strict=True):
@@ -121,25 +115,20 @@ def predict_pictures(
     return report
 
 
-def _missing(pictures: Iterable[tuple[str, Path]], out: Path, report: Report) -> Iterator[tuple[str, Path]]:
-    for name, path in pictures:
+def _prepared(
+    predictor: Predictor, pictures: Mapping[str, Path], out: Path, report: Report
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Name, picture and image of what is to be predicted; the rest goes into the report."""
+    for name, path in tqdm(pictures.items(), 'predict', unit='image'):
         if all(_is_whole(out / folder / f'{name}.png') for folder in FOLDERS):
             report.skipped += 1
-        else:
-            yield name, path
-
-
-def _prepared(
-    pictures: Iterable[tuple[str, Path]], predictor: Predictor, report: Report, complain: Callable[[str], None]
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Name, picture and image of each; what fails goes into the report."""
-    for name, path in pictures:
+            continue
         try:
             picture = read_picture(path)
             yield name, picture, predictor.prepared(picture)
         except UserError as error:
             reason = report.failed[str(path)] = str(error)
-            complain(reason if str(path) in reason else f'{path}: {reason}')
+            tqdm.write(f'error: {reason}' if str(path) in reason else f'error: {path}: {reason}', file=sys.stderr)
 
 
 def _is_whole(path: Path) -> bool:

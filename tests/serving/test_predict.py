@@ -1,13 +1,17 @@
 """Predictions of pictures and folders are mmseg's, by either kind of network, and a stopped run is taken up."""
 
+import hashlib
 import json
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from exporting import PALETTE, exported, picture, predicted, write_network
 from hypothesis import given, settings
@@ -16,6 +20,7 @@ from in_process import call
 from mmengine.config import ConfigDict
 from PIL import Image
 
+from mmseg_sr.checkpoints.reading import read_checkpoint
 from mmseg_sr.errors import UserError
 from mmseg_sr.serving.network import OnnxRuntime
 from mmseg_sr.serving.predict import Predictor, slide
@@ -151,6 +156,76 @@ def test_windows_smaller_than_the_image_are_taken_where_the_config_says_so(home,
     for name in SIZES:
         labels = [read(tmp_path / folder / f'labels/{name}.png') for folder in ('config', 'onnx', 'whole')]
         assert (labels[0] == labels[1]).mean() > 0.999 and (labels[0] != labels[2]).any()
+
+
+# -------------------------------------------------------------------------------------------------------- what is read
+
+
+WRITTEN = {  # what an export of the first version says of itself, word by word
+    'mmseg_sr.classes': '["road", "car", "tree", "train"]',
+    'mmseg_sr.palette': '[[9, 8, 7], [80, 0, 80], [0, 160, 160], [240, 240, 240]]',
+    'mmseg_sr.size': 'null',
+    'mmseg_sr.output': '"logits"',
+    'mmseg_sr.steps': '[{"type": "Resize", "scale": [96, 80], "keep_ratio": true}]',
+    'mmseg_sr.mode': '"slide"',
+    'mmseg_sr.window': '[48, 40]',
+    'mmseg_sr.stride': '[24, 30]',
+    'mmseg_sr.scene': 'false',
+    'mmseg_sr.align_corners': 'false',
+    'mmseg_sr.threshold': 'null',
+    'mmseg_sr.precision': '"float32"',
+    'mmseg_sr.blocks': '[{"name": "backbone.layer3.sr", "form": "recall", "resized": true, "memory": [3, 32, 4, 4]}]',
+    'mmseg_sr.mean': '[120.0, 110.0, 100.0]',
+    'mmseg_sr.version': '"0.1.0"',
+}
+
+
+def test_a_file_of_the_first_version_is_used_as_it_says(home, tmp_path):
+    model = onnx.load(home.dynamic)
+    onnx.helper.set_model_props(model, {**WRITTEN, 'mmseg_sr.of_a_later_version': '0', 'another.key': '{'})
+    onnx.save(model, tmp_path / 'old.onnx')
+    predictor = Predictor(OnnxRuntime(tmp_path / 'old.onnx'))
+    assert (predictor.mode, predictor.window, predictor.stride) == ('slide', (48, 40), (24, 30))
+    assert predictor.prepared(picture((100, 90))).shape == (3, 89, 80), 'the short side is 80'
+    said = {key.removeprefix('mmseg_sr.'): json.loads(text) for key, text in WRITTEN.items()}
+    assert said.items() <= vars(predictor.card).items()
+
+
+OPENED: dict[str, int] = {}  # how often this process has opened a file
+
+
+def count(event: str, values: tuple) -> None:
+    if event == 'open' and (path := str(values[0])) in OPENED:
+        OPENED[path] += 1
+
+
+sys.addaudithook(count)
+
+
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+def test_a_checkpoint_is_read_once_and_its_bytes_are_hashed_once(home, streets, tmp_path, monkeypatch, suffix):
+    path, safe_open = tmp_path / f'net{suffix}', safetensors.safe_open
+    if suffix == '.pth':
+        path.write_bytes(home.checkpoint.read_bytes())
+    else:
+        safetensors.torch.save_file(torch.load(home.checkpoint)['state_dict'], path)
+
+    def counted(name: object, **options: object) -> object:  # it opens in Rust
+        count('open', (name,))
+        return safe_open(name, **options)
+
+    def opened(work: Callable) -> int:
+        OPENED[str(path)] = 0
+        work()
+        return OPENED.pop(str(path))
+
+    monkeypatch.setattr(safetensors, 'safe_open', counted)
+    once = opened(lambda: read_checkpoint(path))
+    arguments = ('--checkpoint', path, '--batch', 2)
+    assert once >= 1
+    assert opened(lambda: predict(home, streets, tmp_path / 'out', *arguments, model=home.config)) == once + 1
+    weights = json.loads((tmp_path / 'out' / RECORD).read_text())['weights']
+    assert weights == hashlib.sha256(path.read_bytes()).hexdigest() and len(contents(tmp_path / 'out')) == 10
 
 
 # ------------------------------------------------------------------------------------------------------- taken up again
