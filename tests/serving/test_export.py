@@ -122,7 +122,8 @@ def test_half_precision_takes_half_the_space_and_the_same_pixels(home, tmp_path)
 
 def test_a_file_says_all_that_is_needed_and_nothing_of_this_machine(home):
     session = onnxruntime.InferenceSession(str(home.dynamic))
-    texts = {key.removeprefix('mmseg_sr.'): json.loads(text) for key, text in _properties(session).items()}
+    written = session.get_modelmeta().custom_metadata_map
+    texts = {key.removeprefix('mmseg_sr.'): json.loads(text) for key, text in written.items()}
     assert texts['classes'] == list(CLASSES) and texts['palette'] == PALETTE and texts['version'] == __version__
     assert texts['mean'] == [120, 110, 100] and texts['std'] == [60, 55, 50] and texts['size'] is None
     assert texts['blocks'][0]['name'] == BLOCK and texts['output'] == 'logits' and texts['checkpoint'] == 'net.pth'
@@ -177,17 +178,23 @@ def zeroed(part: str) -> SRBlock:
 
 @pytest.mark.parametrize('size', [(6, 7), (9, 4)])
 @pytest.mark.parametrize(
-    'block',
-    [random_block(1), zeroed('squeeze'), zeroed('gate.0'), zeroed('gate.1')],
-    ids=['one memory', 'no squeeze', 'no hidden layer', 'no output layer'],
+    ('block', 'constant'),
+    [
+        (random_block(1), True),
+        (zeroed('squeeze'), True),
+        (zeroed('gate.0'), True),
+        (zeroed('gate.1'), True),
+        (random_block(2), False),
+    ],
+    ids=['one memory', 'no squeeze', 'no hidden layer', 'no output layer', 'recalls'],
 )
 @torch.no_grad()
-def test_a_block_of_constant_weights_becomes_a_bias_that_is_equal(block, size):
-    x = torch.randn(2, 5, *size)
+def test_a_block_is_equal_in_its_portable_form_and_a_bias_where_its_weights_are_constant(block, constant, size):
+    x, tolerance = torch.randn(2, 5, *size), {} if constant else dict(rtol=1e-4, atol=1e-5)
     for sizes in (None, {'0': size}):
-        folded = make_portable(torch.nn.Sequential(block), sizes)
-        assert folded[0].is_bias and not list(folded.parameters())
-        torch.testing.assert_close(folded(x), block(x))
+        portable = make_portable(torch.nn.Sequential(block), sizes)
+        assert portable[0].is_bias is constant is (not list(portable.parameters()))
+        torch.testing.assert_close(portable(x), block(x), **tolerance)
 
 
 @torch.no_grad()
@@ -196,16 +203,6 @@ def test_static_recall_becomes_a_bias_that_is_equal():
     folded = make_portable(torch.nn.Sequential(block), {'0': (6, 7)}, recall={'0': weights})
     with recalling(block, weights):
         torch.testing.assert_close(folded(x), block(x))
-
-
-@pytest.mark.parametrize('size', [(6, 7), (9, 4)])
-@torch.no_grad()
-def test_a_block_that_recalls_is_not_folded_and_equal(size):
-    block, x = random_block(2), torch.randn(3, 5, *size)
-    for sizes in (None, {'0': size}):
-        portable = make_portable(torch.nn.Sequential(block), sizes)
-        assert not portable[0].is_bias
-        torch.testing.assert_close(portable(x), block(x), rtol=1e-4, atol=1e-5)
 
 
 def test_a_static_network_has_no_gate_in_its_graph(home, tmp_path):
@@ -325,7 +322,3 @@ def test_a_pipeline_named_in_a_file_runs_nothing_else():
     for steps in ([dict(type='os.system', command='true')], [dict(type='Resize', scale=[8, 8], command='true')]):
         with pytest.raises(UserError, match='cannot set up the resizing'):
             Predictor(SimpleNamespace(card=Card(['road'], [[0, 0, 0]], steps=steps)))
-
-
-def _properties(session: object) -> dict[str, str]:
-    return session.get_modelmeta().custom_metadata_map

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from in_process import call
 from mmengine.config import ConfigDict
+from mmseg.models import EncoderDecoder
 from PIL import Image
 
 from mmseg_sr.checkpoints.reading import read_checkpoint
@@ -131,17 +132,13 @@ def _fit(size: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
 def test_windows_of_one_size_average_to_mmseg_s_slide_inference(home, size, stride, images):
     run = home.__dict__.setdefault('fixed_run', OnnxRuntime(home.fixed))
     batch = np.stack([picture(size, seed).transpose(2, 0, 1) for seed in range(images)])
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (run.card.mean, run.card.std))
-    kept = home.segmentor.test_cfg
-    try:
-        home.segmentor.test_cfg = ConfigDict(mode='slide', crop_size=(64, 64), stride=stride)
-        with torch.no_grad():
-            metas = [dict(ori_shape=size, img_shape=size, pad_shape=size) for _ in range(images)]
-            expected = home.segmentor.slide_inference((torch.from_numpy(batch).float() - mean) / std, metas)
-    finally:
-        home.segmentor.test_cfg = kept
-    got = slide(run, batch, (64, 64), stride)
-    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
+    stand_in = SimpleNamespace(
+        test_cfg=ConfigDict(crop_size=(64, 64), stride=stride),
+        out_channels=4,
+        encode_decode=lambda window, _: run(window.byte().numpy()),
+    )
+    expected = EncoderDecoder.slide_inference(stand_in, torch.from_numpy(batch).float(), [{}])
+    torch.testing.assert_close(slide(run, batch, (64, 64), stride), expected)
 
 
 def test_windows_smaller_than_the_image_are_taken_where_the_config_says_so(home, streets, tmp_path):
@@ -170,10 +167,6 @@ WRITTEN = {  # what an export of the first version says of itself, word by word
     'mmseg_sr.mode': '"slide"',
     'mmseg_sr.window': '[48, 40]',
     'mmseg_sr.stride': '[24, 30]',
-    'mmseg_sr.scene': 'false',
-    'mmseg_sr.align_corners': 'false',
-    'mmseg_sr.threshold': 'null',
-    'mmseg_sr.precision': '"float32"',
     'mmseg_sr.blocks': '[{"name": "backbone.layer3.sr", "form": "recall", "resized": true, "memory": [3, 32, 4, 4]}]',
     'mmseg_sr.mean': '[120.0, 110.0, 100.0]',
     'mmseg_sr.version': '"0.1.0"',
@@ -318,29 +311,26 @@ def test_a_mistake_is_one_message_and_nothing_is_written(home, streets, tmp_path
     del foreign.metadata_props[:]
     onnx.save(foreign, tmp_path / 'foreign.onnx')
     (tmp_path / 'no.mp4').write_bytes(b'no image')
-    out, mistakes = (
-        tmp_path / 'out',
-        {
-            'give its weights by --checkpoint': (home.config, streets),
-            'leave out --checkpoint': (home.fixed, streets, '--checkpoint', home.checkpoint),
-            'no such model': (tmp_path / 'nothing.onnx', streets),
-            'broken.onnx is no ONNX model': (tmp_path / 'broken.onnx', streets),
-            'was not written by tools/export.py': (tmp_path / 'foreign.onnx', streets),
-            'there is no': (home.fixed, tmp_path / 'nowhere'),
-            'has no images': (home.fixed, tmp_path / 'none'),
-            'would have the same name': (home.fixed, tmp_path / 'twins'),
-            'windows are 32x32': (home.fixed, streets, '--mode', 'slide', '--window', 32, 32),
-            'belong to mode slide': (home.dynamic, streets, '--stride', 32, 32),
-            'needs a window': (home.dynamic, streets, '--mode', 'slide'),
-            'leaves pixels without a label': (home.fixed, streets, '--mode', 'slide', '--stride', 65, 32),
-            '--batch: must be a whole number of at least 1': (home.fixed, streets, '--batch', 0),
-            'no.mp4: it is damaged, or none': (home.fixed, tmp_path / 'no.mp4'),
-        },
-    )
+    mistakes = {
+        'give its weights by --checkpoint': (home.config, streets),
+        'leave out --checkpoint': (home.fixed, streets, '--checkpoint', home.checkpoint),
+        'no such model': (tmp_path / 'nothing.onnx', streets),
+        'broken.onnx is no ONNX model': (tmp_path / 'broken.onnx', streets),
+        'was not written by tools/export.py': (tmp_path / 'foreign.onnx', streets),
+        'there is no': (home.fixed, tmp_path / 'nowhere'),
+        'has no images': (home.fixed, tmp_path / 'none'),
+        'would have the same name': (home.fixed, tmp_path / 'twins'),
+        'windows are 32x32': (home.fixed, streets, '--mode', 'slide', '--window', 32, 32),
+        'belong to mode slide': (home.dynamic, streets, '--stride', 32, 32),
+        'needs a window': (home.dynamic, streets, '--mode', 'slide'),
+        'leaves pixels without a label': (home.fixed, streets, '--mode', 'slide', '--stride', 65, 32),
+        '--batch: must be a whole number of at least 1': (home.fixed, streets, '--batch', 0),
+        'no.mp4: it is damaged, or none': (home.fixed, tmp_path / 'no.mp4'),
+    }
     for advice, (model, source, *arguments) in mistakes.items():
-        done = predict(home, source, out, *arguments, model=model)
+        done = predict(home, source, tmp_path / 'out', *arguments, model=model)
         assert done.status == 2 and advice in done.err and 'Traceback' not in done.err, (advice, done.err)
-        assert contents(out) == {}
+        assert contents(tmp_path / 'out') == {}
 
 
 def test_labels_cannot_be_averaged_or_resized(home, streets, tmp_path):
