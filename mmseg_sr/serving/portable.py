@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..models.block import SRBlock
 from ..models.find import sr_blocks
-from ..models.low_rank import LowRankMemory
-from ..models.resizing import plain_resize
+from ..models.low_rank import factors
+from ..models.recall import plain_resize
+from ..scene.scene_block import SceneSRBlock
 from .card import Card
 from .network import ServedNetwork
 
@@ -34,7 +35,7 @@ class PortableBlock(nn.Module):
 
     def __init__(self, block: SRBlock, resized: bool, weights: Tensor | None = None):
         super().__init__()
-        self.memory_shape = block.memory_shape
+        self.low_rank, self.memory_shape = block.memory_rank is not None, block.memory_shape
         self.resized = resized
         self.is_bias = weights is not None
         if self.is_bias:
@@ -51,14 +52,18 @@ class PortableBlock(nn.Module):
         if self.resized:
             squeezed = plain_resize(squeezed, self.memory_shape[-2:])  # (N, 1, H, W)
         weights = self.gate(squeezed.flatten(1).float()).to(x.dtype)  # (N, P)
-        if isinstance(self.memory, LowRankMemory):
-            vectors, maps = self.memory.factors(weights)  # (N, C, P*R), (1, P*R, H, W)
+        if self.low_rank:
+            vectors, maps = factors(weights, self.memory.channels, self.memory.maps)  # (N, C, P*R), (1, P*R, H, W)
             return x + (vectors @ self._fit(maps, x).flatten(2)).view(x.shape)
         recalled = torch.mm(weights, self.memory.flatten(1)).unflatten(1, self.memory_shape[1:])  # (N, C, H, W)
         return x + self._fit(recalled, x)
 
     def _fit(self, maps: Tensor, x: Tensor) -> Tensor:
         return plain_resize(maps, x.shape[-2:]) if self.resized else maps
+
+
+def _is_known(kind: type[SRBlock]) -> bool:
+    return kind.forward is SRBlock.forward and kind.recall_add in (SRBlock.recall_add, SceneSRBlock.recall_add)
 
 
 def _constant_weights(block: SRBlock) -> Tensor | None:
@@ -76,7 +81,7 @@ def make_portable(
 ) -> nn.Module:
     """Copy a model with its SR blocks in the form that is exported. The model stays as it was.
 
-    A block of a subclass with its own ``forward`` is left as it is.
+    A block of a subclass that computes in another way is left as it is; a whole image is a whole scene.
 
     Args:
         model: Any module with SR blocks, or without.
@@ -86,7 +91,7 @@ def make_portable(
             is not there, or has another number of memories, are a ``UserError``.
     """
     model = copy.deepcopy(model)
-    blocks = {name: each for name, each in sr_blocks(model).items() if type(each).forward is SRBlock.forward}
+    blocks = {name: each for name, each in sr_blocks(model).items() if _is_known(type(each))}
     recall = {name: torch.as_tensor(weights, dtype=torch.float32) for name, weights in (recall or {}).items()}
     for name, weights in recall.items():
         if name not in blocks:
