@@ -205,6 +205,17 @@ def test_static_recall_becomes_a_bias_that_is_equal():
         torch.testing.assert_close(folded(x), block(x))
 
 
+@torch.no_grad()
+def test_a_block_that_computes_in_another_way_is_left_as_it_is():
+    class Twice(SRBlock):
+        def recall_add(self, x, weights):
+            return super().recall_add(super().recall_add(x, weights), weights)
+
+    block, x = Twice(in_channels=5, memory_size=(6, 7), num_memories=1), torch.randn(2, 5, 6, 7)
+    torch.nn.init.normal_(block.memory)
+    assert torch.equal(make_portable(torch.nn.Sequential(block), None)(x), block(x))
+
+
 def test_a_static_network_has_no_gate_in_its_graph(home, tmp_path):
     weights = [0.5, 0.25, 0.25]
     (tmp_path / 'ablation.json').write_text(json.dumps({'static_weights': {BLOCK: weights}}))
@@ -248,7 +259,7 @@ def test_a_memory_of_the_scene_is_exported_for_whole_images_only(home, tmp_path)
     # Held against PyTorch, whose data preprocessor says where each pixel lies.
     sizes = ['--dynamic', '--check-sizes', '51x133', '64x96']
     done = export(home.config, home.checkpoint, out, *sizes, '--cfg-options', *SCENE)
-    assert done.status == 0, done.err
+    assert done.status == 0 and '"form": "recall"' in done.out, done.err
     with pytest.raises(UserError, match='a whole one: use --mode whole'):
         Predictor(OnnxRuntime(out), mode='slide', window=(64, 64))
     slide = ['model.test_cfg.mode=slide', 'model.test_cfg.crop_size=(64,64)', 'model.test_cfg.stride=(32,32)']
