@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset, Compose
 from mmengine.registry import DATASETS, DefaultScope
 
-from ..errors import UserError, blame
+from ..errors import UserError, blame, one_line
 from .loading import check_loads, leaves, missing_files
 
 
@@ -133,10 +133,22 @@ def load_images(cfg: Config, files: Sequence[str | Path]) -> list[dict]:
     return samples
 
 
-def read_picture(path: str | Path, size: tuple[int, int]) -> np.ndarray:
-    """Read the colours (height, width, 3) of an image, resized to the ``size`` (height, width) of its prediction."""
-    image = mmcv.imread(str(path), channel_order='rgb')
-    return image if image.shape[:2] == tuple(size) else mmcv.imresize(image, size[::-1])
+def read_picture(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Read an image file as a test does: RGB (H, W, 3), uint8, upright.
+
+    Args:
+        path: The file.
+        size: (height, width) to resize it to.
+
+    Raises:
+        UserError: Names the file that is no image.
+    """
+    try:
+        image = mmcv.imread(str(path), channel_order='rgb')
+    except Exception as error:  # each library that decodes has its own
+        reason = one_line(error) if isinstance(error, OSError) else 'it is damaged, or none'
+        raise UserError(f'cannot read the image {path}: {reason}') from error
+    return image if size in (None, image.shape[:2]) else mmcv.imresize(image, size[::-1])
 
 
 def spread(length: int, count: int) -> list[int]:

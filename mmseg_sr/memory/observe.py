@@ -3,10 +3,8 @@
 Shape letters: K classes, P memory blocks, (h, w) size of a block's input map, (height, width) size of an image.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.dataset import pseudo_collate
@@ -17,6 +15,7 @@ from ..models.find import sr_blocks
 from .interventions import without
 from .probe import Passes, probe
 from .stats import class_shares
+from .windows import stitch
 
 
 @dataclass
@@ -106,52 +105,9 @@ def _take_out_in_turn(
     )
 
 
-# ------------------------------------------------------------------------------------------------------- slide mode
-
-
 def _whole_map(model: nn.Module, sample: dict, maps: Tensor) -> Tensor:
-    """The map of the whole image (h, w) from those of its windows (windows, h', w'), in mmseg's order."""
+    """The map of the whole image (h, w) from those of its windows (windows, h', w') in slide mode."""
     if model.test_cfg.get('mode', 'whole') != 'slide':
         return maps[0]
     inputs = model.data_preprocessor(pseudo_collate([sample]), training=False)['inputs']
     return stitch(maps, tuple(inputs.shape[-2:]), model.test_cfg.crop_size, model.test_cfg.stride)
-
-
-def stitch(maps: Tensor, size: tuple[int, int], crop: tuple[int, int], stride: tuple[int, int]) -> Tensor:
-    """Put the maps of sliding windows in their places, to the nearest cell; the mean where they overlap.
-
-    Args:
-        maps: A map a window (windows, h', w'), row by row as mmseg slides.
-        size: Height and width of the image, in pixels.
-        crop: Those of a window.
-        stride: Steps from window to window, in pixels.
-
-    Returns:
-        The map of the image (h, w).
-
-    Example:
-        >>> stitch(torch.tensor([[[1.0, 1.0]], [[3.0, 3.0]]]), size=(8, 24), crop=(8, 16), stride=(8, 8))
-        tensor([[1., 2., 3.]])
-    """
-    height, width = maps.shape[-2:]
-    cell = [min(crop[0], size[0]) / height, min(crop[1], size[1]) / width]
-    total = maps.new_zeros(round(size[0] / cell[0]), round(size[1] / cell[1]))
-    count = torch.zeros_like(total)
-    for each, (top, left) in zip(maps, _corners(size, crop, stride), strict=True):
-        rows = min(round(top / cell[0]), total.shape[0] - height)
-        columns = min(round(left / cell[1]), total.shape[1] - width)
-        place = np.s_[rows : rows + height, columns : columns + width]
-        total[place] += each
-        count[place] += 1
-    return total / count
-
-
-def _corners(size: tuple[int, int], crop: tuple[int, int], stride: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """Upper left corners of mmseg's windows: the last ones of a row and column end with the image."""
-    rows, columns = (
-        range(max(length - window + step - 1, 0) // step + 1)
-        for length, window, step in zip(size, crop, stride, strict=True)
-    )
-    for row in rows:
-        for column in columns:
-            yield max(min(row * stride[0], size[0] - crop[0]), 0), max(min(column * stride[1], size[1] - crop[1]), 0)

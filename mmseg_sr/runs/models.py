@@ -22,7 +22,8 @@ from ..models.find import sr_blocks
 def load_model(cfg: Config, checkpoint: str | Path) -> nn.Module:
     """Build the model of a config with the weights of a checkpoint, in evaluation mode on this machine's device.
 
-    SR blocks that the checkpoint does not have are the identity.
+    SR blocks that the checkpoint does not have are the identity. What the checkpoint says of the classes is the model's
+    ``dataset_meta`` then, as mmseg's ``init_model`` has it.
 
     Raises:
         UserError: For a config without a model, or a checkpoint that is none or does not fit.
@@ -30,6 +31,7 @@ def load_model(cfg: Config, checkpoint: str | Path) -> nn.Module:
     weights = read_checkpoint(checkpoint)
     model = build_model(cfg)
     check_weights(model, weights, checkpoint)
+    model.dataset_meta = weights.get('meta', {}).get('dataset_meta')
     return model.eval().to(get_device())
 
 
@@ -49,10 +51,13 @@ def load_sr_model(cfg: Config, checkpoint: str | Path) -> nn.Module:
     return model.eval().to(get_device())
 
 
-def class_names(model: nn.Module, dataset: BaseDataset | None, checkpoint: str | Path) -> tuple[list[str], list]:
+def class_names(
+    model: nn.Module, dataset: BaseDataset | None = None, checkpoint: str | Path | None = None
+) -> tuple[list[str], list]:
     """Names and colours of a model's classes: the dataset's, else the checkpoint's, else numbers and greys."""
     count = model.out_channels
-    metas = [getattr(dataset, 'metainfo', {}), read_checkpoint(checkpoint).get('meta', {}).get('dataset_meta')]
+    meta = read_checkpoint(checkpoint).get('meta', {}) if checkpoint else vars(model)
+    metas = [getattr(dataset, 'metainfo', {}), meta.get('dataset_meta')]
     for meta in metas:
         if meta and len(meta.get('classes') or ()) == count:
             palette = np.broadcast_to(meta.get('palette') or _greys(count), (count, 3))  # some have greys only

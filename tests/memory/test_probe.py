@@ -18,7 +18,7 @@ from torch import nn
 from mmseg_sr import SRBlock
 from mmseg_sr.config import load_config
 from mmseg_sr.memory.interventions import without
-from mmseg_sr.memory.observe import observe, stitch
+from mmseg_sr.memory.observe import observe
 from mmseg_sr.memory.probe import probe
 from mmseg_sr.models.find import sr_blocks
 from mmseg_sr.runs.models import build_model
@@ -265,13 +265,3 @@ def test_observe_in_slide_mode(segmentor):
     np.testing.assert_allclose(
         view.before[0, 3], (passes.before[0][0, 0, 3] + passes.before[1][0, 0, 1]) / 2, rtol=1e-5
     )
-
-
-@pytest.mark.parametrize('size', [(32, 64), (33, 65), (47, 100), (20, 200), (64, 64)])
-def test_stitching_takes_mmsegs_windows(segmentor, size):
-    segmentor.test_cfg = ConfigDict(mode='slide', crop_size=(32, 64), stride=(20, 48))
-    positions = torch.arange(float(size[0] * size[1])).reshape(1, 1, *size)
-    windows = []
-    segmentor.encode_decode = lambda inputs, metas: windows.append(inputs[0, 0]) or inputs.expand(-1, 4, -1, -1)
-    segmentor.slide_inference(positions, [dict(ori_shape=size)])
-    assert torch.equal(stitch(torch.stack(windows), size, (32, 64), (20, 48)), positions[0, 0])
