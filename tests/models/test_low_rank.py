@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.fft
 import torch
+import torch.utils.flop_counter
 import trained_block
 from exporting import export, picture, predicted, segmentor_of, write_network
 from hypothesis import given, settings
