@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import json
 import os
 import sys
 import tempfile
@@ -22,6 +23,12 @@ class Done(NamedTuple):
     status: int
     out: str
     err: str
+
+    @property
+    def document(self) -> dict:
+        """The JSON document that the tool printed last; it must have ended well."""
+        assert self.status == 0, self.err
+        return json.loads(self.out.splitlines()[-1])
 
 
 def forget_runs() -> None:

@@ -19,17 +19,19 @@ from ..errors import UserError, blame
 from ..models.find import sr_blocks
 
 
-def load_model(cfg: Config, checkpoint: str | Path) -> nn.Module:
+def load_model(cfg: Config, checkpoint: str | Path, whole: bool = False) -> nn.Module:
     """Build the model of a config with the weights of a checkpoint, in evaluation mode on this machine's device.
 
-    SR blocks that the checkpoint does not have are the identity.
+    SR blocks that the checkpoint does not have are the identity or, with ``whole``, refused.
 
     Raises:
         UserError: For a config without a model, or a checkpoint that is none or does not fit.
     """
     weights = read_checkpoint(checkpoint)
     model = build_model(cfg)
-    check_weights(model, weights, checkpoint)
+    missing = check_weights(model, weights, checkpoint)
+    if missing and whole:
+        raise UserError(f'{checkpoint} has no weights of {", ".join(missing)}')
     return model.eval().to(get_device())
 
 

@@ -30,7 +30,7 @@ from mmseg_sr.config import load_config, read_options
 from mmseg_sr.errors import UserError
 from mmseg_sr.mini_cityscapes.generate import draw_mini_cityscapes
 from mmseg_sr.openmmlab import HOME
-from mmseg_sr.report.scenes import Network
+from mmseg_sr.report.gallery import Network
 
 RELEASED = 'fcn_r18-w16-d8{}_1xb4-2k_mini-cityscapes-128x256'
 EXAMPLES = 3

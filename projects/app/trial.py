@@ -22,7 +22,7 @@ from mmseg_sr.errors import UserError
 from mmseg_sr.memory.interventions import scaling
 from mmseg_sr.memory.observe import Seen, observe
 from mmseg_sr.models.find import sr_blocks
-from mmseg_sr.report.scenes import Network
+from mmseg_sr.report.gallery import Network
 from mmseg_sr.runs.models import class_names, load_model, load_sr_model
 
 MAX_SCALE = 2

@@ -6,10 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from trial import Trial, Tried
 
+from mmseg_sr.report.gallery import View
 from mmseg_sr.report.html import drawing, painting, photograph
-from mmseg_sr.report.memory_figures import Picture, colour_bar, row_height, show_signed
-from mmseg_sr.report.pictures import SAME, WORSE, colour, paint_changes
-from mmseg_sr.report.scenes import View
+from mmseg_sr.report.pictures import SAME, WORSE, Picture, colour, colour_bar, paint_changes, row_height, show_signed
 
 
 def parts_of(trial: Trial, tried: Tried) -> dict:

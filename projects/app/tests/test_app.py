@@ -33,7 +33,7 @@ from mmseg_sr.errors import UserError
 from mmseg_sr.memory.interventions import recalling, scaling, without
 from mmseg_sr.models.block import SRBlock
 from mmseg_sr.models.find import sr_blocks
-from mmseg_sr.report.scenes import Network
+from mmseg_sr.report.gallery import Network
 
 ROOT = Path(__file__).resolve().parents[3]
 LOG_CONNECTIONS = """
