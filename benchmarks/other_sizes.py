@@ -33,12 +33,13 @@ from tqdm import tqdm
 from mmseg_sr.atomic import replacing
 from mmseg_sr.config import load_config
 from mmseg_sr.datasets.build import load_split
+from mmseg_sr.datasets.cityscapes import prepare
 from mmseg_sr.errors import UserError, command
 from mmseg_sr.memory.interventions import without
 from mmseg_sr.memory.probe import probe
 from mmseg_sr.metrics.confusion import areas_of, confusion_of, metrics_of
 from mmseg_sr.metrics.intervals import over_images
-from mmseg_sr.mini_cityscapes.generate import make_mini_cityscapes
+from mmseg_sr.mini_cityscapes.generate import draw_mini_cityscapes
 from mmseg_sr.models.find import sr_blocks
 from mmseg_sr.provenance import provenance
 from mmseg_sr.runs.models import load_sr_model
@@ -61,11 +62,17 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def draw(data: Path, train: int, val: int, size: tuple[int, int]) -> None:
+    """Draw streets, with their label maps."""
+    draw_mini_cityscapes(data, train, val, size)
+    prepare([data], data, subset=True)
+
+
 def train_larger(released: Path, folder: Path) -> Path:
     """Train the released network on, with a memory that learns faster; its checkpoint."""
     checkpoint = folder / f'larger/iter_{ITERATIONS}.pth'
     if not checkpoint.exists():
-        make_mini_cityscapes(folder / 'train', 192, 16, (256, 128), 0)
+        draw(folder / 'train', 192, 16, (256, 128))
         options = {
             'load_from': released,
             'train_cfg.max_iters': ITERATIONS,
@@ -160,7 +167,7 @@ def main() -> None:
     (released,) = (ROOT / 'checkpoints').glob('*-sr_*.safetensors')
     folder = args.work_dir.resolve()
     data = folder / f'test{args.images}'
-    make_mini_cityscapes(data, 1, args.images, WHOLE[-1][::-1], 0)
+    draw(data, 1, args.images, WHOLE[-1][::-1])
     checkpoints = {'released': released, 'larger memory': train_larger(released, folder)}
     document = {
         'command': ' '.join(['python', *sys.argv]),

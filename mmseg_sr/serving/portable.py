@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..models.block import SRBlock
-from ..models.low_rank import LowRankMemory
-from ..models.resizing import plain_resize
+from ..models.low_rank import factors
+from ..models.recall import plain_resize
 
 
 class PortableBlock(nn.Module):
@@ -35,7 +35,7 @@ class PortableBlock(nn.Module):
     def __init__(self, block: SRBlock, resized: bool):
         super().__init__()
         self.squeeze, self.gate, self.memory = block.squeeze, block.gate, block.memory
-        self.memory_shape = block.memory_shape
+        self.low_rank, self.memory_shape = block.memory_rank is not None, block.memory_shape
         self.resized = resized
 
     def forward(self, x: Tensor) -> Tensor:
@@ -44,8 +44,8 @@ class PortableBlock(nn.Module):
         if self.resized:
             squeezed = plain_resize(squeezed, self.memory_shape[-2:])  # (N, 1, H, W)
         weights = self.gate(squeezed.flatten(1).float()).to(x.dtype)  # (N, P)
-        if isinstance(self.memory, LowRankMemory):
-            vectors, maps = self.memory.factors(weights)
+        if self.low_rank:
+            vectors, maps = factors(weights, self.memory.channels, self.memory.maps)
             maps = plain_resize(maps, x.shape[-2:]) if self.resized else maps
             return x + (vectors @ maps.flatten(2)).view(x.shape)
         recalled = torch.mm(weights, self.memory.flatten(1)).unflatten(1, self.memory_shape[1:])  # (N, C, H, W)
