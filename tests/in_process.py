@@ -30,6 +30,13 @@ class Done(NamedTuple):
         assert self.status == 0, self.err
         return json.loads(self.out.splitlines()[-1])
 
+    @property
+    def mistake(self) -> str:
+        """The one message that the tool ended with, and exit status 2."""
+        assert self.status == 2 and 'Traceback' not in self.err, self
+        (message,) = [line for line in self.err.splitlines() if 'error: ' in line]
+        return message
+
 
 def forget_runs() -> None:
     """Let mmengine start as in a new process: its loggers, else, write to the last run's closed stdout."""
