@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 
 help:
 	@echo "make demo    train and compare a baseline and an SR network on drawn street scenes (some minutes on a CPU)"
-	@echo "make app     try the released networks on your pictures, in a page of this machine"
+	@echo "make app     try the released networks on your pictures, in a page on this machine"
 	@echo "make test    run all tests"
 	@echo "make docs    build the pages: open site/index.html"
 	@echo "make numbers  write the numbers, manuals and notebook cells in README.md and docs/ from their files"
@@ -28,8 +28,7 @@ demo: $(VENV)/installed
 	$(BIN)/python scripts/demo.py
 
 app: $(VENV)/installed
-	@$(BIN)/python -c 'import flask, waitress' 2>/dev/null || \
-		$(BIN)/pip install --disable-pip-version-check --quiet --editable '.[onedl,app]'
+	@$(BIN)/pip install --disable-pip-version-check --quiet --requirement projects/app/requirements.txt
 	$(BIN)/python projects/app/app.py
 
 # Each process takes whole files of tests: what a file's tests share is made once.
