@@ -77,6 +77,7 @@ def _load(network: Network) -> nn.Module:
         model = init_model(prepare(network.cfg), device=get_device())
     if check_weights(model, weights, network.checkpoint):
         raise UserError(f'{network.checkpoint} has no weights of its SR blocks')
+    model.dataset_meta = weights.get('meta', {}).get('dataset_meta')
     return model
 
 
@@ -94,14 +95,14 @@ def _predict(model: nn.Module, dataset: BaseDataset, network: Network, count: in
             raise UserError('the data have no labels')
         maps = [each.data[0].cpu().numpy() for each in (result.gt_sem_seg, result.pred_sem_seg)]
         found.append((result.img_path, *maps))
-    classes, palette = class_names(model, dataset, network.checkpoint)
+    classes, palette = class_names(model, dataset)
     return Predicted(found, getattr(dataset, 'ignore_index', 255), classes, palette)
 
 
 def _memories(model: nn.Module, dataset: BaseDataset, network: Network, pictures: int, images: int) -> list[Memory]:
     seen = [observe(model, _read(dataset, index)) for index in spread(len(dataset), images)]
     drawn = [seen[index] for index in spread(len(seen), pictures)]
-    classes, palette = class_names(model, dataset, network.checkpoint)
+    classes, palette = class_names(model, dataset)
     found = []
     for name, block in sr_blocks(model).items():
         summary = summarise(seen, name, block, classes)

@@ -31,7 +31,7 @@ def load(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, Card]:
     segmentor = load_model(cfg, checkpoint)
     if not hasattr(segmentor, 'encode_decode') or not hasattr(segmentor, 'out_channels'):
         raise UserError(f'{type(segmentor).__name__} is no segmentor that can be served')
-    classes, palette = class_names(segmentor, _dataset_of(cfg), checkpoint)
+    classes, palette = class_names(segmentor, _dataset_of(cfg))
     if threshold_of(segmentor) is not None and len(classes) == 1:  # no class, and the one
         classes, palette = ['background', *classes], [[0, 0, 0], [255, 255, 255]]
     if len(classes) > 256:

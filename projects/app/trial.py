@@ -62,7 +62,7 @@ class Trial:
         self.network, self.baseline = network, baseline
         self.model = load_sr_model(network.cfg, network.checkpoint)
         self.blocks = {name: block.num_memories for name, block in sr_blocks(self.model).items()}
-        self.classes, self.palette = class_names(self.model, None, network.checkpoint)
+        self.classes, self.palette = class_names(self.model)
         if len(self.classes) == 1:  # no class, and the one
             self.classes, self.palette = ['background', *self.classes], [[0, 0, 0], [255, 255, 255]]
         self._baseline_model = None
