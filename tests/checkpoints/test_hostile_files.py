@@ -32,6 +32,7 @@ from mmseg_sr.config import TRUST, load_config, prepare
 from mmseg_sr.datasets import archives
 from mmseg_sr.errors import UserError
 from mmseg_sr.runs import launch
+from mmseg_sr.runs.models import build_model
 
 REFUSED = 'was refused and nothing in it was run'
 
@@ -201,7 +202,7 @@ def from_storage(path: Path, config: Path) -> None:
 def pretrained(path: Path, config: Path) -> None:
     cfg = load_config(config)
     cfg.model.init_cfg = dict(type='Pretrained', checkpoint=str(path))
-    launch._try_parts(prepare(cfg)).init_weights()
+    build_model(cfg).init_weights()
 
 
 WAYS = {
@@ -279,7 +280,7 @@ def test_a_training_does_not_go_on_from_it(trained, hostile, tmp_path):
 
 @pytest.fixture(scope='module')
 def model(trained) -> nn.Module:
-    return launch._try_parts(prepare(load_config(trained[0])))
+    return build_model(load_config(trained[0]))
 
 
 @pytest.fixture
