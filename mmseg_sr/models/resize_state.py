@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from ..openmmlab import is_stock
 from .recall import plain_resize
 
 
@@ -165,7 +166,7 @@ def start_anew(*parameters: nn.Parameter) -> None:
     """
     for parameter in parameters:
         _moved[parameter] = True
-    if not _watching:
+    if not _watching and not is_stock('moved'):
         _watching.append(register_optimizer_step_pre_hook(_forget))
 
 
