@@ -63,7 +63,7 @@ class SRNeck(BaseModule):
         self.neck = MODELS.build(neck) if neck is not None else None
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Turn the backbone's maps [(N, C_i, h_i, w_i), ...] into as many, or into what the stock neck makes of them."""
+        """Turn the backbone's maps [(N, C_i, h_i, w_i), ...] into as many, or into what the stock neck makes."""
         maps = list(inputs)
         given = [_channels(each) for each in maps]
         if given != self.in_channels:
