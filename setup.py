@@ -90,9 +90,11 @@ setup(
         'jinja2',
         'matplotlib',
         'pillow',
+        'pydantic>=2.6',
         'pyyaml',
         'safetensors>=0.4',
         'scipy>=1.15',
+        'tabulate>=0.9',
         'tqdm',
     ],
     extras_require={

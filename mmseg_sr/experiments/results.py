@@ -1,10 +1,10 @@
-"""Rows: what one network, trained from one seed and tested in one mode, reached, and under what settings.
+"""Find and read what the tests of an experiment wrote.
 
-WORK_DIR/<arm>/seed<k>/                        work directory of the training
-WORK_DIR/<arm>/seed<k>/test/                   of its tests: <mode>-<fingerprint>.json is what tools/test.py wrote
-WORK_DIR/rows/<arm>/seed<k>/<mode>.json        the row
-WORK_DIR/rows/<arm>/seed<k>/<mode>.npz         confusion matrices of its images
-WORK_DIR/logs/                                 what the commands said
+WORK_DIR/<arm>/seed<k>/                                 work directory of the training
+WORK_DIR/<arm>/seed<k>/test/                            work directory of its tests
+WORK_DIR/<arm>/seed<k>/test/<mode>-<fingerprint>.json   what tools/test.py wrote; .npz: confusion matrices of the images
+WORK_DIR/<arm>/seed<k>/configs/                         configs of these runs, as given to the tools
+WORK_DIR/logs/                                          output of the commands
 """
 
 import json
@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ..atomic import replacing
 from ..errors import UserError
 from ..metrics.confusion import areas_of, metrics_of
 from . import settings
@@ -24,7 +23,7 @@ from .plan import Arm, Experiment, Mode
 
 @dataclass(frozen=True)
 class Cell:
-    """The place of a row: one arm, one seed, one mode."""
+    """A test of an experiment, and its files: one arm, one seed, one mode. ``fingerprint`` names the settings."""
 
     exp: Experiment
     arm: Arm
@@ -37,98 +36,99 @@ class Cell:
         return f'{self.arm.name} seed{self.seed} {self.mode.name}'
 
     @property
-    def row(self) -> Path:
-        return self.exp.work_dir / 'rows' / self.arm.name / f'seed{self.seed}' / f'{self.mode.slug}.json'
-
-    @property
-    def confusion(self) -> Path:
-        return self.row.with_suffix('.npz')
-
-    @property
     def training(self) -> Path:
         return training_dir(self.exp, self.arm, self.seed)
 
     @property
+    def config(self) -> Path:
+        return self.training / 'configs' / f'{self.mode.slug}-{self.fingerprint}.py'
+
+    @property
     def test(self) -> Path:
+        """What tools/test.py is to write."""
         return self.training / 'test' / f'{self.mode.slug}-{self.fingerprint}.json'
+
+    @property
+    def confusion(self) -> Path:
+        return self.test.with_suffix('.npz')
+
+    def files(self) -> tuple[Path, Path]:
+        """Return the places of the numbers and of the confusion matrices; those of version 0.1 where these are left."""
+        row = self.exp.work_dir / 'rows' / self.arm.name / f'seed{self.seed}' / f'{self.mode.slug}.json'
+        if not self.confusion.is_file() and (read_json(row) or {}).get('fingerprint') == self.fingerprint:
+            return row, row.with_suffix('.npz')
+        return self.test, self.confusion
 
 
 def training_dir(exp: Experiment, arm: Arm, seed: int) -> Path:
-    """Work directory of a training."""
+    """Return the work directory of a training."""
     return exp.work_dir / arm.name / f'seed{seed}'
 
 
 def cells(exp: Experiment) -> list[Cell]:
-    """All places for rows: seed by seed, so that pairs are complete early.
+    """List all tests: seed by seed, so that pairs are complete early.
 
     Raises:
         UserError: For a config that cannot be read, with these options.
     """
-    prints = {
-        (arm.name, mode.name): settings.fingerprint(exp, arm, mode) for arm in exp.arms.values() for mode in exp.modes
-    }
-    return [
-        Cell(exp, arm, seed, mode, prints[arm.name, mode.name])
-        for seed in exp.seeds
-        for arm in exp.arms.values()
-        for mode in exp.modes
-    ]
-
-
-def read(exp: Experiment) -> tuple[list[dict], list[Path]]:
-    """Read what there is.
-
-    Returns:
-        The rows, and the files of those that were made under other settings and do not count.
-    """
-    found, stale = [], []
-    for cell in cells(exp):
-        row = read_json(cell.row)
-        if row is not None and row.get('fingerprint') == cell.fingerprint:
-            found.append(row)
-        elif row is not None:
-            stale.append(cell.row)
-    return found, stale
+    pairs = [(arm, mode, settings.fingerprint(exp, arm, mode)) for arm in exp.arms.values() for mode in exp.modes]
+    return [Cell(exp, arm, seed, mode, fingerprint) for seed in exp.seeds for arm, mode, fingerprint in pairs]
 
 
 def is_made(cell: Cell) -> bool:
-    """Whether the row is there, under these settings, with its confusion matrices."""
-    row = read_json(cell.row)
-    return row is not None and row.get('fingerprint') == cell.fingerprint and cell.confusion.is_file()
+    """Whether a test has been made under these settings, with its confusion matrices."""
+    document, confusion = cell.files()
+    return read_json(document) is not None and confusion.is_file()
 
 
-def make(cell: Cell) -> None:
-    """Make the row of what tools/test.py wrote.
+def rows(exp: Experiment) -> list[dict]:
+    """Return a row for each test that has been made; those made under other settings do not count."""
+    return read(exp)[0]
 
-    Raises:
-        UserError: Where it did not write what belongs into a row.
+
+def read(exp: Experiment) -> tuple[list[dict], list[Path]]:
+    """Read the numbers that there are.
+
+    Returns:
+        A row for each test, and the files of those that were made under other settings and do not count.
     """
-    document = read_json(cell.test)
-    if document is None or not cell.confusion.is_file():
-        raise UserError(f'the test did not write {cell.test} and {cell.confusion}')
-    cfg = settings.resolve(cell.arm, cell.seed)
-    iterations = settings.max_iterations(cfg)
-    row = {
+    found, stale, networks = [], [], {}
+    for cell in cells(exp):
+        document = read_json(cell.files()[0])
+        if document is None:
+            stale += sorted(cell.test.parent.glob(f'{cell.mode.slug}-{"[0-9a-f]" * 12}.json'))
+            continue
+        if cell.arm.name not in networks:
+            networks[cell.arm.name] = _network(cell.arm)
+        found.append(_row(cell, networks[cell.arm.name], document))
+    return found, stale
+
+
+def _network(arm: Arm) -> dict:
+    cfg = settings.resolve(arm)
+    return {'iterations': settings.max_iterations(cfg), 'parameters': settings.count_parameters(cfg)}
+
+
+def _row(cell: Cell, network: dict, document: dict) -> dict:
+    """Join what tools/test.py wrote and what it cannot know: the plan, the network, the time of its training."""
+    seconds = training_seconds(cell.training, network['iterations'])
+    return {
         'arm': cell.arm.name,
         'seed': cell.seed,
         'mode': cell.mode.name,
         'config': cell.arm.written,
-        'options': settings.option_words({**cell.arm.options, **cell.mode.options}),
-        'processes': cell.exp.processes,
+        'options': {**cell.arm.options, **cell.mode.options},
         'fingerprint': cell.fingerprint,
-        'iterations': iterations,
-        'parameters': settings.count_parameters(cfg),
+        **network,
         'metrics': document['metrics'],
-        'train_seconds': training_seconds(cell.training, iterations),
-        'test_seconds': document['seconds'],
+        'train_seconds': document.get('train_seconds') if seconds is None else seconds,
+        'test_seconds': document.get('seconds', document.get('test_seconds')),
         **{key: document.get(key) for key in ('commit', 'machine', 'versions', 'date')},
     }
-    with replacing(cell.row) as partial:
-        partial.write_text(json.dumps(row, indent=1, allow_nan=False) + '\n')
 
 
 def training_seconds(folder: Path, iterations: int) -> float | None:
-    """Time of a training: its iterations times the median of their logged times.
+    """Return the time of a training: its iterations times the median of their logged times.
 
     So a start, validations and an interruption do not count, and a resumed training compares with another one.
 
@@ -149,7 +149,7 @@ def read_areas(exp: Experiment, row: dict) -> tuple[list[str], np.ndarray] | Non
         UserError: Where they do not give the row's metrics.
     """
     mode = next(mode for mode in exp.modes if mode.name == row['mode'])
-    path = Cell(exp, exp.arms[row['arm']], row['seed'], mode, row['fingerprint']).confusion
+    _, path = Cell(exp, exp.arms[row['arm']], row['seed'], mode, row['fingerprint']).files()
     if not path.is_file():
         return None
     with np.load(path, allow_pickle=False) as file:
@@ -164,6 +164,7 @@ def read_areas(exp: Experiment, row: dict) -> tuple[list[str], np.ndarray] | Non
 def read_json(path: Path) -> dict | None:
     """Read a document; None where there is none, or a broken one."""
     try:
-        return json.loads(path.read_text())
+        document = json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError):
         return None
+    return document if isinstance(document, dict) else None

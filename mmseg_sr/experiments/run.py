@@ -1,11 +1,11 @@
-"""Experiments: train and test what is missing of arms x seeds x modes. One row each, as :mod:`.rows` says.
+"""Run an experiment: train and test what is missing of arms x seeds x modes.
 
     exp = load('experiments/camvid_cpu.yaml')
     failures = run(exp, jobs=2)
     table = rows(exp)
 
-Trainings and tests are the project's own tools, run as a user would. A kill at any point loses at most the command
-in progress, and a training goes on from its last checkpoint.
+Trainings and tests are the project's own tools, run as a user would, each with a config of its own. A kill at any
+point loses at most the command in progress, and a training goes on from its last checkpoint.
 """
 
 import os
@@ -15,23 +15,15 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from ..checkpoints.reading import read_checkpoint
 from ..errors import UserError
 from ..openmmlab import HOME
 from .jobs import Chain, Failure, Job, run_chains
-from .plan import Arm, Experiment, load
-from .results import Cell, cells, is_made, make, read, read_json, training_dir
-from .settings import differences, max_iterations, option_words, resolve
-
-__all__ = ['Experiment', 'commands', 'load', 'rows', 'run']
+from .plan import Experiment
+from .results import Cell, cells, is_made, read
+from .settings import differences, max_iterations, resolve, write_config
 
 TOOLS = HOME / 'tools'
 TEST_WEIGHT = 0.1  # of a test, in trainings, for the time left
-
-
-def rows(exp: Experiment) -> list[dict]:
-    """The rows that there are; those made under other settings do not count."""
-    return read(exp)[0]
 
 
 def run(exp: Experiment, jobs: int = 1, tools: Path = TOOLS) -> list[Failure]:
@@ -52,14 +44,10 @@ def run(exp: Experiment, jobs: int = 1, tools: Path = TOOLS) -> list[Failure]:
         UserError: For a config that cannot be read, and a training made under other settings: it is not
             overwritten. Before anything is started.
     """
-    work = _Work(exp, Path(tools))
+    chains = _chains(exp, Path(tools))
     for path in read(exp)[1]:
         print(f'{path} was made under other settings and is made again', file=sys.stderr)
-    chains = work.chains()
     if exp.launcher != 'none':
-        for cell in cells(exp):
-            if not is_made(cell) and cell.test.is_file():
-                make(cell)
         left = [job.name for chain in chains for job in chain.jobs()]
         if left:
             raise UserError(f'launcher is {exp.launcher}: run what --print-commands prints; missing: {"; ".join(left)}')
@@ -67,16 +55,20 @@ def run(exp: Experiment, jobs: int = 1, tools: Path = TOOLS) -> list[Failure]:
 
 
 def commands(exp: Experiment, tools: Path = TOOLS) -> list[str]:
-    """The commands that :func:`run` would run, as lines of a shell script: each training, then its tests."""
-    work = _Work(exp, Path(tools))
+    """Write the configs of what :func:`run` would run, and return its commands as lines of a shell script.
+
+    Each training stands before its tests, and last the report of it all.
+    """
     script = ['#!/usr/bin/env bash', f'cd {shlex.quote(str(Path.cwd()))}']
     if exp.launcher == 'slurm':
         script.append(': "${PARTITION:?set it to the Slurm partition to use}"')
-    for chain in work.chains():
-        lines = [_line(job.command) for job in chain.jobs() if job.command]
-        script += [' &&\n    '.join(lines)] if lines else []
-    collect = ['python', str(work.tools / 'experiment.py'), 'run', str(exp.path), '--work-dir', str(exp.work_dir)]
-    return [*script, f'{shlex.join(collect)}  # makes the rows']
+    for chain in _chains(exp, Path(tools)):
+        jobs = chain.jobs()
+        for job in jobs:
+            job.start()
+        script += [' &&\n    '.join(_line(job.command) for job in jobs)] if jobs else []
+    last = ['python', str(Path(tools).absolute() / 'experiment.py'), 'report', str(exp.path)]
+    return [*script, shlex.join([*last, '--work-dir', str(exp.work_dir)])]
 
 
 def _line(command: Sequence[str]) -> str:
@@ -86,88 +78,86 @@ def _line(command: Sequence[str]) -> str:
 
 def _environment(tools: Path) -> Mapping:
     """Let the tools find the package beside them, and this Python."""
-    places = {'PYTHONPATH': str(tools.parent), 'PATH': str(Path(sys.executable).parent)}
+    places = {'PYTHONPATH': str(tools.absolute().parent), 'PATH': str(Path(sys.executable).parent)}
     joined = {key: os.pathsep.join(filter(None, [place, os.environ.get(key)])) for key, place in places.items()}
     return {**os.environ, **joined}
 
 
-class _Work:
-    """The chains of an experiment: a training and its tests, seed by seed."""
+def _chains(exp: Experiment, tools: Path) -> list[Chain]:
+    """Make a chain of each training and its tests.
 
-    def __init__(self, exp: Experiment, tools: Path):
-        self.exp = exp
-        self.tools = tools.absolute()
-        needed = ['train.py', 'test.py']
-        if exp.launcher == 'slurm':
-            needed = ['slurm_train.sh', 'slurm_test.sh']
-        elif exp.processes > 1:
-            needed = ['dist_train.sh', 'dist_test.sh']
-        missing = [name for name in needed if not (self.tools / name).is_file()]
-        if missing:
-            raise UserError(f'there is no {" and ".join(missing)} in {self.tools}: experiments need a checkout')
-        self.iterations = {arm.name: max_iterations(resolve(arm)) for arm in exp.arms.values()}
+    Raises:
+        UserError: For a folder without the tools, and a training that was made under other settings.
+    """
+    kind, end = ('slurm_', 'sh') if exp.launcher == 'slurm' else ('dist_', 'sh') if exp.processes > 1 else ('', 'py')
+    programs = {name: tools.absolute() / f'{kind}{name}.{end}' for name in ('train', 'test')}
+    missing = [path.name for path in programs.values() if not path.is_file()]
+    if missing:
+        raise UserError(f'there is no {" and ".join(missing)} in {tools}: experiments need a checkout')
+    iterations = {arm.name: max_iterations(resolve(arm)) for arm in exp.arms.values()}
+    groups: dict[Path, list[Cell]] = {}
+    for cell in cells(exp):
+        groups.setdefault(cell.training, []).append(cell)
+    trainings = [_Training(group, programs, iterations[group[0].arm.name]) for group in groups.values()]
+    for training in trainings:
+        training.refuse_other()
+    return [Chain(each.name, each.folder / '.lock', each.missing) for each in trainings]
 
-    def chains(self) -> list[Chain]:
-        """One chain for each training.
 
-        Raises:
-            UserError: For a training that was made under other settings.
-        """
-        groups: dict[tuple[str, int], list[Cell]] = {}
-        for cell in cells(self.exp):
-            groups.setdefault((cell.arm.name, cell.seed), []).append(cell)
-        for group in groups.values():
-            if self._missing(group):
-                _refuse_other_training(group[0].arm, group[0].seed, group[0].training)
-        return [
-            Chain(f'{arm} seed{seed}', group[0].training / '.lock', partial(self._missing, group))
-            for (arm, seed), group in groups.items()
-        ]
+class _Training:
+    """A training and the tests of its last checkpoint."""
 
-    def _missing(self, group: Sequence[Cell]) -> list[Job]:
-        tests = [cell for cell in group if not is_made(cell)]
-        if not tests:
-            return []
-        arm, seed, folder = group[0].arm, group[0].seed, group[0].training
-        jobs = [self._test(cell) for cell in tests]
-        # Where all tests have been made, by printed commands, their training may be gone.
-        if any(job.command for job in jobs) and not is_trained(folder, self.iterations[arm.name]):
-            jobs.insert(0, self._training(arm, seed))
-        return jobs
+    def __init__(self, tests: Sequence[Cell], programs: Mapping[str, Path], iterations: int):
+        self.tests, self.programs, self.iterations = tests, programs, iterations
+        self.exp, self.arm, self.seed, self.folder = tests[0].exp, tests[0].arm, tests[0].seed, tests[0].training
+        self.name = f'{self.arm.name} seed{self.seed}'
 
-    def _training(self, arm: Arm, seed: int) -> Job:
-        folder = training_dir(self.exp, arm, seed)
-        name = f'{arm.name} seed{seed} train'
-        arguments = ['--work-dir', folder, '--seed', seed, '--resume']
-        command = self._command('train', name, [arm.config], arguments, arm.options)
+    def refuse_other(self) -> None:
+        # Of a start that failed before its first checkpoint nothing would be used.
+        found = differences(resolve(self.arm, self.seed), self.folder) if any(self.folder.glob('iter_*.pth')) else []
+        if found:
+            raise UserError(
+                f'{self.folder} was trained under other settings: {"; ".join(found[:5])}'
+                f'{f" and {len(found) - 5} more" if len(found) > 5 else ""}. '
+                'Move it away to train again, or choose another --work-dir'
+            )
+
+    def missing(self) -> list[Job]:
+        jobs = [self._test(cell) for cell in self.tests if not is_made(cell)]
+        return [self._train(), *jobs] if jobs and not is_trained(self.folder, self.iterations) else jobs
+
+    def _train(self) -> Job:
+        name, config = f'{self.name} train', self.folder / 'configs' / f'{self.arm.config.stem}.py'
+        write = partial(write_config, config, self.folder, self.arm, self.seed)
 
         def check() -> None:
-            if not is_trained(folder, self.iterations[arm.name]):
-                raise UserError(f'the training left no iter_{self.iterations[arm.name]}.pth in {folder}')
+            if not is_trained(self.folder, self.iterations):
+                raise UserError(f'the training left no iter_{self.iterations}.pth in {self.folder}')
 
-        return Job(name, command, self._log(name), start=partial(mend, folder), finish=check)
+        return Job(name, self._command('train', name, [config], ['--resume']), self._log(name), 1, write, check)
 
     def _test(self, cell: Cell) -> Job:
-        made = read_json(cell.test) is not None and cell.confusion.is_file()
-        checkpoint = cell.training / f'iter_{self.iterations[cell.arm.name]}.pth'
-        arguments = ['--metrics', cell.test, '--confusion', cell.confusion, '--work-dir', cell.test.parent]
-        options = {**cell.arm.options, **cell.mode.options}
-        arguments += ['--tta'] * cell.mode.tta
-        command = self._command('test', cell.name, [cell.arm.config, checkpoint], arguments, options)
-        return Job(cell.name, [] if made else command, self._log(cell.name), TEST_WEIGHT, finish=partial(make, cell))
+        write = partial(write_config, cell.config, cell.test.parent, self.arm, mode=cell.mode)
+        arguments = ['--metrics', cell.test, '--confusion', cell.confusion, *['--tta'] * cell.mode.tta]
+        command = self._command(
+            'test', cell.name, [cell.config, self.folder / f'iter_{self.iterations}.pth'], arguments
+        )
 
-    def _command(self, tool: str, name: str, files: list, arguments: list, options: Mapping) -> list[str]:
-        processes = self.exp.processes
+        def check() -> None:
+            if not is_made(cell):
+                raise UserError(f'the test did not write {cell.test} and {cell.confusion}')
+
+        return Job(cell.name, command, self._log(cell.name), TEST_WEIGHT, write, check)
+
+    def _command(self, tool: str, name: str, files: list, arguments: list) -> list[str]:
+        processes, program = self.exp.processes, self.programs[tool]
         if self.exp.launcher == 'slurm':
             # As many processes a node as the script takes by itself, or fewer.
             words = ['env', f'GPUS={processes}', f'GPUS_PER_NODE={min(processes, 4)}']
-            words += [self.tools / f'slurm_{tool}.sh', '$PARTITION', name.replace(' ', '-'), *files]
-        elif processes > 1:
-            words = [self.tools / f'dist_{tool}.sh', *files, processes]
+            words += [program, '$PARTITION', name.replace(' ', '-'), *files]
         else:
-            words = [sys.executable, self.tools / f'{tool}.py', *files]
-        chosen = ['--cfg-options', *option_words(options)] if options else []
-        return [str(word) for word in (*words, *arguments, *chosen)]
+            words = [program, *files, processes] if processes > 1 else [sys.executable, program, *files]
+        return [str(word) for word in (*words, *arguments)]
 
     def _log(self, name: str) -> Path:
         return self.exp.work_dir / 'logs' / f'{name.replace(" ", "-")}.log'
@@ -175,43 +165,8 @@ class _Work:
 
 def is_trained(folder: Path, iterations: int) -> bool:
     """Whether a training has saved its last checkpoint: mmengine writes ``last_checkpoint`` when that is done."""
-    last = _last_checkpoint(folder)
-    return last == f'iter_{iterations}.pth' and (folder / last).is_file()
-
-
-def _last_checkpoint(folder: Path) -> str | None:
     try:
-        return Path((folder / 'last_checkpoint').read_text().strip()).name
+        last = Path((folder / 'last_checkpoint').read_text().strip()).name
     except OSError:
-        return None
-
-
-def mend(folder: Path) -> None:
-    """Let ``last_checkpoint`` name a checkpoint that is there and whole, or be gone.
-
-    A kill while mmengine saves can leave half a checkpoint after the one before it was deleted. Nothing could be
-    resumed from there, so the training would fail each time.
-    """
-    last = _last_checkpoint(folder)
-    if last and (folder / last).is_file():
-        return
-    found = [path for path in folder.glob('iter_*.pth') if path.stem.removeprefix('iter_').isdigit()]
-    for path in sorted(found, key=lambda path: int(path.stem.removeprefix('iter_')), reverse=True):
-        try:
-            read_checkpoint(path)
-        except UserError:
-            continue
-        (folder / 'last_checkpoint').write_text(str(path))
-        return
-    (folder / 'last_checkpoint').unlink(missing_ok=True)
-
-
-def _refuse_other_training(arm: Arm, seed: int, folder: Path) -> None:
-    # Of a start that failed before its first checkpoint nothing would be used.
-    found = differences(resolve(arm, seed), folder) if any(folder.glob('iter_*.pth')) else []
-    if found:
-        raise UserError(
-            f'{folder} was trained under other settings: {"; ".join(found[:5])}'
-            f'{f" and {len(found) - 5} more" if len(found) > 5 else ""}. '
-            'Move it away to train again, or choose another --work-dir'
-        )
+        return False
+    return last == f'iter_{iterations}.pth' and (folder / last).is_file()

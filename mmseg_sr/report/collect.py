@@ -71,7 +71,7 @@ def experiment_of(networks: Sequence[Trained], options: Mapping, work_dir: Path)
 
 def confusion_file(work_dir: Path, name: str, mode: str = 'single-scale') -> Path:
     """Where the confusion matrices of a network are, as those of an experiment."""
-    return work_dir / 'rows' / name / 'seed0' / f'{Mode(mode).slug}.npz'
+    return work_dir / name / 'seed0/test' / f'{Mode(mode).slug}-.npz'
 
 
 def document_of(exp: Experiment, networks: Sequence[Trained]) -> dict:
@@ -154,7 +154,7 @@ def checkpoint_page(
     words = ['python', 'tools/report_page.py', last.config, last.checkpoint]
     words += ['--baseline', first.config, first.checkpoint] if first is not last else []
     options = exp.arms[last.name].options
-    words += ['--cfg-options', *settings.option_words(options)] if options else []
+    words += ['--cfg-options', *(f'{key}={value!r}' for key, value in options.items())] if options else []
     scores = row_of(last)['metrics'] if first is last else {}
     return Page(
         title=exp.name,
