@@ -11,8 +11,6 @@ only memory ``p``     all memory blocks but one are zero
 
 What *static recall* loses against *as trained* is the part of dynamic recall; *removed* is what all of it is worth to
 this network. It does not say what a network trained without the block reaches: that takes a training.
-
-Shape letters: N images, K classes, P memory blocks.
 """
 
 import copy
@@ -52,7 +50,7 @@ def ablate(
         model: A segmentor with SR blocks, in evaluation mode.
         train: Training images through the test pipeline, for the mean weights.
         val: Validation images, with labels.
-        classes: Names of the K classes.
+        classes: Names of the classes.
         progress: Wraps what is looped over, given with a word for it, such as a progress bar.
 
     Returns:
@@ -79,10 +77,7 @@ def ablate(
 
 
 def over_checkpoints(results: Sequence[dict]) -> dict:
-    """Sum up the ablations of networks that were trained alike from different seeds.
-
-    Args:
-        results: What :func:`ablate` gave for each, with the same variants.
+    """Sum up what :func:`ablate` gave for networks that were trained alike from different seeds.
 
     Returns:
         'variants': for each the mean and standard deviation of mIoU, mAcc and aAcc over checkpoints, in percent, and
@@ -117,12 +112,9 @@ def table(rows: dict[str, dict], source: str) -> str:
 
 
 def variants(model: nn.Module, static: Weights, other: Weights) -> dict[str, list[AbstractContextManager]]:
-    """Give what changes the SR blocks of a model, by the variant's name, *as trained* first.
+    """Give what changes the SR blocks of a model inside a ``with`` block, by the variant's name, *as trained* first.
 
-    Args:
-        model: Its blocks are changed inside a ``with`` block, and afterwards what they were.
-        static: Weights of each block for *static recall*.
-        other: Weights of each block for *shuffled*.
+    ``static`` has the weights of each block for *static recall*, ``other`` those for *shuffled*.
     """
     blocks = sr_blocks(model)
     found = {TRAINED: [], REMOVED: [without(block) for block in blocks.values()]}
@@ -149,8 +141,6 @@ def verdict(trained: float, removed: float, static: float) -> str:
     Example:
         >>> verdict(trained=40.0, removed=38.0, static=39.5)
         'The SR blocks are worth +2.00 mIoU to this network, of which dynamic recall makes +0.50 (25 %).'
-        >>> verdict(trained=40.0, removed=40.001, static=40.0)
-        'Without its SR blocks this network has the same mIoU (-0.001): there is no gain to share.'
     """
     gain, dynamic = trained - removed, trained - static
     if abs(gain) < SMALLEST:

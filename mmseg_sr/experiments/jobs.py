@@ -1,9 +1,8 @@
-"""Run commands one after another or several at a time, each with its log, with progress and time left.
+"""Run chains of commands, one or several at a time, each command with its log, with progress and time left.
 
-A chain is a list of commands of which each needs what the one before it made. Where a command fails the rest of its
-chain is left out and the other chains go on. A chain is worked on under a lock that its commands hold too, so that two
-callers, or what a killed one left running, never work on the same chain: the second one waits, and then does what is
-still missing.
+Where a command fails the rest of its chain is left out and the other chains go on. A chain is worked on under a lock
+that its commands hold too, so that two callers, or what a killed one left running, never work on the same chain: the
+second one waits, and then does what is still missing.
 """
 
 import contextlib
@@ -17,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from tqdm import tqdm
 
@@ -32,26 +31,15 @@ DONE = object()
 
 @dataclass(frozen=True)
 class Job:
-    """A command with its log; ``weight`` is how long it takes, compared with other jobs.
-
-    ``start`` is called before it, ``finish`` after it: that raises a UserError where the command did not do its work.
-    """
+    """A command, and what it makes. ``weight`` is how long it takes, compared with other jobs."""
 
     name: str
     command: Sequence[str]
     log: Path
+    makes: Path
+    start: Callable[[], object]  # called before the command
+    is_done: Callable[[], bool]  # asked after it
     weight: float = 1.0
-    start: Callable[[], object] = lambda: None
-    finish: Callable[[], object] = lambda: None
-
-
-@dataclass(frozen=True)
-class Chain:
-    """Jobs that follow each other. ``jobs`` is called for what is missing: at the start, and again under the lock."""
-
-    name: str
-    lock: Path
-    jobs: Callable[[], list[Job]]
 
 
 @dataclass(frozen=True)
@@ -61,11 +49,19 @@ class Failure:
     name: str
     message: str
     log: Path
-    left_out: int = 0
+    left_out: int
 
     def __str__(self) -> str:
         more = f', and {self.left_out} more that need it' if self.left_out else ''
         return f'{self.name}{more}: {self.message} (see {self.log})'
+
+
+class Chain(Protocol):
+    """Jobs that follow each other. ``jobs`` gives what is missing: it is called at the start, and under the lock."""
+
+    name: str
+    lock: Path
+    jobs: Callable[[], list[Job]]
 
 
 def run_chains(chains: Sequence[Chain], workers: int = 1, environment: Mapping | None = None) -> list[Failure]:
@@ -140,11 +136,11 @@ class _Crew:
         while process.poll() is None:
             yield
         del self.running[chain.name]
-        if process.returncode:
-            status = process.returncode
+        if status := process.returncode:
             ending = f'killed by {signal.Signals(-status).name}' if status < 0 else f'exit status {status}'
             raise UserError(f'{ending}: {last_words(job.log)}')
-        job.finish()
+        if not job.is_done():
+            raise UserError(f'it ended well and left no {job.makes}')
 
     def stop(self) -> None:
         """End the running commands and all that they started: ask, then force."""

@@ -24,27 +24,20 @@ Verdicts on classes are corrected for the number of classes (Holm), their interv
 
 
 def document_of(exp: Experiment) -> dict:
-    """Work out the report of the rows that there are.
+    """Work out the report of the rows that there are: what :func:`.numbers.summarize` returns, and 'command'.
 
-    Returns:
-        What :func:`.numbers.summarize` returns, with 'stale', the files made under other settings, and 'command'.
+    'stale' names files that were made under other settings.
 
     Raises:
         UserError: Where there are no rows, or rows and confusion matrices do not belong together.
     """
     found, stale = results.read(exp)
     document = summarize(exp, found, partial(results.read_areas, exp))
-    document['stale'] = [str(path) for path in stale]
-    document['command'] = f'python tools/experiment.py run {exp.path}'
-    return document
+    return {**document, 'stale': list(map(str, stale)), 'command': f'python tools/experiment.py run {exp.path}'}
 
 
 def write(exp: Experiment, folder: Path) -> dict:
-    """Write ``report.md`` and ``report.json`` of the rows that there are into a folder.
-
-    Returns:
-        The document of ``report.json``: see :func:`document_of`, which says what is raised.
-    """
+    """Write :func:`document_of` an experiment to ``report.json`` and ``report.md`` in a folder, and return it."""
     document = document_of(exp)
     write_text(folder / 'report.json', json.dumps(document, indent=1, allow_nan=False) + '\n')
     write_text(folder / 'report.md', to_markdown(document))
@@ -104,22 +97,16 @@ def _said(row: dict, kind: str) -> str:
 
 def _results(results: Sequence[dict]) -> str:
     papers = [metric for metric in METRICS if any(metric in result['paper'] for result in results)]
-    head = ['model', 'seeds']
-    for metric in METRICS:
-        head += [metric, f'{metric}, paper'] if metric in papers else [metric]
+    columns = [column for metric in METRICS for column in (metric, f'{metric}, paper')[: 1 + (metric in papers)]]
     lines = []
     for result in results:
-        line = [result['arm'], f'{len(result["seeds"])} of {result["of"]}']
-        for metric in METRICS:
-            line.append(mean_std(result[metric]['mean'], result[metric]['std']))
-            line += [mean_std(*result['paper'].get(metric, (None, None)))] if metric in papers else []
-        line += [
-            _form('{:,}', (result['parameters'] or {}).get('total')),
-            _form('{:+.2f} %', result['parameter_overhead']),
-        ]
-        line += [_form('{:.0f} s', result['train_seconds']), _form('{:+.2f} %', result['train_overhead'])]
-        lines.append(line)
-    return table([*head, 'parameters', 'OH', 'training time', 'OH'], lines)
+        scores = {metric: mean_std(result[metric]['mean'], result[metric]['std']) for metric in METRICS}
+        scores |= {f'{metric}, paper': mean_std(*result['paper'].get(metric, (None, None))) for metric in papers}
+        line = [result['arm'], f'{len(result["seeds"])} of {result["of"]}', *(scores[column] for column in columns)]
+        line += [_form('{:,}', (result['parameters'] or {}).get('total'))]
+        line += [_form('{:+.2f} %', result['parameter_overhead']), _form('{:.0f} s', result['train_seconds'])]
+        lines.append([*line, _form('{:+.2f} %', result['train_overhead'])])
+    return table(['model', 'seeds', *columns, 'parameters', 'OH', 'training time', 'OH'], lines)
 
 
 def _differences(differences: Sequence[dict]) -> str:

@@ -52,7 +52,13 @@ def summarize(exp: Experiment, rows: Sequence[dict], areas: Areas, draws: int = 
     for mode in exp.modes:
         for arm in exp.arms.values():
             _add(document, exp, table, arm, mode, areas, draws)
-    document['notes'] += _notes(document)
+    if len(document['machine']) > 1:
+        document['notes'].append('The runs are from different machines: their times do not compare.')
+    if len(document['commit']) > 1:
+        document['notes'].append(
+            f'The runs are from {len(document["commit"])} states of the code: a seed gives two networks the same crops '
+            'only where nothing that draws random numbers came between.'
+        )
     return document
 
 
@@ -85,18 +91,6 @@ def _add(document: dict, exp: Experiment, table: Table, arm: Arm, mode: Mode, ar
     for name, row in zip(classes, found[len(METRICS) :], strict=True):
         ours, theirs = map(_mean, values[name])
         document['classes'].append({**same, 'class': name.removeprefix('IoU.'), 'ours': ours, 'theirs': theirs, **row})
-
-
-def _notes(document: dict) -> list[str]:
-    notes = []
-    if len(document['machine']) > 1:
-        notes.append('The runs are from different machines: their times do not compare.')
-    if len(document['commit']) > 1:
-        notes.append(
-            f'The runs are from {len(document["commit"])} states of the code: a seed gives two networks the same crops '
-            'only where nothing that draws random numbers came between.'
-        )
-    return notes
 
 
 def _result(exp: Experiment, rows: list[dict], arm: Arm, mode: Mode, pairs: Pairs) -> dict:

@@ -83,11 +83,7 @@ class Experiment:
 
 
 def load(path: str | Path, work_dir: str | Path | None = None) -> Experiment:
-    """Read an experiment.
-
-    Args:
-        path: YAML file.
-        work_dir: Instead of the one in the file.
+    """Read an experiment from a YAML file; ``work_dir`` goes before the one in it.
 
     Raises:
         UserError: Names the file, the place in it, what stands there, and what is allowed.
@@ -95,39 +91,29 @@ def load(path: str | Path, work_dir: str | Path | None = None) -> Experiment:
     path = Path(path)
     try:
         plan = _Plan.model_validate(yaml.load(path.read_text(encoding='utf-8'), Loader=_Loader))
+        arms = {name: _arm(path, plan, name) for name in plan.arms}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f'{path}: cannot read the experiment: {" ".join(str(error).split())}') from error
     except ValidationError as error:
         raise UserError(f'{path}: {"; ".join(map(_in_words, error.errors()))}') from error
     folder = Path(work_dir or plan.work_dir or f'work_dirs/{plan.name}')
-    arms = {name: _arm(path, plan, name) for name in plan.arms}
     modes = tuple(Mode(name, mode.tta, mode.options) for name, mode in plan.modes.items())
     seeds = tuple(plan.seeds)
     return Experiment(plan.name, path, folder, plan.baseline, arms, seeds, modes, plan.processes, plan.launcher)
 
 
 def _arm(path: Path, plan: '_Plan', name: str) -> Arm:
-    entry = plan.arms[name]
-    baseline = entry.baseline or plan.baseline
+    lines, place = plan.arms[name], f'{path}: arms.{name}'
+    baseline = lines.baseline or plan.baseline
     if baseline not in plan.arms:
-        known = ', '.join(plan.arms)
-        raise UserError(f'{path}: arms.{name}: no arm is named {baseline!r} to be its baseline; there are {known}')
-    for folder in (path.parent, HOME):
-        if (folder / entry.config).is_file():
-            config = (folder / entry.config).resolve()
-            return Arm(name, config, entry.config, {**plan.options, **entry.options}, baseline, entry.paper)
-    raise UserError(f'{path}: arms.{name}: no such config: {entry.config}, neither in {path.parent} nor in {HOME}')
+        raise UserError(f'{place}: no arm is named {baseline!r} to be its baseline; there are {", ".join(plan.arms)}')
+    found = [folder / lines.config for folder in (path.parent, HOME) if (folder / lines.config).is_file()]
+    if not found:
+        raise UserError(f'{place}: no such config: {lines.config}, neither in {path.parent} nor in {HOME}')
+    return Arm(name, found[0].resolve(), lines.config, {**plan.options, **lines.options}, baseline, lines.paper)
 
 
 # What the file may say, beside what pydantic knows of the types.
-
-
-def _are_dotted(options: dict) -> bool:
-    return not any(isinstance(value, dict) or re.search(r'[=\s]', key) for key, value in options.items())
-
-
-def _are_files(modes: dict) -> bool:
-    return all(slugs := [Mode(name).slug for name in modes]) and len(set(slugs)) == len(slugs)
 
 
 def _must(words: str, check: Callable[[object], bool]) -> AfterValidator:
@@ -139,19 +125,28 @@ def _must(words: str, check: Callable[[object], bool]) -> AfterValidator:
     return AfterValidator(validate)
 
 
+def _are_dotted(options: dict) -> bool:
+    return not any(isinstance(value, dict) or re.search(r'[=\s]', key) for key, value in options.items())
+
+
+def _are_files(modes: dict) -> bool:
+    return all(slugs := [Mode(name).slug for name in modes]) and len(set(slugs)) == len(slugs)
+
+
 Name = Annotated[str, Field(pattern=r'^[A-Za-z0-9][\w.+-]*$')]
 Folder = Annotated[Name, _must(f'An arm cannot be named {OWN_FOLDERS}', lambda name: name not in OWN_FOLDERS)]
 Options = Annotated[
     dict[str, JsonValue], _must('Input should have dotted keys, as train_cfg.max_iters: 1', _are_dotted)
 ]
-MeanStd = Annotated[list[float], Field(min_length=2, max_length=2)]
 Seed = Annotated[int, Field(ge=0)]
+Seeds = Annotated[list[Seed], Field(min_length=1), _must('Seeds should differ', lambda all: len(set(all)) == len(all))]
+MeanStd = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
 class _Entry(BaseModel):
     """Lines of 'key: value', of which those without a value are as left out."""
 
-    model_config = ConfigDict(strict=True, extra='forbid')
+    model_config = ConfigDict(strict=True, extra='forbid', validate_default=True)
 
     @model_validator(mode='before')
     @classmethod
@@ -176,12 +171,10 @@ class _Plan(_Entry):
     name: Name
     work_dir: str = ''
     baseline: str
-    seeds: Annotated[list[Seed], Field(min_length=1), _must('Seeds should differ', lambda s: len(set(s)) == len(s))]
+    seeds: Seeds
     options: Options = {}
     arms: dict[Folder, _Arm] = Field(min_length=1)
-    modes: Annotated[dict[str, _Mode], _must('Modes should differ as file names', _are_files)] = {
-        'single-scale': _Mode()
-    }
+    modes: Annotated[dict[str, _Mode], _must('Modes should differ as file names', _are_files)] = {'single-scale': {}}
     processes: int = Field(1, ge=1)
     launcher: Literal['none', 'slurm'] = 'none'
 
@@ -199,7 +192,7 @@ class _Loader(yaml.SafeLoader):
     """Refuses a key given twice, of which YAML would take the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [key.value for key, _ in node.value]
+        keys = [str(key.value) for key, _ in node.value]
         twice = sorted({key for key in keys if keys.count(key) > 1})
         if twice:
             raise yaml.MarkedYAMLError(None, None, f'{", ".join(twice)} given twice', node.start_mark)

@@ -40,24 +40,25 @@ class Cell:
         return training_dir(self.exp, self.arm, self.seed)
 
     @property
-    def config(self) -> Path:
-        return self.training / 'configs' / f'{self.mode.slug}-{self.fingerprint}.py'
-
-    @property
     def test(self) -> Path:
-        """What tools/test.py is to write."""
+        """What tools/test.py is to write; the confusion matrices stand beside it."""
         return self.training / 'test' / f'{self.mode.slug}-{self.fingerprint}.json'
 
     @property
     def confusion(self) -> Path:
         return self.test.with_suffix('.npz')
 
-    def files(self) -> tuple[Path, Path]:
-        """Return the places of the numbers and of the confusion matrices; those of version 0.1 where these are left."""
+    def read(self) -> tuple[dict | None, Path]:
+        """Read the document, None where there is none; and where its confusion matrices are, or should be."""
+        # Version 0.1 kept confusion matrices, and the numbers once more, under rows/.
         row = self.exp.work_dir / 'rows' / self.arm.name / f'seed{self.seed}' / f'{self.mode.slug}.json'
         if not self.confusion.is_file() and (read_json(row) or {}).get('fingerprint') == self.fingerprint:
-            return row, row.with_suffix('.npz')
-        return self.test, self.confusion
+            return read_json(row), row.with_suffix('.npz')
+        return read_json(self.test), self.confusion
+
+    def is_made(self) -> bool:
+        document, confusion = self.read()
+        return document is not None and confusion.is_file()
 
 
 def training_dir(exp: Experiment, arm: Arm, seed: int) -> Path:
@@ -75,38 +76,25 @@ def cells(exp: Experiment) -> list[Cell]:
     return [Cell(exp, arm, seed, mode, fingerprint) for seed in exp.seeds for arm, mode, fingerprint in pairs]
 
 
-def is_made(cell: Cell) -> bool:
-    """Whether a test has been made under these settings, with its confusion matrices."""
-    document, confusion = cell.files()
-    return read_json(document) is not None and confusion.is_file()
-
-
 def rows(exp: Experiment) -> list[dict]:
-    """Return a row for each test that has been made; those made under other settings do not count."""
+    """Return a row for each test that has been made under these settings."""
     return read(exp)[0]
 
 
 def read(exp: Experiment) -> tuple[list[dict], list[Path]]:
-    """Read the numbers that there are.
-
-    Returns:
-        A row for each test, and the files of those that were made under other settings and do not count.
-    """
+    """Return a row for each test that has been made, and the files of those made under other settings instead."""
     found, stale, networks = [], [], {}
     for cell in cells(exp):
-        document = read_json(cell.files()[0])
+        document, _ = cell.read()
         if document is None:
             stale += sorted(cell.test.parent.glob(f'{cell.mode.slug}-{"[0-9a-f]" * 12}.json'))
             continue
         if cell.arm.name not in networks:
-            networks[cell.arm.name] = _network(cell.arm)
+            cfg = settings.resolve(cell.arm)
+            counted = settings.count_parameters(cfg)
+            networks[cell.arm.name] = {'iterations': settings.max_iterations(cfg), 'parameters': counted}
         found.append(_row(cell, networks[cell.arm.name], document))
     return found, stale
-
-
-def _network(arm: Arm) -> dict:
-    cfg = settings.resolve(arm)
-    return {'iterations': settings.max_iterations(cfg), 'parameters': settings.count_parameters(cfg)}
 
 
 def _row(cell: Cell, network: dict, document: dict) -> dict:
@@ -128,12 +116,9 @@ def _row(cell: Cell, network: dict, document: dict) -> dict:
 
 
 def training_seconds(folder: Path, iterations: int) -> float | None:
-    """Return the time of a training: its iterations times the median of their logged times.
+    """Return the seconds of a training: its iterations times the median of their logged times; None without a log.
 
     So a start, validations and an interruption do not count, and a resumed training compares with another one.
-
-    Returns:
-        Seconds, or None where mmengine has logged no times to ``scalars.json``.
     """
     times = [line['time'] for line in scalars(folder) if 'time' in line and 'lr' in line]  # a validation has no lr
     return round(iterations * statistics.median(times), 3) if times else None
@@ -149,7 +134,7 @@ def read_areas(exp: Experiment, row: dict) -> tuple[list[str], np.ndarray] | Non
         UserError: Where they do not give the row's metrics.
     """
     mode = next(mode for mode in exp.modes if mode.name == row['mode'])
-    _, path = Cell(exp, exp.arms[row['arm']], row['seed'], mode, row['fingerprint']).files()
+    _, path = Cell(exp, exp.arms[row['arm']], row['seed'], mode, row['fingerprint']).read()
     if not path.is_file():
         return None
     with np.load(path, allow_pickle=False) as file:

@@ -17,17 +17,16 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..openmmlab import HOME
-from .jobs import Chain, Failure, Job, run_chains
+from .jobs import Failure, Job, run_chains
 from .plan import Experiment
-from .results import Cell, cells, is_made, read
+from .results import Cell, cells, read
 from .settings import differences, max_iterations, resolve, write_config
 
 TOOLS = HOME / 'tools'
-TEST_WEIGHT = 0.1  # of a test, in trainings, for the time left
 
 
 def run(exp: Experiment, jobs: int = 1, tools: Path = TOOLS) -> list[Failure]:
-    """Train and test what is missing.
+    """Train and test what is missing, and return what failed.
 
     The checkpoint tested is the last one: the best one on the validation images would have been chosen by them.
     A test made under other settings is named and made again.
@@ -37,12 +36,9 @@ def run(exp: Experiment, jobs: int = 1, tools: Path = TOOLS) -> list[Failure]:
         jobs: Number of trainings, or of tests, at the same time.
         tools: Folder of train.py, test.py and the scripts beside them.
 
-    Returns:
-        What failed; the rest has been done.
-
     Raises:
-        UserError: For a config that cannot be read, and a training made under other settings: it is not
-            overwritten. Before anything is started.
+        UserError: Before anything is started: for a config that cannot be read, and for a training made under other
+            settings, which is not overwritten.
     """
     chains = _chains(exp, Path(tools))
     for path in read(exp)[1]:
@@ -83,36 +79,31 @@ def _environment(tools: Path) -> Mapping:
     return {**os.environ, **joined}
 
 
-def _chains(exp: Experiment, tools: Path) -> list[Chain]:
-    """Make a chain of each training and its tests.
-
-    Raises:
-        UserError: For a folder without the tools, and a training that was made under other settings.
-    """
+def _chains(exp: Experiment, tools: Path) -> list['_Training']:
     kind, end = ('slurm_', 'sh') if exp.launcher == 'slurm' else ('dist_', 'sh') if exp.processes > 1 else ('', 'py')
     programs = {name: tools.absolute() / f'{kind}{name}.{end}' for name in ('train', 'test')}
     missing = [path.name for path in programs.values() if not path.is_file()]
     if missing:
         raise UserError(f'there is no {" and ".join(missing)} in {tools}: experiments need a checkout')
-    iterations = {arm.name: max_iterations(resolve(arm)) for arm in exp.arms.values()}
+    last = {arm.name: f'iter_{max_iterations(resolve(arm))}.pth' for arm in exp.arms.values()}
     groups: dict[Path, list[Cell]] = {}
     for cell in cells(exp):
         groups.setdefault(cell.training, []).append(cell)
-    trainings = [_Training(group, programs, iterations[group[0].arm.name]) for group in groups.values()]
-    for training in trainings:
-        training.refuse_other()
-    return [Chain(each.name, each.folder / '.lock', each.missing) for each in trainings]
+    chains = [_Training(group, programs, folder / last[group[0].arm.name]) for folder, group in groups.items()]
+    for chain in chains:
+        chain.refuse_other_settings()
+    return chains
 
 
 class _Training:
-    """A training and the tests of its last checkpoint."""
+    """A training and the tests of its last checkpoint: a :class:`.jobs.Chain`."""
 
-    def __init__(self, tests: Sequence[Cell], programs: Mapping[str, Path], iterations: int):
-        self.tests, self.programs, self.iterations = tests, programs, iterations
-        self.exp, self.arm, self.seed, self.folder = tests[0].exp, tests[0].arm, tests[0].seed, tests[0].training
-        self.name = f'{self.arm.name} seed{self.seed}'
+    def __init__(self, tests: Sequence[Cell], programs: Mapping[str, Path], checkpoint: Path):
+        self.tests, self.programs, self.checkpoint, self.folder = tests, programs, checkpoint, checkpoint.parent
+        self.exp, self.arm, self.seed = tests[0].exp, tests[0].arm, tests[0].seed
+        self.name, self.lock = f'{self.arm.name} seed{self.seed}', self.folder / '.lock'
 
-    def refuse_other(self) -> None:
+    def refuse_other_settings(self) -> None:
         # Of a start that failed before its first checkpoint nothing would be used.
         found = differences(resolve(self.arm, self.seed), self.folder) if any(self.folder.glob('iter_*.pth')) else []
         if found:
@@ -122,51 +113,49 @@ class _Training:
                 'Move it away to train again, or choose another --work-dir'
             )
 
-    def missing(self) -> list[Job]:
-        jobs = [self._test(cell) for cell in self.tests if not is_made(cell)]
-        return [self._train(), *jobs] if jobs and not is_trained(self.folder, self.iterations) else jobs
+    def jobs(self) -> list[Job]:
+        tests = [self._test(cell) for cell in self.tests if not cell.is_made()]
+        return [self._train(), *tests] if tests and not is_trained(self.checkpoint) else tests
 
     def _train(self) -> Job:
-        name, config = f'{self.name} train', self.folder / 'configs' / f'{self.arm.config.stem}.py'
-        write = partial(write_config, config, self.folder, self.arm, self.seed)
-
-        def check() -> None:
-            if not is_trained(self.folder, self.iterations):
-                raise UserError(f'the training left no iter_{self.iterations}.pth in {self.folder}')
-
-        return Job(name, self._command('train', name, [config], ['--resume']), self._log(name), 1, write, check)
-
-    def _test(self, cell: Cell) -> Job:
-        write = partial(write_config, cell.config, cell.test.parent, self.arm, mode=cell.mode)
-        arguments = ['--metrics', cell.test, '--confusion', cell.confusion, *['--tta'] * cell.mode.tta]
-        command = self._command(
-            'test', cell.name, [cell.config, self.folder / f'iter_{self.iterations}.pth'], arguments
+        config = self.folder / 'configs' / f'{self.arm.config.stem}.py'
+        return Job(
+            name := f'{self.name} train',
+            self._command('train', name, [config], '--resume'),
+            self._log(name),
+            self.checkpoint,
+            start=partial(write_config, config, self.folder, self.arm, self.seed),
+            is_done=partial(is_trained, self.checkpoint),
         )
 
-        def check() -> None:
-            if not is_made(cell):
-                raise UserError(f'the test did not write {cell.test} and {cell.confusion}')
+    def _test(self, cell: Cell) -> Job:
+        config = self.folder / 'configs' / f'{cell.test.stem}.py'
+        options = ['--metrics', cell.test, '--confusion', cell.confusion, *['--tta'] * cell.mode.tta]
+        return Job(
+            cell.name,
+            self._command('test', cell.name, [config, self.checkpoint], *options),
+            self._log(cell.name),
+            cell.test,
+            start=partial(write_config, config, cell.test.parent, self.arm, mode=cell.mode),
+            is_done=cell.is_made,
+            weight=0.1,
+        )
 
-        return Job(cell.name, command, self._log(cell.name), TEST_WEIGHT, write, check)
-
-    def _command(self, tool: str, name: str, files: list, arguments: list) -> list[str]:
-        processes, program = self.exp.processes, self.programs[tool]
+    def _command(self, tool: str, name: str, files: list[Path], *options: object) -> list[str]:
+        program, processes = self.programs[tool], self.exp.processes
         if self.exp.launcher == 'slurm':
             # As many processes a node as the script takes by itself, or fewer.
-            words = ['env', f'GPUS={processes}', f'GPUS_PER_NODE={min(processes, 4)}']
-            words += [program, '$PARTITION', name.replace(' ', '-'), *files]
+            words = ['env', f'GPUS={processes}', f'GPUS_PER_NODE={min(processes, 4)}', program]
+            words += ['$PARTITION', name.replace(' ', '-'), *files]
         else:
             words = [program, *files, processes] if processes > 1 else [sys.executable, program, *files]
-        return [str(word) for word in (*words, *arguments)]
+        return [str(word) for word in (*words, *options)]
 
     def _log(self, name: str) -> Path:
         return self.exp.work_dir / 'logs' / f'{name.replace(" ", "-")}.log'
 
 
-def is_trained(folder: Path, iterations: int) -> bool:
+def is_trained(checkpoint: Path) -> bool:
     """Whether a training has saved its last checkpoint: mmengine writes ``last_checkpoint`` when that is done."""
-    try:
-        last = Path((folder / 'last_checkpoint').read_text().strip()).name
-    except OSError:
-        return False
-    return last == f'iter_{iterations}.pth' and (folder / last).is_file()
+    note = checkpoint.with_name('last_checkpoint')
+    return checkpoint.is_file() and note.is_file() and Path(note.read_text().strip()).name == checkpoint.name

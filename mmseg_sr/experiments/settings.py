@@ -87,10 +87,8 @@ def differences(cfg: Config, folder: Path) -> list[str]:
     left = folder / f'{Path(cfg.filename).stem}.py'
     if not left.is_file():
         return []
-    sides = [
-        {key: cfg.get(key) for key in TRAINING} for cfg in (Config.fromfile(left, import_custom_modules=False), cfg)
-    ]
-    there, here = (dict(_leaves(_plain(side))) for side in sides)
+    both = (Config.fromfile(left, import_custom_modules=False), cfg)
+    there, here = (dict(_leaves({key: _plain(each.get(key)) for key in TRAINING})) for each in both)
     keys = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
     return [f'{key}: {there.get(key)!r} -> {here.get(key)!r}' for key in keys]
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from mmseg_sr import SRBlock
 from mmseg_sr.config import load_config, prepare
-from mmseg_sr.experiments.ablation import ablate, over_checkpoints, variants
+from mmseg_sr.experiments.ablation import ablate, over_checkpoints, variants, verdict
 from mmseg_sr.memory.interventions import recalling
 
 CONFIG = 'configs/mini_cityscapes/fcn_r18-w16-d8-sr_1xb4-600_mini-cityscapes-128x256.py'
@@ -92,6 +92,10 @@ def test_several_networks_are_summed_up():
     assert summary['verdict'].endswith('worth +3.00 mIoU to this network, of which dynamic recall makes +1.50 (50 %).')
     with pytest.raises(ValueError, match='different SR blocks'):
         over_checkpoints([results[0], {'variants': {'as trained': rows[0]}}])
+    assert verdict(40, 40.001, 40) == (
+        'Without its SR blocks this network has the same mIoU (-0.001): there is no gain to share.'
+    )
+    assert verdict(40, 42, 40) == 'This network is better without its SR blocks: they cost it 2.00 mIoU.'
 
 
 def test_one_memory_has_nothing_dynamic():
