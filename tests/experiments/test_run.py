@@ -254,6 +254,7 @@ def test_the_config_of_a_run_reads_data_roots_and_imports_where_it_runs(tmp_path
     commands(load(path))
     monkeypatch.setenv('SOME_ROOT', '/there')
     monkeypatch.setattr(sys, 'path', [each for each in sys.path if each != str(folder)])
+    monkeypatch.delitem(sys.modules, 'lies_beside')
     cfg = load_config(tmp_path / 'my work/FCN/seed0/configs/a.py')
     assert cfg.root == '/there/val' and 'lies_beside' in sys.modules
 
