@@ -1,7 +1,7 @@
 """mmseg_sr: the Squeeze-and-Remember (SR) block for MMSegmentation. Importing it registers what configs name."""
 
-from . import openmmlab  # noqa: F401  (first: it says what to install where mmseg itself cannot be imported)
-from .checkpoints import released  # noqa: F401  (weights by name)
+from . import openmmlab  # first: it says what to install where mmseg itself cannot be imported
+from .checkpoints import loaders
 from .checkpoints.saving import AtomicCheckpointHook
 from .datasets.camvid import CamVidDataset
 from .hooks.channels_last import ChannelsLastHook
@@ -13,8 +13,11 @@ from .hooks.preemption import PreemptionHook
 from .hooks.sr_only import SROnlyHook
 from .metrics.iou import ClassIoUMetric
 from .models import SRBackbone, SRBlock, SRNeck
+from .scene import scene_block  # noqa: F401  (registers what scene=True asks for)
 from .scene.places import PackSceneInputs, SceneDataPreProcessor, SceneRandomCrop
 from .version import __version__
+
+openmmlab.apply_changes(loaders)
 
 __all__ = [
     'AtomicCheckpointHook',

@@ -1,4 +1,4 @@
-"""Several processes: who speaks, and how they join."""
+"""Run in several processes: who speaks, and how they join."""
 
 import contextlib
 import functools
@@ -13,7 +13,9 @@ import torch
 import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.dist import init_dist
 from mmengine.logging import MMLogger, print_log
+from mmengine.utils.dl_utils import set_multi_processing
 
 from .errors import UserError
 
@@ -23,7 +25,7 @@ class ProcessLost(UserError):
 
 
 def is_first_process(cfg: Config) -> bool:
-    """Whether this process speaks for all. Known from the environment: before there is a process group, and after."""
+    """Tell whether this process speaks for all, by the environment: before there is a process group, and after."""
     return cfg.get('launcher', 'none') == 'none' or _rank() == 0
 
 
@@ -67,27 +69,22 @@ def quiet(level: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def process_group(cfg: Config) -> Iterator[None]:
-    """Join the processes of ``cfg.launcher`` for a ``with`` block: by gloo without a GPU, else the Runner does it.
+    """Join the processes of ``cfg.launcher`` for a ``with`` block: by gloo without a GPU, else as mmengine's Runner.
 
     Raises:
         UserError: For a launcher that cannot work here.
         ProcessLost: Where another process died in the block, or did not answer within the ``timeout``, in seconds, of
             ``env_cfg.dist_cfg``, 1800 by default.
     """
-    launcher = cfg.get('launcher', 'none')
-    if launcher == 'pytorch' and 'RANK' not in os.environ:
-        raise UserError('--launcher pytorch is for tools/dist_train.sh and tools/dist_test.sh; leave it out here')
-    if (
-        launcher != 'none'
-        and get_device() == 'cuda'
-        and int(os.environ.get('LOCAL_RANK', 0)) >= torch.cuda.device_count()
-    ):
-        raise UserError(f'more processes on this machine than its {torch.cuda.device_count()} GPUs')
+    launcher, env = cfg.get('launcher', 'none'), cfg.get('env_cfg') or {}
     joined = dist.is_initialized()
-    if launcher != 'none' and get_device() == 'cpu' and not joined:
-        if launcher != 'pytorch':
-            raise UserError(f'--launcher {launcher} needs GPUs; on CPUs use tools/dist_train.sh or dist_test.sh')
-        _join(timeout=cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800))
+    if launcher != 'none' and not joined:
+        _check_launcher(launcher)
+        if get_device() == 'cpu':
+            _join((env.get('dist_cfg') or {}).get('timeout', 1800))
+        else:
+            set_multi_processing(**(env.get('mp_cfg') or {}), distributed=True)
+            init_dist(launcher, **(env.get('dist_cfg') or {}))
     try:
         yield
     except RuntimeError as error:
@@ -103,6 +100,15 @@ def process_group(cfg: Config) -> Iterator[None]:
     finally:
         if dist.is_initialized() and not joined:
             dist.destroy_process_group()
+
+
+def _check_launcher(launcher: str) -> None:
+    if launcher == 'pytorch' and 'RANK' not in os.environ:
+        raise UserError('--launcher pytorch is for tools/dist_train.sh and tools/dist_test.sh; leave it out here')
+    if get_device() == 'cpu' and launcher != 'pytorch':
+        raise UserError(f'--launcher {launcher} needs GPUs; on CPUs use tools/dist_train.sh or dist_test.sh')
+    if get_device() == 'cuda' and int(os.environ.get('LOCAL_RANK', 0)) >= torch.cuda.device_count():
+        raise UserError(f'more processes on this machine than its {torch.cuda.device_count()} GPUs')
 
 
 def _join(timeout: float) -> None:

@@ -1,8 +1,10 @@
 """Share what the command lines of all tools need, and import nothing heavy: help is there at once."""
 
 import argparse
+import gc
 import os
 import re
+import sys
 from collections.abc import Callable
 
 
@@ -65,6 +67,15 @@ def at_least(least: int) -> Callable[[str], int]:
     return whole
 
 
+def _import_once() -> None:
+    """Import the package without garbage collections: what is imported stays, and to look through it takes a second."""
+    gc.disable()
+    import mmseg_sr  # noqa: F401
+
+    gc.freeze()
+    gc.enable()
+
+
 def program(parse: Callable[[], argparse.Namespace], work: Callable[..., int | None]) -> Callable[[], None]:
     """Make the ``main`` of a tool: parse the arguments, then import the package and work.
 
@@ -76,6 +87,8 @@ def program(parse: Callable[[], argparse.Namespace], work: Callable[..., int | N
     def main() -> None:
         args = parse()
         try:
+            if 'mmseg_sr' not in sys.modules:
+                _import_once()
             from mmseg_sr.config import TRUST
             from mmseg_sr.errors import command
         except KeyboardInterrupt:

@@ -151,7 +151,7 @@ def work(args: argparse.Namespace) -> None:
     model = load_sr_model(cfg, args.checkpoint)
     samples = load_images(cfg, args.images)
     dataset = find_data(cfg, args)
-    classes, palette = class_names(model, dataset, args.checkpoint)
+    classes, palette = class_names(model, dataset)
 
     seen, drawn = look(model, dataset, samples, args)
     summaries = {name: summarise(seen, name, block, classes) for name, block in sr_blocks(model).items()}

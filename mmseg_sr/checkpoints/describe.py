@@ -1,6 +1,5 @@
-"""What a checkpoint holds, told from the file alone: no config is read, no code is run."""
+"""Describe a checkpoint from the file alone: no config is read, no code is run."""
 
-import hashlib
 from collections import Counter
 from pathlib import Path
 
@@ -8,10 +7,9 @@ from torch import Tensor
 
 from ..models.low_rank import block_norms
 from ..models.resize_state import keys_of, options_of
-from .reading import read_checkpoint
-from .weights import plain_weights
-
-RESUMES = {'meta', 'message_hub', 'optimizer'}  # what a training needs to go on
+from .reading import read_checkpoint, sha256_of
+from .resuming import RESUMES
+from .weights import is_finite, plain_weights
 
 
 def describe(source: str | Path) -> dict:
@@ -32,10 +30,11 @@ def describe(source: str | Path) -> dict:
     """
     checkpoint = read_checkpoint(source)
     weights, meta = plain_weights(checkpoint), checkpoint.get('meta', {})
-    content = Path(source).read_bytes()
+    with open(source, 'rb') as file:
+        digest = sha256_of(file)
     return {
-        'bytes': len(content),
-        'sha256': hashlib.sha256(content).hexdigest(),
+        'bytes': Path(source).stat().st_size,
+        'sha256': digest,
         'iter': meta.get('iter'),
         'config': meta.get('experiment_name'),
         'config_text': bool(meta.get('cfg')),
@@ -45,7 +44,7 @@ def describe(source: str | Path) -> dict:
         'tensors': len(weights),
         'numbers': sum(weight.numel() for weight in weights.values()),
         'dtypes': dict(Counter(str(weight.dtype).removeprefix('torch.') for weight in weights.values())),
-        'not_finite': [name for name, weight in weights.items() if not weight.double().isfinite().all()],
+        'not_finite': [name for name, weight in weights.items() if not is_finite(weight)],
         'resumable': checkpoint.keys() >= RESUMES,
         'sr_blocks': _blocks(weights),
     }

@@ -1,4 +1,4 @@
-"""Published weights: a checkpoint without the state of its training, as .pth and as .safetensors, named by sha256."""
+"""Publish weights: a checkpoint without the state of its training, as .pth and as .safetensors, named by sha256."""
 
 import ast
 import hashlib
@@ -8,23 +8,19 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import mmcv
-import mmengine
-import mmseg
 import safetensors.torch
 import torch
-from mmseg.apis import init_model
+from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor
 
-from ..atomic import replacing
+from ..atomic import check_folder, replacing
 from ..config import load_config, prepare
 from ..errors import UserError, blame
-from ..version import __version__
+from ..provenance import versions
 from .reading import DIGEST, read_checkpoint
 from .weights import check_finite, check_weights, plain_weights
 
 NAME = re.compile(r'\w[\w.+-]*')
-LIBRARIES = (torch, mmengine, mmcv, mmseg)
 OF_ONE_RUN = ('work_dir', 'load_from', 'resume', 'launcher')  # keys of a config that say nothing of the network
 
 
@@ -38,8 +34,8 @@ def publish(
     """Write the weights of a checkpoint for others to test or to start from; the same arguments give the same bytes.
 
     Weights and buffers (a batch norm's running means, say) stay what they are, to the bit. Optimizer, schedulers,
-    message hub and a moving average's second copy go. What is told with the weights is in ``meta`` of the .pth and in
-    the header of the .safetensors: ``cfg``, ``dataset_meta`` (classes, palette), ``metrics``, ``versions``, ``iter``.
+    message hub and a moving average's second copy go. ``meta`` of the .pth and the header of the .safetensors have
+    ``cfg``, ``dataset_meta`` (classes, palette), ``metrics``, ``versions``, ``iter``.
 
     Args:
         source: The checkpoint.
@@ -63,7 +59,8 @@ def publish(
         ['.pth', '.safetensors']
     """
     checkpoint = read_checkpoint(source)
-    check_finite(plain_weights(checkpoint), source)
+    weights = {key: value.detach().clone().contiguous() for key, value in plain_weights(checkpoint).items()}
+    check_finite(weights, source)
     meta = checkpoint.get('meta') or {}
     text = _fitting_config(config, checkpoint, source) if config else meta.get('cfg')
     if not text:
@@ -72,21 +69,15 @@ def publish(
     if not NAME.fullmatch(name):
         raise UserError(f'a name takes letters, digits and . + - _, got {name!r}')
     classes = _classes(meta.get('dataset_meta') or {})
-    published = {
-        'cfg': _portable(text),
-        **({'dataset_meta': classes} if classes else {}),
-        'metrics': dict(metrics or {}),
-        'versions': {'mmseg_sr': __version__, **{each.__name__: each.__version__ for each in LIBRARIES}},
-        'iter': meta.get('iter'),
-    }
-    weights = {key: value.detach().cpu().clone().contiguous() for key, value in plain_weights(checkpoint).items()}
+    published = {'cfg': _portable(text), **({'dataset_meta': classes} if classes else {})}
+    published |= {'metrics': dict(metrics or {}), 'versions': versions(), 'iter': meta.get('iter')}
     return _write(Path(out), name, {'.pth': _pth(weights, published), '.safetensors': _safetensors(weights, published)})
 
 
 def _fitting_config(config: str | Path, checkpoint: dict, source: str | Path) -> str:
     cfg = load_config(config)
-    with blame(f'build the model of {config}'):
-        model = init_model(prepare(cfg), device='cpu')
+    with blame(f'build the model of {config}'), DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')):
+        model = MODELS.build(prepare(cfg).model)
     check_weights(model, checkpoint, source, whole=True)
     return cfg.pretty_text
 
@@ -133,8 +124,7 @@ def _safetensors(weights: dict[str, Tensor], meta: dict) -> bytes:
 
 
 def _write(out: Path, name: str, contents: dict[str, bytes]) -> dict[str, dict]:
-    if any(parent.is_file() for parent in (out, *out.parents)):
-        raise UserError(f'--out needs a folder, and {out} is a file or below one')
+    check_folder('--out', out)
     files = {}
     for suffix, content in contents.items():
         digest = hashlib.sha256(content).hexdigest()

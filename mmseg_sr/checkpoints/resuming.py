@@ -1,4 +1,4 @@
-"""From where a stopped training goes on: the newest checkpoint that is whole."""
+"""Find where a stopped training goes on: the newest checkpoint that is whole."""
 
 import copy
 import logging
@@ -14,7 +14,7 @@ from ..processes import is_first_process
 from .reading import read_checkpoint
 from .saving import LAST
 
-PARTS = {'meta', 'message_hub', 'optimizer'}  # what it takes to go on
+RESUMES = {'meta', 'message_hub', 'optimizer'}  # what a training needs of a checkpoint to go on
 
 
 def resume_newest(cfg: Config) -> Config:
@@ -83,4 +83,4 @@ def _fault(path: Path) -> str | None:
         checkpoint = read_checkpoint(path)
     except UserError as error:
         return str(error).removeprefix(f'{path} ')
-    return None if PARTS <= checkpoint.keys() else 'it has weights only'
+    return None if RESUMES <= checkpoint.keys() else 'it has weights only'

@@ -1,11 +1,9 @@
-"""Checkpoints: read safely, and held against the model before anything relies on them."""
+"""Hold the weights of a checkpoint against the model before anything relies on them."""
 
-import re
 from collections.abc import Collection
 from pathlib import Path
 
 import torch
-from mmengine.hooks import Hook
 from torch import nn
 
 from ..errors import UserError, one_line
@@ -13,11 +11,11 @@ from ..models.find import sr_blocks
 
 
 def check_weights(model: nn.Module, checkpoint: dict, source: str | Path, whole: bool = False) -> list[str]:
-    """Load a checkpoint's weights into ``model`` to see that they fill it; mmengine only logs where they do not.
+    """Load a checkpoint's weights into a model, and refuse those that do not fill it; mmengine only logs that.
 
     Args:
         model: The segmentor that the config describes.
-        checkpoint: What :func:`read_checkpoint` returned.
+        checkpoint: What :func:`.read_checkpoint` returned.
         source: Where it came from, for messages.
         whole: Every weight must be there. Else SR blocks may be missing as a whole, as in a stock checkpoint, and
             auxiliary heads, which do not predict, may differ.
@@ -30,7 +28,10 @@ def check_weights(model: nn.Module, checkpoint: dict, source: str | Path, whole:
     """
     weights = plain_weights(checkpoint)
     excused = () if whole else ('auxiliary_head.',)
-    weights = {key: value for key, value in weights.items() if not key.startswith(excused)}
+    shapes = {key: value.shape for key, value in model.state_dict().items()}
+    weights = {
+        key: value for key, value in weights.items() if not key.startswith(excused) or shapes.get(key) == value.shape
+    }
     try:
         missing, unexpected = model.load_state_dict(weights, strict=False)
     except (RuntimeError, ValueError) as error:  # other shapes: torch's own, an SR block's
@@ -61,38 +62,35 @@ def check_finite(weights: dict[str, torch.Tensor], source: str | Path, buffers: 
         >>> check_finite({'mask': torch.tensor([0, -torch.inf])}, 'w.pth', buffers=['mask'])
     """
     for name, value in weights.items():
-        if value.is_floating_point() and not value.isfinite().all():
-            if name not in buffers or value.isnan().any():
-                raise UserError(f'{source} holds weights that are no numbers: there is NaN or infinity in {name}')
+        if not is_finite(value) and (name not in buffers or value.isnan().any()):
+            raise UserError(f'{source} holds weights that are no numbers: there is NaN or infinity in {name}')
+
+
+def is_finite(value: torch.Tensor) -> bool:
+    """Tell whether no number of a tensor is NaN or infinite, mostly by their sum, which is faster to have.
+
+    Example:
+        >>> is_finite(torch.tensor([3e38, 3e38])), is_finite(torch.tensor([1, torch.nan]))
+        (True, False)
+    """
+    return not value.is_floating_point() or bool(value.sum().isfinite() or value.isfinite().all())
 
 
 def plain_weights(checkpoint: dict) -> dict[str, torch.Tensor]:
-    """The weights of a checkpoint by the names of the model itself, without a wrapper's ``module.``."""
-    return {re.sub(r'^module\.', '', key): value for key, value in checkpoint.get('state_dict', checkpoint).items()}
+    """Take the weights of a checkpoint by the names of the model itself, without a wrapper's ``module.``."""
+    return {plain_name(key): value for key, value in checkpoint.get('state_dict', checkpoint).items()}
 
 
-class BlockRemoval(Hook):
-    """Leave the weights of a model's SR blocks out of what a Runner loads: they stay as built, the identity.
+def plain_name(name: str) -> str:
+    """Take the ``module.`` of a wrapper for several processes from the name of a weight."""
+    return name.removeprefix('module.')
 
-    Args:
-        model: The model that the config describes.
 
-    Raises:
-        UserError: Where it has no SR block.
-    """
-
-    priority = 'VERY_HIGH'  # before an EMAHook copies the weights
-
-    def __init__(self, model: nn.Module):
-        self.names = list(sr_blocks(model))
-        if not self.names:
-            raise UserError('--without-sr: the model of the config has no SR block')
-
-    def after_load_checkpoint(self, runner: object, checkpoint: dict) -> None:
-        weights = checkpoint.get('state_dict', checkpoint)
-        below = tuple(f'{prefix}{name}.' for name in self.names for prefix in ('', 'module.'))
-        for key in [key for key in weights if key.startswith(below)]:
-            del weights[key]
+def without_blocks(checkpoint: dict, model: nn.Module) -> dict:
+    """Leave the weights of the SR blocks of ``model`` out of a checkpoint, so that they stay the identity."""
+    below = tuple(f'{name}.' for name in sr_blocks(model))
+    weights = {key: value for key, value in plain_weights(checkpoint).items() if not key.startswith(below)}
+    return {**checkpoint, 'state_dict': weights}
 
 
 def _keys_below(name: str, weights: dict) -> bool:

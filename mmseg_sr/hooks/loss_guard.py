@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..checkpoints.reading import read_checkpoint
 from ..checkpoints.resuming import newest_checkpoint
-from ..checkpoints.weights import check_finite, plain_weights
+from ..checkpoints.weights import check_finite, plain_name, plain_weights
 from ..errors import UserError
 
 SKIPPED = 'loss_guard_skipped'  # in mmengine's message hub, which a checkpoint keeps
@@ -105,12 +105,7 @@ def _files(batch: object) -> list[str]:
 
 def _spoiled_weight(model: nn.Module) -> str | None:
     """Name a weight that is not finite."""
-    return next((_plain(name) for name, value in model.named_parameters() if not value.isfinite().all()), None)
-
-
-def _plain(name: str) -> str:
-    """A name as in the network without the wrapper for several processes."""
-    return name.removeprefix('module.')
+    return next((plain_name(name) for name, value in model.named_parameters() if not value.isfinite().all()), None)
 
 
 def _cause(weight: str | None, max_skips: int) -> str:
@@ -125,7 +120,7 @@ def _cause(weight: str | None, max_skips: int) -> str:
 
 
 def _way_back(runner: Runner) -> str:
-    good = last_good(runner.work_dir, [_plain(name) for name, _ in runner.model.named_buffers()])
+    good = last_good(runner.work_dir, [plain_name(name) for name, _ in runner.model.named_buffers()])
     if good:
         return f'Last good checkpoint: {good} (--resume {good})'
     return f'There is no good checkpoint in {runner.work_dir}'

@@ -1,15 +1,16 @@
-"""SRNeck: SR blocks on the maps between a backbone and its head, for backbones without ``nn.Sequential`` stages."""
+"""Put SR blocks on the maps between a backbone and its head, for backbones without ``nn.Sequential`` stages."""
 
 from collections.abc import Sequence
 
 from mmengine.model import BaseModule, ModuleDict
+from mmengine.registry import MODELS as ROOT_MODELS
 from mmseg.registry import MODELS
 from torch import Tensor
 
 from .checks import block_options, build_block, check_config, check_init_cfg, positive
 
 
-@MODELS.register_module()
+@ROOT_MODELS.register_module()
 class SRNeck(BaseModule):
     """Put an SR block on one of the backbone's output maps, or on several, before an optional stock neck.
 
@@ -62,7 +63,7 @@ class SRNeck(BaseModule):
         self.neck = MODELS.build(neck) if neck is not None else None
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Maps [(N, C_i, h_i, w_i), ...] of the backbone to as many maps, or to what the stock neck makes of them."""
+        """Turn the backbone's maps [(N, C_i, h_i, w_i), ...] into as many, or into what the stock neck makes."""
         maps = list(inputs)
         given = [_channels(each) for each in maps]
         if given != self.in_channels:

@@ -1,4 +1,4 @@
-"""What a test writes beside its numbers: predictions, confusion matrices, drawings. Set in its config.
+"""Let a test write more than its numbers: predictions, confusion matrices, drawings.
 
 Each function takes a config and returns another one: the caller's stays as it was.
 """

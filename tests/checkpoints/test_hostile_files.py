@@ -32,6 +32,7 @@ from mmseg_sr.config import TRUST, load_config, prepare
 from mmseg_sr.datasets import archives
 from mmseg_sr.errors import UserError
 from mmseg_sr.runs import launch
+from mmseg_sr.runs.models import build_model
 
 REFUSED = 'was refused and nothing in it was run'
 
@@ -201,7 +202,7 @@ def from_storage(path: Path, config: Path) -> None:
 def pretrained(path: Path, config: Path) -> None:
     cfg = load_config(config)
     cfg.model.init_cfg = dict(type='Pretrained', checkpoint=str(path))
-    launch._try_parts(prepare(cfg)).init_weights()
+    build_model(cfg).init_weights()
 
 
 WAYS = {
@@ -279,7 +280,7 @@ def test_a_training_does_not_go_on_from_it(trained, hostile, tmp_path):
 
 @pytest.fixture(scope='module')
 def model(trained) -> nn.Module:
-    return launch._try_parts(prepare(load_config(trained[0])))
+    return build_model(load_config(trained[0]))
 
 
 @pytest.fixture
@@ -421,13 +422,6 @@ def zip_up(path: Path, members: dict[str | zipfile.ZipInfo, bytes]) -> Path:
         for name, content in members.items():
             archive.writestr(name, content)
     return path
-
-
-def test_a_bomb_of_many_small_files_is_refused(tmp_path):
-    path = zip_up(tmp_path / 'a.zip', {f'gtFine/{number}.png': bytes(archives.SMALL) for number in range(8)})
-    with pytest.raises(UserError, match='bomb'):
-        archives.extract([path], tmp_path / 'out', ['gtFine'])
-    assert not (tmp_path / 'out').exists()
 
 
 @pytest.mark.parametrize('kind', [stat.S_IFIFO, stat.S_IFCHR, stat.S_IFLNK, stat.S_IFSOCK])

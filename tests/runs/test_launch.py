@@ -27,6 +27,7 @@ from mmseg_sr.config import load_config, prepare, read_options
 from mmseg_sr.errors import UserError
 from mmseg_sr.processes import first_process_speaks, process_group
 from mmseg_sr.runs import launch
+from mmseg_sr.runs.models import build_model
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -275,7 +276,7 @@ def test_a_stock_checkpoint_makes_an_sr_model_the_stock_one(home, trained, teste
 @pytest.fixture
 def model(home):
     cfg = prepare(load_config(write_config(home, 'sr.py', SR)))
-    return launch._try_parts(cfg)
+    return build_model(cfg)
 
 
 @pytest.mark.parametrize(

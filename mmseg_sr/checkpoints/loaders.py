@@ -1,0 +1,66 @@
+"""Load checkpoints for mmengine, safely. ``openmmlab.py`` gives it these functions, and says why."""
+
+import os
+from pathlib import Path
+from urllib.parse import urlparse
+
+import torch
+
+from ..errors import UserError
+from ..openmmlab import HOME, SCHEME
+from .reading import DIGEST, load, read_checkpoint
+
+
+def load_from_local(filename: str, map_location: object = None) -> object:
+    """Load a local file, as :func:`.load` does."""
+    filename = os.path.expanduser(filename)
+    if not os.path.isfile(filename):
+        raise FileNotFoundError(f'{filename} can not be found.')
+    return load(filename, map_location)
+
+
+def load_from_safetensors(filename: str, map_location: str | torch.device | None = None) -> dict:
+    """Read a local safetensors file, as :func:`.read_checkpoint` does, to a device; None for the CPU."""
+    checkpoint = read_checkpoint(os.path.expanduser(filename))
+    if map_location is not None:
+        checkpoint['state_dict'] = {key: value.to(map_location) for key, value in checkpoint['state_dict'].items()}
+    return checkpoint
+
+
+def load_from_mmseg_sr(address: str, map_location: str | torch.device | None = None) -> dict:
+    """Read weights that come with mmseg_sr, from a checkout or a wheel.
+
+    Args:
+        address: As a model index has it in ``Weights``: ``mmseg_sr://checkpoints/<file>``.
+        map_location: Device of the weights; None for the CPU.
+
+    Raises:
+        UserError: For an address at which nothing was released; and as :func:`.read_checkpoint`.
+    """
+    path = HOME / address.removeprefix(SCHEME)
+    if not path.is_file():
+        released = sorted(DIGEST.sub('', file.stem) for file in (HOME / 'checkpoints').glob('*.safetensors'))
+        raise UserError(
+            f'mmseg_sr comes with no weights of {path.name}. Train it and give the file, weights=FILE. '
+            f'It comes with those of {", ".join(released)}'
+        )
+    return load_from_safetensors(str(path), map_location)
+
+
+def load_url(
+    url: str,
+    model_dir: str | None = None,
+    map_location: object = None,
+    progress: bool = True,
+    check_hash: bool = False,
+    file_name: str | None = None,
+    **_: object,
+) -> object:
+    """Load from an address, or what was fetched from there before: ``torch.hub.load_state_dict_from_url``, safely."""
+    path = Path(model_dir or f'{torch.hub.get_dir()}/checkpoints', file_name or Path(urlparse(url).path).name)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        print(f'Downloading: "{url}" to {path}')
+        named = torch.hub.HASH_REGEX.search(path.name) if check_hash else None
+        torch.hub.download_url_to_file(url, str(path), named and named[1], progress)
+    return load(path, map_location)
