@@ -4,7 +4,7 @@
     python scripts/demo.py --out demo --experiment experiments/mini_cityscapes.yaml
 
 Draws mini-Cityscapes, trains both networks from the same seed for the same number of steps, tests them single-scale
-and multi-scale + flip, and prints one table. Everything is in the folder: data/, runs/ (logs, checkpoints, rows),
+and multi-scale + flip, and prints one table. Everything is in the folder: data/, runs/ (logs, checkpoints, tests),
 results.json, results.md, report/ (what the difference is worth), predictions.png and report.html, a page with all of
 it to open in a browser. Run again it reuses what is there.
 
@@ -31,9 +31,11 @@ from mmseg_sr.config import load_config, prepare
 from mmseg_sr.datasets.cityscapes import find_frames
 from mmseg_sr.datasets.cityscapes import prepare as prepare_cityscapes
 from mmseg_sr.errors import UserError, command
-from mmseg_sr.experiments import markdown as report
-from mmseg_sr.experiments import run as experiment
-from mmseg_sr.experiments.plan import Experiment
+from mmseg_sr.experiments import markdown
+from mmseg_sr.experiments.numbers import METRICS
+from mmseg_sr.experiments.plan import Experiment, load
+from mmseg_sr.experiments.results import rows as rows_of
+from mmseg_sr.experiments.run import run
 from mmseg_sr.mini_cityscapes import draw_mini_cityscapes
 from mmseg_sr.openmmlab import HOME
 from mmseg_sr.report.collect import experiment_page
@@ -47,18 +49,14 @@ PICTURES = 4
 def table(rows: list[dict], baseline: str) -> str:
     """One Markdown line a network and test mode; overhead is of the parameters, over the baseline's."""
     base = next(row['parameters']['total'] for row in rows if row['arm'] == baseline)
-    lines = [
-        '| network | test | mIoU | mAcc | aAcc | parameters | overhead | train s | test s |',
-        '|---|---|---|---|---|---|---|---|---|',
-    ]
+    lines = []
     for row in rows:
-        scores = ' | '.join(f'{row["metrics"][name]:.2f}' for name in ('mIoU', 'mAcc', 'aAcc'))
         total = row['parameters']['total']
-        lines.append(
-            f'| {row["arm"]} | {row["mode"]} | {scores} | {total:,} | +{100 * (total - base) / base:.2f} % '
-            f'| {row["train_seconds"]:.0f} | {row["test_seconds"]:.0f} |'
-        )
-    return '\n'.join([*lines, '', WARNING, ''])
+        line = [row['arm'], row['mode'], *(f'{row["metrics"][name]:.2f}' for name in METRICS)]
+        line += [f'{total:,}', f'+{100 * (total - base) / base:.2f} %']
+        lines.append([*line, f'{row["train_seconds"]:.0f}', f'{row["test_seconds"]:.0f}'])
+    head = ['network', 'test', *METRICS, 'parameters', 'overhead', 'train s', 'test s']
+    return f'{markdown.table(head, lines)}\n\n{WARNING}\n'
 
 
 def draw_predictions(exp: Experiment, data: Path, out: Path) -> None:
@@ -110,13 +108,13 @@ def main() -> int:
     # Both networks train at the same time, each on its half of the cores: threads that wait for a busy core crawl.
     jobs = min(2, os.cpu_count() or 1)
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // jobs)))
-    exp = experiment.load(args.experiment, args.out.resolve() / 'runs')
-    failures = experiment.run(exp, jobs)
+    exp = load(args.experiment, args.out.resolve() / 'runs')
+    failures = run(exp, jobs)
     if failures:
         raise UserError('\n'.join(map(str, failures)))
-    rows = experiment.rows(exp)
+    rows = rows_of(exp)
     draw_predictions(exp, data, args.out / 'predictions.png')
-    document = report.write(exp, args.out / 'report')
+    document = markdown.write(exp, args.out / 'report')
     document = {**document, 'notes': [*document['notes'], WARNING]}
     write(experiment_page(exp, document), args.out / 'report.html')
     text = table(rows, exp.baseline)

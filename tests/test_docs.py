@@ -35,7 +35,7 @@ from written import (
 import mmseg_sr
 from mmseg_sr.config import load_config
 from mmseg_sr.datasets.build import build_datasets
-from mmseg_sr.experiments import run as experiment
+from mmseg_sr.experiments.plan import load
 from mmseg_sr.runs.models import build_model
 
 DOCS = ROOT / 'docs'
@@ -261,7 +261,7 @@ def test_experiments_are_read(written):
     assert blocks
     for title, code in (block for block in blocks if block[0]):  # the reference names configs that are not there
         (written / title).write_text(code)
-        assert len(experiment.load(written / title).arms) == len(yaml.safe_load(code)['arms'])
+        assert len(load(written / title).arms) == len(yaml.safe_load(code)['arms'])
 
 
 def test_every_message_is_one_that_the_code_gives():
