@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo app test browser docs notebook lint format released clean
+.PHONY: help demo app test browser docs numbers notebook lint format released clean
 
 help:
 	@echo "make demo    train and compare a baseline and an SR network on drawn street scenes (some minutes on a CPU)"
-	@echo "make app     try the released networks on your pictures, in a page of this machine"
+	@echo "make app     try the released networks on your pictures, in a page on this machine"
 	@echo "make test    run all tests"
 	@echo "make docs    build the pages: open site/index.html"
+	@echo "make numbers  write the numbers, manuals and notebook cells in README.md and docs/ from their files"
 	@echo "make notebook  execute docs/tour.ipynb and keep its outputs"
 	@echo "make lint    check style"
 	@echo "make format  put style right"
@@ -27,8 +28,7 @@ demo: $(VENV)/installed
 	$(BIN)/python scripts/demo.py
 
 app: $(VENV)/installed
-	@$(BIN)/python -c 'import flask, waitress' 2>/dev/null || \
-		$(BIN)/pip install --disable-pip-version-check --quiet --editable '.[onedl,app]'
+	@$(BIN)/pip install --disable-pip-version-check --quiet --requirement projects/app/requirements.txt
 	$(BIN)/python projects/app/app.py
 
 # Each process takes whole files of tests: what a file's tests share is made once.
@@ -43,13 +43,17 @@ browser:
 		$$root apt-get install -y -qq --no-install-recommends chromium chromium-driver; \
 	} || echo 'no chromium: install it and chromium-driver to test the report page in a browser' >&2
 
-# A dead link, a missing reference or a number that is in no file fails the build.
+# A dead link or a missing reference fails the build.
 docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo 'site/index.html'
 
+numbers: $(VENV)/installed
+	$(BIN)/python scripts/numbers_in_pages.py
+
 notebook: $(VENV)/installed
-	$(BIN)/python docs/execute.py
+	$(BIN)/python scripts/execute_tour.py
+	$(MAKE) numbers
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

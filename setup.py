@@ -11,7 +11,7 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parent
 HELD = ('configs', 'tools', 'experiments', 'checkpoints', 'model-index.yml')  # what mmseg_sr/.mim holds
 SKIPPED = shutil.ignore_patterns('__pycache__', '.*')
-APP = ['flask>=3.1', 'waitress>=3']
+APP = (ROOT / 'projects/app/requirements.txt').read_text().splitlines()  # which its tests need
 EXPORT = ['onnx>=1.23', 'onnxruntime>=1.32', 'onnxscript>=0.7']
 VERSION = re.search(r"^__version__ = '(.+)'$", (ROOT / 'mmseg_sr/version.py').read_text(), re.M).group(1)
 
@@ -93,6 +93,7 @@ setup(
         'pyyaml',
         'safetensors>=0.4',
         'scipy>=1.15',
+        'tabulate>=0.9',
         'tqdm',
     ],
     extras_require={
@@ -111,7 +112,6 @@ setup(
         ],
         'mim': ['onedl-mim>=0.5.1,<0.6'],
         'export': EXPORT,
-        'app': APP,
         'docs': [
             'ipykernel',
             'latex2mathml>=3.77',
@@ -124,7 +124,9 @@ setup(
             *APP,
             *EXPORT,
             'build',
+            'cogapp>=3.6',
             'hypothesis>=6.100',
+            'markdown-it-py>=3',
             'pytest>=8',
             'pytest-xdist',
             'ruff==0.17.6',

@@ -3,9 +3,9 @@
     python benchmarks/block.py results/block.csv
     python benchmarks/block.py results/block.csv --rounds 30 --threads 2 --timm FOLDER
 
-Forms: `SR` (this package), `plain` (SRBlock(fused=False)), `naive` (a product of weights and memory blown up to
-N x P x C x H x W, then a sum), `rank 16` (SRBlock(memory_rank=16)), `compiled` (torch.compile of the plain form, with
---compile), and from timm `SE` and `CBAM`. timm need not be installed with its dependencies:
+Forms: `SR` (this package), `naive` (a product of weights and memory blown up to N x P x C x H x W, then a sum),
+`rank 16` (SRBlock(memory_rank=16)), `compiled` (torch.compile of the naive form, with --compile), and from timm `SE`
+and `CBAM`. timm need not be installed with its dependencies:
 `pip install --no-deps --target FOLDER timm`.
 
 `limit_ms` is what the traffic alone takes on this machine, measured in the same rounds: a map is X or one like it,
@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from mmseg_sr import SRBlock
-from mmseg_sr.atomic import replacing
+from mmseg_sr.atomic import write_text
 from mmseg_sr.cost.peak import peak_bytes
 from mmseg_sr.cost.timing import in_turn, ratio, spread
 from mmseg_sr.errors import command
@@ -71,7 +71,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--dtype', default='float32', choices=['float32', 'bfloat16', 'float16'])
     parser.add_argument('--channels-last', action='store_true', help='the layout of maps and memory')
-    parser.add_argument('--compile', action='store_true', help='time torch.compile of the plain form too')
+    parser.add_argument('--compile', action='store_true', help='time torch.compile of the naive form too')
     parser.add_argument('--timm', type=Path, metavar='FOLDER', help='where timm lies, if not installed')
     return parser.parse_args()
 
@@ -86,16 +86,15 @@ def main() -> None:
         rows += measure(args, others, shape, size, num_memories)
         print(table([row for row in rows if row['shape'] == shape]))
     source = provenance()
-    told = dict(machine=source['machine']['gpu'] or source['machine']['cpu'], threads=args.threads, dtype=args.dtype)
-    told |= dict(
-        channels_last=args.channels_last, torch=torch.__version__, date=source['date'], commit=source['commit']
-    )
-    write(args.out, [row | told for row in rows])
+    shared = dict(machine=source['machine']['gpu'] or source['machine']['cpu'], threads=args.threads, dtype=args.dtype)
+    shared |= dict(channels_last=args.channels_last, torch=torch.__version__)
+    shared |= dict(date=source['date'], commit=source['commit'])
+    write(args.out, [row | shared for row in rows])
     print(json.dumps({'rows': len(rows), 'out': str(args.out)}))
 
 
 def timm_blocks(folder: Path | None) -> dict[str, type[nn.Module]]:
-    """SE and CBAM from timm; none where there is no timm."""
+    """Import SE and CBAM from timm; none where there is no timm."""
     if folder:
         # Of timm only two layers are needed, and what they import asks torchvision for one name that they do not use.
         for name in ('torchvision', 'torchvision.ops', 'torchvision.ops.misc'):
@@ -116,14 +115,13 @@ def measure(args: argparse.Namespace, others: dict, shape: tuple, size: tuple, n
     """Time all forms at one shape: a row for each form and pass."""
     layout = torch.channels_last if args.channels_last else torch.contiguous_format
     to = dict(device=args.device, dtype=getattr(torch, args.dtype))
-    block, plain = (SRBlock(shape[1], size, num_memories, fused=fused) for fused in (True, False))
-    low_rank = SRBlock(shape[1], size, num_memories, memory_rank=16)
-    forms = {'SR': block, 'plain': plain, 'naive': Naive(plain), 'rank 16': low_rank}
+    block, low_rank = (SRBlock(shape[1], size, num_memories, memory_rank=rank) for rank in (None, 16))
+    forms = {'SR': block, 'naive': Naive(block), 'rank 16': low_rank}
     if args.compile:
-        forms['compiled'] = torch.compile(plain)
+        forms['compiled'] = torch.compile(forms['naive'])
     forms |= {name: other(shape[1]) for name, other in others.items()}
     forms = {name: form.to(**to).to(memory_format=layout) for name, form in forms.items()}
-    for each in (block, plain, low_rank):
+    for each in (block, low_rank):
         nn.init.normal_(each.memory_parameters()[0])
     x = torch.randn(shape, **to).to(memory_format=layout).requires_grad_()
     direction = torch.randn_like(x)
@@ -146,28 +144,23 @@ def measure(args: argparse.Namespace, others: dict, shape: tuple, size: tuple, n
         for form in forms:
             bound = limit(form, name, seconds)
             row = dict(shape=shape, memory=size, P=num_memories, form=form, passes=name) | spread(seconds[form])
-            row |= dict(limit_ms=spread(bound)['median_ms']) if bound is not None else dict(limit_ms=None)
-            row |= ratio(seconds[form], bound) if bound is not None else dict(ratio=None, low=None, high=None)
+            row |= dict(limit_ms=spread(bound)['median_ms']) | ratio(seconds[form], bound)
             row |= dict(to_SR=round(ratio(seconds[form], seconds['SR'])['ratio'], 3))
             rows.append(row | dict(peak_mib=peak(lambda form=forms[form], run=run: run(form), forms[form], x)))
     return rows
 
 
-def limit(form: str, passes: str, seconds: dict[str, np.ndarray]) -> np.ndarray | None:
-    """The time that the least traffic of a form takes, round by round; None where it was not worked out."""
-    clone, read = seconds['clone(X)'], seconds['read(X)']
-    clone_memory, read_memory = seconds['clone(M)'], seconds['read(M)']
-    least = {
-        ('SE', 'forward'): clone + read,
-        ('SE', 'forward + backward'): 2 * clone + 3 * read,
-        ('SR', 'forward'): clone + read + read_memory,
-        ('SR', 'forward + backward'): 2 * clone + 3 * read + read_memory + clone_memory,
-    }
-    return least.get(('SE' if form in ('SE', 'CBAM', 'rank 16') else 'SR', passes))
+def limit(form: str, passes: str, seconds: dict[str, np.ndarray]) -> np.ndarray:
+    """Add up the time that the least traffic of a form takes, round by round."""
+    backward = passes != 'forward'
+    least = (1 + backward) * seconds['clone(X)'] + (1 + 2 * backward) * seconds['read(X)']
+    if form in ('SE', 'CBAM', 'rank 16'):
+        return least
+    return least + seconds['read(M)'] + backward * seconds['clone(M)']
 
 
 def peak(call, form: nn.Module, x: Tensor) -> float:
-    """The most MiB that tensors held in a call, beyond what was there before."""
+    """Measure the most MiB that tensors held in a call, beyond what was there before."""
     form.zero_grad(set_to_none=True)
     x.grad = None
     if x.is_cuda:
@@ -183,8 +176,7 @@ def peak(call, form: nn.Module, x: Tensor) -> float:
 def table(rows: list[dict]) -> str:
     return '\n'.join(
         f'{row["shape"]} P={row["P"]} {row["passes"]:>18} {row["form"]:>8} {row["median_ms"]:9.2f} ms'
-        + (f'  {row["ratio"]:5.2f} x limit' if row['ratio'] is not None else '')
-        + f'  peak {row["peak_mib"]} MiB'
+        f'  {row["ratio"]:5.2f} x limit  peak {row["peak_mib"]} MiB'
         for row in rows
     )
 
@@ -194,8 +186,7 @@ def write(path: Path, rows: list[dict]) -> None:
     writer = csv.DictWriter(text, rows[0], lineterminator='\n')
     writer.writeheader()
     writer.writerows(rows)
-    with replacing(path) as partial:
-        partial.write_text(text.getvalue())
+    write_text(path, text.getvalue())
 
 
 if __name__ == '__main__':

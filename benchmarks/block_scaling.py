@@ -20,7 +20,7 @@ from matplotlib import pyplot
 from torch import nn
 
 from mmseg_sr import SRBlock
-from mmseg_sr.atomic import replacing
+from mmseg_sr.atomic import replacing, write_text
 from mmseg_sr.cost.timing import in_turn, spread
 from mmseg_sr.errors import command
 from mmseg_sr.provenance import provenance
@@ -46,7 +46,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def step(sizes: dict[str, int], device: str):
-    """A forward and backward pass at some sizes, to be called."""
+    """Make a function that runs a forward and backward pass at some sizes."""
     height = 2 ** (int(np.log2(sizes['area'])) // 2)
     shape = (sizes['N'], sizes['C'], height, sizes['area'] // height)
     block = SRBlock(sizes['C'], shape[2:], sizes['P']).to(device)
@@ -79,14 +79,14 @@ def main() -> None:
         ax.set(xlabel=name, title=f'exponent {exponents[name]:.2f}')
     axes[0].set_ylabel('forward + backward, ms')
     source = provenance()
-    told = dict(machine=source['machine']['gpu'] or source['machine']['cpu'], threads=args.threads)
-    told |= dict(torch=torch.__version__, date=source['date'], commit=source['commit'])
+    shared = dict(machine=source['machine']['gpu'] or source['machine']['cpu'], threads=args.threads)
+    shared |= dict(torch=torch.__version__, date=source['date'], commit=source['commit'])
+    rows = [row | {'exponent': exponents[row['varied']]} | shared for row in rows]
     text = io.StringIO()
-    writer = csv.DictWriter(text, {**rows[0], 'exponent': None, **told}, lineterminator='\n')
+    writer = csv.DictWriter(text, rows[0], lineterminator='\n')
     writer.writeheader()
-    writer.writerows(row | {'exponent': exponents[row['varied']]} | told for row in rows)
-    with replacing(args.out) as partial:
-        partial.write_text(text.getvalue())
+    writer.writerows(rows)
+    write_text(args.out, text.getvalue())
     with replacing(args.out.with_suffix('.png')) as partial:
         figure.savefig(partial, format='png', dpi=110)
     print(json.dumps({'exponents': exponents, 'out': str(args.out)}))

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mmseg_sr.atomic import replacing
+from mmseg_sr.atomic import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEDULE = '4xb2-80k_cityscapes-512x1024'
@@ -66,17 +66,8 @@ def measure(name: str, config: Path, work: Path, environment: dict, modes: list[
     """Train two steps, then test in every mode; yield one row each."""
     python, tools, run = sys.executable, ROOT / 'tools', work / name.replace(' ', '')
     steps = [*FEW_STEPS, 'train_cfg.max_iters=2', 'default_hooks.checkpoint.interval=2']
-    commands = {
-        'train, 2 steps of 2 x 512x1024': [
-            python,
-            tools / 'train.py',
-            config,
-            '--work-dir',
-            run,
-            '--cfg-options',
-            *steps,
-        ]
-    }
+    train = [python, tools / 'train.py', config, '--work-dir', run, '--cfg-options', *steps]
+    commands = {'train, 2 steps of 2 x 512x1024': train}
     test = [python, tools / 'test.py', config, run / 'iter_2.pth', '--work-dir', run / 'test']
     slide = ['model.test_cfg.mode=slide', 'model.test_cfg.crop_size=(512,1024)', 'model.test_cfg.stride=(256,512)']
     commands['test 1024x2048, whole'] = [*test, '--cfg-options', *ONE_IMAGE]
@@ -100,8 +91,7 @@ def write(path: Path, rows: list[dict]) -> dict:
         'machine': {'cores': os.cpu_count(), 'platform': platform.platform()},
         'rows': rows,
     }
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(document, indent=2) + '\n')
+    write_text(path, json.dumps(document, indent=2) + '\n')
     return document
 
 

@@ -30,15 +30,16 @@ from mmengine.dataset import pseudo_collate
 from torch import nn
 from tqdm import tqdm
 
-from mmseg_sr.atomic import replacing
+from mmseg_sr.atomic import write_text
 from mmseg_sr.config import load_config
 from mmseg_sr.datasets.build import load_split
+from mmseg_sr.datasets.cityscapes import prepare
 from mmseg_sr.errors import UserError, command
 from mmseg_sr.memory.interventions import without
 from mmseg_sr.memory.probe import probe
 from mmseg_sr.metrics.confusion import areas_of, confusion_of, metrics_of
 from mmseg_sr.metrics.intervals import over_images
-from mmseg_sr.mini_cityscapes.generate import make_mini_cityscapes
+from mmseg_sr.mini_cityscapes import draw_mini_cityscapes
 from mmseg_sr.models.find import sr_blocks
 from mmseg_sr.provenance import provenance
 from mmseg_sr.runs.models import load_sr_model
@@ -61,11 +62,17 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def draw(data: Path, train: int, val: int, size: tuple[int, int]) -> None:
+    """Draw streets, with their label maps."""
+    draw_mini_cityscapes(data, train, val, size)
+    prepare([data], data, subset=True)
+
+
 def train_larger(released: Path, folder: Path) -> Path:
-    """Train the released network on, with a memory that learns faster; its checkpoint."""
+    """Train the released network on, with a memory that learns faster; and give its checkpoint."""
     checkpoint = folder / f'larger/iter_{ITERATIONS}.pth'
     if not checkpoint.exists():
-        make_mini_cityscapes(folder / 'train', 192, 16, (256, 128), 0)
+        draw(folder / 'train', 192, 16, (256, 128))
         options = {
             'load_from': released,
             'train_cfg.max_iters': ITERATIONS,
@@ -81,7 +88,7 @@ def train_larger(released: Path, folder: Path) -> Path:
 
 
 def ways() -> list[dict]:
-    """How to test: the size of the image, whole or in windows, the size of the memory."""
+    """List how to test: the size of the image, whole or in windows, the size of the memory."""
     whole = [dict(size=size, mode='whole', memory_size=MEMORY) for size in WHOLE]
     slide = [dict(size=WHOLE[-1], mode='slide', memory_size=MEMORY)]
     moved = [dict(size=size, mode='whole', memory_size=memory) for memory in MOVED for size in (TRAINED, WHOLE[-1])]
@@ -89,7 +96,7 @@ def ways() -> list[dict]:
 
 
 def options_of(way: dict, data: Path) -> dict:
-    """What a way of testing changes in the config."""
+    """Give the options by which a way of testing changes the config."""
     options = {
         'val_dataloader.dataset.data_root': str(data),
         'val_dataloader.dataset.pipeline.1.scale': way['size'][::-1],
@@ -104,7 +111,7 @@ def options_of(way: dict, data: Path) -> dict:
 
 @torch.no_grad()
 def predict(model: nn.Module, samples: list[dict], removed: bool = False) -> dict[str, np.ndarray]:
-    """Areas (N, 3, K), labels, softmax weights (N, P) and relative shifts (N,) of all images."""
+    """Predict all images: areas (N, 3, K), labels, softmax weights (N, P) and relative shifts (N,)."""
     seen = {'areas': [], 'labels': [], 'weights': [], 'shift': []}
     with ExitStack() as stack:
         for block in sr_blocks(model).values() if removed else ():
@@ -122,7 +129,7 @@ def predict(model: nn.Module, samples: list[dict], removed: bool = False) -> dic
 
 
 def row(way: dict, ours: dict, removed: dict, plain: dict, trained: dict) -> dict:
-    """The numbers of a way: ``plain`` is the memory as trained at the same size, ``trained`` that at its own size."""
+    """Compute the numbers of a way, ``plain`` with the memory as trained at this size, ``trained`` at its own size."""
     interval = over_images(ours['areas'][None], removed['areas'][None])[0]
     moved = way['memory_size'] != MEMORY
     return {
@@ -137,7 +144,7 @@ def row(way: dict, ours: dict, removed: dict, plain: dict, trained: dict) -> dic
 
 
 def measure(checkpoint: Path, data: Path, name: str) -> list[dict]:
-    """The rows of a network."""
+    """Measure the rows of a network."""
     seen, removed, found = {}, {}, []
     order = sorted(ways(), key=lambda way: way['size'] != TRAINED or way['memory_size'] != MEMORY)  # the trained first
     for way in tqdm(order, name, unit='way'):
@@ -160,7 +167,7 @@ def main() -> None:
     (released,) = (ROOT / 'checkpoints').glob('*-sr_*.safetensors')
     folder = args.work_dir.resolve()
     data = folder / f'test{args.images}'
-    make_mini_cityscapes(data, 1, args.images, WHOLE[-1][::-1], 0)
+    draw(data, 1, args.images, WHOLE[-1][::-1])
     checkpoints = {'released': released, 'larger memory': train_larger(released, folder)}
     document = {
         'command': ' '.join(['python', *sys.argv]),
@@ -171,8 +178,7 @@ def main() -> None:
         'torch': torch.__version__,
         **provenance(),
     }
-    with replacing(args.out) as partial:
-        partial.write_text(json.dumps(document, indent=1) + '\n')
+    write_text(args.out, json.dumps(document, indent=1) + '\n')
     print(json.dumps(document))
 
 

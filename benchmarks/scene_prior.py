@@ -20,7 +20,7 @@ from mmengine.dataset import BaseDataset, pseudo_collate
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mmseg_sr.atomic import check_file, replacing
+from mmseg_sr.atomic import check_file, write_text
 from mmseg_sr.config import load_config, read_options
 from mmseg_sr.datasets.build import load_split
 from mmseg_sr.errors import command
@@ -40,7 +40,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def shares(dataset: BaseDataset, classes: int, cells: tuple[int, int]) -> Tensor:
-    """Log of how much more often a class is found in a cell than anywhere (K, H, W), with a cell's worth of doubt."""
+    """Compute log P(class | cell) - log P(class) (K, H, W), with one cell of the overall shares added to the counts."""
     counts = torch.zeros(classes, *cells, dtype=torch.float64)
     for index in tqdm(range(len(dataset)), desc='labels'):
         labels = dataset[index]['data_samples'].gt_sem_seg.data[0]
@@ -53,7 +53,7 @@ def shares(dataset: BaseDataset, classes: int, cells: tuple[int, int]) -> Tensor
 
 @torch.no_grad()
 def evaluate(model: nn.Module, dataset: BaseDataset, prior: Tensor, weights: list[float]) -> list[dict]:
-    """mIoU and each class's IoU, in percent, with each weight of the prior."""
+    """Compute mIoU and each class's IoU, in percent, with each weight of the prior."""
     classes = len(prior)
     counts = torch.zeros(len(weights), classes, classes, dtype=torch.long)
     for index in tqdm(range(len(dataset)), desc='images'):
@@ -86,8 +86,7 @@ def main() -> None:
         'rows': evaluate(model, load_split(cfg, 'val'), prior, args.weights),
         **provenance(),
     }
-    with replacing(args.out) as partial:
-        partial.write_text(json.dumps(document, indent=2) + '\n')
+    write_text(args.out, json.dumps(document, indent=2) + '\n')
     print(json.dumps(document))
 
 

@@ -1,6 +1,6 @@
 """Put the block into many of mmseg's networks: where it goes, and what it costs there.
 
-    python benchmarks/segmentors.py results/segmentors.json --page docs/segmentors.md
+    python benchmarks/segmentors.py results/segmentors.json
     python benchmarks/segmentors.py results/segmentors.json --networks 'PSPNet R50-D8' --rounds 20
 
 Each network is mmseg's own config with the lines that the page shows. Parameters are of the config as it is, auxiliary
@@ -8,7 +8,7 @@ heads counted, with the memory of its training crop. Times are of images of --si
 network and its copy without the block make training steps (SGD, a batch of 2) and predictions (one image) in turn, on
 random images with random weights and a memory that is not zero; `ratio` is the median over the rounds, with the 95 %
 interval of resampled rounds. Rows of networks that are not measured now are kept, and so are those that need a package
-that is not installed. --page writes the rows between its two markers.
+that is not installed. `make numbers` writes the rows into the page.
 """
 
 import argparse
@@ -28,13 +28,11 @@ from mmseg_sr.config import load_config
 from mmseg_sr.cost.count import count_parameters, without_blocks
 from mmseg_sr.cost.timing import in_turn, ratio
 from mmseg_sr.cost.workload import Drill
-from mmseg_sr.errors import UserError, command
+from mmseg_sr.errors import command
 from mmseg_sr.models.backbone import stage_channels
 from mmseg_sr.models.find import sr_blocks
 from mmseg_sr.provenance import provenance
 from mmseg_sr.runs.models import build_model
-
-BEGIN, END = '<!-- begin: written by benchmarks/segmentors.py -->', '<!-- end -->'
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,6 @@ NETWORKS = {
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out', type=Path, metavar='FILE.json', help='where the numbers go')
-    parser.add_argument('--page', type=Path, metavar='FILE.md', help='write the rows into this page too')
     parser.add_argument('--networks', nargs='+', choices=list(NETWORKS), default=list(NETWORKS))
     parser.add_argument('--size', type=int, nargs=2, default=(128, 256), metavar=('H', 'W'), help='of timed images')
     parser.add_argument('--rounds', type=int, default=10, metavar='N', help='how often each is timed')
@@ -156,47 +153,6 @@ def measure(name: str, size: tuple[int, int], rounds: int) -> dict:
     return {**row, 'size': list(size), 'rounds': rounds, 'ratio': times, **provenance()}
 
 
-def table(rows: list[dict]) -> str:
-    """Rows as Markdown: the costs, then the lines of each config and the other stages there."""
-    heads = ['network', 'block', 'memory P x C x H x W', 'parameters with it', 'added']
-    heads += ['timed at', 'training step', 'prediction']
-    lines = [f'| {" | ".join(heads)} |', '|---' * len(heads) + '|']
-    for row in rows:
-        cells = [
-            row['network'],
-            '<br>'.join(f'`{place}`' for place in row['places']),
-            '<br>'.join(' x '.join(map(str, shape)) for shape in row['places'].values()),
-            f'{row["parameters"]:,}',
-            f'+{row["percent"]:.2f} %',
-            'x'.join(map(str, row['size'])),
-            *(_interval(row['ratio'][what]) for what in ('train', 'predict')),
-        ]
-        lines.append(f'| {" | ".join(cells)} |')
-    last = rows[-1]
-    processor = last['machine']['gpu'] or last['machine']['cpu']
-    lines += ['', f'{last["rounds"]} rounds, 1 thread, {processor}, {last["date"][:10]}; in brackets 95 % intervals.']
-    for row in rows:
-        stages = ', '.join(f'`{stage}`' for stage in row['stages']) or 'none, so SRNeck'
-        lines += ['', f'**{row["network"]}**', '', '```python', row['lines'].rstrip(), '```']
-        lines += ['', f'Stages that `SRBackbone` can take: {stages}.']
-    return '\n'.join(lines)
-
-
-def _interval(found: dict[str, float]) -> str:
-    return f'x {found["ratio"]:.2f} [{found["low"]:.2f}, {found["high"]:.2f}]'
-
-
-def write_page(page: Path, rows: list[dict]) -> None:
-    """Write the rows between the markers of a page."""
-    text = page.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    if not rest or END not in rest:
-        raise UserError(f'{page} has no place for the rows: {BEGIN} and {END}, each on a line')
-    with replacing(page) as partial:
-        partial.write_text(f'{before}{BEGIN}\n\n{table(rows)}\n\n{END}{after}')
-
-
 @command
 def main() -> None:
     args = parse_args()
@@ -213,8 +169,6 @@ def main() -> None:
         document = {'command': ' '.join(['python', 'benchmarks/segmentors.py', *sys.argv[1:]]), 'rows': ordered}
         with replacing(args.out) as partial:
             partial.write_text(f'{json.dumps(document, indent=1, allow_nan=False)}\n')
-    if args.page:
-        write_page(args.page, [rows[each] for each in NETWORKS if each in rows])
     print(json.dumps(json.loads(args.out.read_text())))
 
 

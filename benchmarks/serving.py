@@ -30,12 +30,11 @@ from tqdm import tqdm
 from mmseg_sr.atomic import replacing
 from mmseg_sr.config import load_config, prepare
 from mmseg_sr.errors import command
-from mmseg_sr.models import SRBlock
-from mmseg_sr.serving.export import quiet, trace, write_onnx
-from mmseg_sr.serving.metadata import Card
-from mmseg_sr.serving.network import ServedNetwork
-from mmseg_sr.serving.runtime import OnnxRuntime
-from mmseg_sr.serving.served import portable_network
+from mmseg_sr.models.find import sr_blocks
+from mmseg_sr.serving.card import Card
+from mmseg_sr.serving.export import exporting, trace, write_onnx
+from mmseg_sr.serving.network import OnnxRuntime, ServedNetwork
+from mmseg_sr.serving.portable import portable_network
 
 ROOT = Path(__file__).resolve().parents[1]
 MINI = 'configs/mini_cityscapes/fcn_r18-w16-d8{}_1xb4-2k_mini-cityscapes-128x256.py'
@@ -64,9 +63,8 @@ def build(config: str, memory_size: tuple[int, int] | None) -> torch.nn.Module:
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('mmseg'):
         model = MODELS.build({**cfg.model, 'pretrained': None}).eval().requires_grad_(False)
-    for block in model.modules():
-        if isinstance(block, SRBlock):
-            torch.nn.init.normal_(block.memory)
+    for block in sr_blocks(model).values():
+        torch.nn.init.normal_(block.memory)
     return model
 
 
@@ -97,7 +95,8 @@ def make(name: str, image: torch.Tensor, folder: Path) -> dict[str, Callable]:
     """All ways to run a network."""
     config, size, memory_size = NETWORKS[name]
     segmentor = build(config, memory_size)
-    network, card = portable_network(segmentor, Card(classes=['x'] * 19, palette=[[0, 0, 0]] * 19), size)
+    card = Card(classes=['x'] * 19, palette=[[0, 0, 0]] * 19, size=list(size))
+    network, card = portable_network(segmentor, card)
     network.requires_grad_(False)
     makers = {
         EAGER: lambda: ServedNetwork(segmentor).eval(),
@@ -105,7 +104,7 @@ def make(name: str, image: torch.Tensor, folder: Path) -> dict[str, Callable]:
         'AOTInductor': lambda: inductor(network, image, folder / 'inductor.pt2'),
         'onnxruntime': lambda: onnx(network, card, folder / 'model.onnx'),
     }
-    with quiet():
+    with exporting(f'make {name}'):
         return {way: maker() for way, maker in tqdm(makers.items(), desc=f'make {name}', file=sys.stdout)}
 
 

@@ -30,12 +30,13 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from mmseg_sr.atomic import replacing
+from mmseg_sr.atomic import write_text
 from mmseg_sr.config import load_config
 from mmseg_sr.cost.timing import in_turn, ratio, spread
 from mmseg_sr.cost.workload import Drill
 from mmseg_sr.datasets.build import build_dataset
 from mmseg_sr.errors import command
+from mmseg_sr.models.find import sr_blocks
 from mmseg_sr.provenance import provenance
 from mmseg_sr.runs.models import build_model
 
@@ -60,7 +61,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def phases(cfg: Config, args: argparse.Namespace) -> dict[str, dict]:
-    """Milliseconds of each part of a step, over real batches."""
+    """Measure the milliseconds of each part of a step, over real batches."""
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         dataset = build_dataset('train_dataloader', cfg.train_dataloader)
     batch = cfg.train_dataloader.batch_size
@@ -93,7 +94,7 @@ def phases(cfg: Config, args: argparse.Namespace) -> dict[str, dict]:
 
 
 def _load(dataset, index: int, seconds: dict[str, float]) -> dict:
-    """An image through the pipeline; the time of each transform is added to ``seconds``."""
+    """Load an image by the pipeline, and add the time of each transform to ``seconds``."""
     results = dataset.get_data_info(index)
     for transform in dataset.pipeline.transforms:
         start = time.perf_counter()
@@ -103,7 +104,7 @@ def _load(dataset, index: int, seconds: dict[str, float]) -> dict:
 
 
 def variants(cfg: Config, args: argparse.Namespace) -> dict[str, Drill]:
-    """The step as it is, and in other ways."""
+    """Make the step as it is, and in other ways."""
     shape, batch = tuple(cfg.model.data_preprocessor.size), cfg.train_dataloader.batch_size
 
     def drill(options: dict | None = None, **kwargs) -> Drill:
@@ -117,35 +118,23 @@ def variants(cfg: Config, args: argparse.Namespace) -> dict[str, Drill]:
         'bfloat16': drill(dtype=torch.bfloat16),
         'channels_last, bfloat16': drill(dtype=torch.bfloat16),
         'fused optimizer': drill({'optim_wrapper.optimizer.fused': True}),
-        'SR blocks not fused': drill(),
     }
     if args.compile:
         drills['torch.compile'] = drill(compile=True)
     for name in ('channels_last', 'channels_last, bfloat16'):
         drills[name].model.to(memory_format=torch.channels_last)
-    for module in drills['SR blocks not fused'].model.modules():
-        if hasattr(module, 'fused'):
-            module.fused = False
     for each in drills.values():
-        for module in each.model.modules():
-            if hasattr(module, 'memory') and isinstance(module.memory, nn.Parameter):
-                nn.init.normal_(module.memory, std=0.01)
+        for block in sr_blocks(each.model).values():
+            nn.init.normal_(block.memory_parameters()[0], std=0.01)
     return drills
 
 
 def huge_pages(config: Path, args: argparse.Namespace) -> dict[str, float]:
-    """Steps of two processes in turn: one whose allocator asks for huge pages, and one whose does not."""
+    """Time steps of two processes in turn: one whose allocator asks for huge pages, and one whose does not."""
     call = [sys.executable, __file__, os.devnull, '--steps-only', config, '--threads', args.threads]
-    workers = [
-        subprocess.Popen(
-            [*map(str, call), '--device', args.device],
-            env={**os.environ, **environment},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for environment in (HUGE_PAGES, {})
-    ]
+    call = [*map(str, call), '--device', args.device]
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    workers = [subprocess.Popen(call, env=os.environ | changed, **pipes) for changed in (HUGE_PAGES, {})]
 
     def step(worker: subprocess.Popen) -> float:
         worker.stdin.write('step\n')
@@ -191,18 +180,15 @@ def main() -> None:
         print(table(results[-1]))
     document = {'command': ' '.join(['python', 'benchmarks/training_step.py', *sys.argv[1:]]), 'threads': args.threads}
     document |= {'device': args.device, 'rounds': args.rounds, 'results': results, **provenance()}
-    with replacing(args.out) as partial:
-        partial.write_text(json.dumps(document, indent=2) + '\n')
+    write_text(args.out, json.dumps(document, indent=2) + '\n')
     print(json.dumps({'out': str(args.out), 'configs': len(results)}))
 
 
 def table(result: dict) -> str:
     lines = [f'{result["config"]}: a step takes {result["step"]["median_ms"]:.0f} ms']
     lines += [f'  {row["percent"]:5.1f} %  {name}' for name, row in result['phases'].items()]
-    lines += [
-        f'  {row["ratio"]:.3f} [{row["low"]:.3f}, {row["high"]:.3f}]  {name}'
-        for name, row in result['variants'].items()
-    ]
+    bounds = '  {ratio:.3f} [{low:.3f}, {high:.3f}]  '
+    lines += [bounds.format(**row) + name for name, row in result['variants'].items()]
     return '\n'.join(lines)
 
 

@@ -13,6 +13,7 @@ from .hooks.preemption import PreemptionHook
 from .hooks.sr_only import SROnlyHook
 from .metrics.iou import ClassIoUMetric
 from .models import SRBackbone, SRBlock, SRNeck
+from .scene import scene_block  # noqa: F401  (registers what scene=True asks for)
 from .scene.places import PackSceneInputs, SceneDataPreProcessor, SceneRandomCrop
 from .version import __version__
 

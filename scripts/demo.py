@@ -16,10 +16,12 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import mmcv
 import numpy as np
+from matplotlib.figure import Figure
 from mmseg.apis import inference_model, init_model
 from mmseg.utils import get_palette
 from tqdm import tqdm
@@ -32,11 +34,11 @@ from mmseg_sr.errors import UserError, command
 from mmseg_sr.experiments import markdown as report
 from mmseg_sr.experiments import run as experiment
 from mmseg_sr.experiments.plan import Experiment
-from mmseg_sr.mini_cityscapes.generate import draw_mini_cityscapes
+from mmseg_sr.mini_cityscapes import draw_mini_cityscapes
 from mmseg_sr.openmmlab import HOME
 from mmseg_sr.report.collect import experiment_page
 from mmseg_sr.report.page import write
-from mmseg_sr.report.pictures import prediction_grid
+from mmseg_sr.report.pictures import colour
 
 WARNING = 'Drawn streets, tiny networks, one seed: these numbers mean nothing for Cityscapes.'
 PICTURES = 4
@@ -71,8 +73,25 @@ def draw_predictions(exp: Experiment, data: Path, out: Path) -> None:
         results = [inference_model(model, str(frame.image)) for frame in frames]
         columns[arm.name] = [result.pred_sem_seg.data[0].numpy().astype(np.uint8) for result in results]
     pictures = [mmcv.imread(str(frame.image), channel_order='rgb') for frame in frames]
-    figure = prediction_grid(pictures, columns, get_palette('cityscapes'), void=[truth == 255 for truth in truths])
-    figure.savefig(out, dpi=100)
+    prediction_grid(pictures, columns, [truth == 255 for truth in truths]).savefig(out, dpi=100)
+
+
+def prediction_grid(
+    pictures: Sequence[np.ndarray], columns: Mapping[str, Sequence[np.ndarray]], void: Sequence[np.ndarray]
+) -> Figure:
+    """Draw a row a picture (H, W, 3): itself, and a label map (H, W) for each column, black where its void is true."""
+    size = (2 * pictures[0].shape[1] / pictures[0].shape[0] * (len(columns) + 1), 2 * len(pictures) + 0.3)
+    figure = Figure(figsize=size, layout='constrained', facecolor='white')
+    axes = figure.subplots(len(pictures), len(columns) + 1, squeeze=False)
+    for row, picture, mask, *maps in zip(axes, pictures, void, *columns.values(), strict=True):
+        row[0].imshow(picture)
+        for cell, labels in zip(row[1:], maps, strict=True):
+            cell.imshow(colour(np.where(mask, 255, labels), get_palette('cityscapes')), interpolation='nearest')
+    for cell, title in zip(axes[0], ('picture', *columns), strict=True):
+        cell.set_title(title)
+    for cell in axes.flat:
+        cell.set_axis_off()
+    return figure
 
 
 @command

@@ -10,21 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from mmseg_sr.errors import UserError, command
-
 INK, MAP, MEMORY, GATE = '#222222', '#9ecae1', '#fdae6b', '#c7e9c0'
 
 
 def block_diagram() -> Figure:
-    """Draw the block's three steps, with shapes in the letters of ``models/block.py`` and P = 3.
-
-    Returns:
-        A figure of 10 x 3.6 inches, on white.
-
-    Example:
-        >>> len(block_diagram().axes)
-        1
-    """
+    """Draw the block's three steps, with shapes in the letters of ``models/block.py`` and P = 3."""
     figure = Figure(figsize=(10, 3.6), facecolor='white', layout='constrained')
     axes = figure.add_subplot()
     axes.set_xlim(0, 100)
@@ -75,20 +65,19 @@ def _arrow(axes: Axes, start: tuple, end: tuple, label: str = '', shift: tuple =
     axes.text(*middle, label, ha='center', va='center', fontsize=8, color=INK)
 
 
-@command
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out', type=Path, metavar='OUT.png', help='picture to write; .svg and .pdf work too')
-    args = parser.parse_args()
-    if not args.out.parent.is_dir():
-        raise UserError(f'no such folder: {args.out.parent}')
-    if not args.out.suffix or args.out.is_dir():
-        raise UserError(f'{args.out} is no name of a picture: OUT.png, .svg or .pdf')
+    out = parser.parse_args().out
+    if not out.parent.is_dir():
+        parser.error(f'no such folder: {out.parent}')
+    if not out.suffix or out.is_dir():
+        parser.error(f'{out} is no name of a picture: OUT.png, .svg or .pdf')
     try:
-        block_diagram().savefig(args.out, dpi=120)
+        block_diagram().savefig(out, dpi=120)
     except ValueError as error:  # an ending that matplotlib cannot write
-        raise UserError(f'cannot draw {args.out}: {error}') from error
-    print(args.out)
+        parser.error(f'cannot draw {out}: {error}')
+    print(out)
 
 
 if __name__ == '__main__':

@@ -31,7 +31,7 @@ from mmseg_sr.errors import UserError, command
 from mmseg_sr.experiments import run as experiment
 from mmseg_sr.experiments.plan import Experiment
 from mmseg_sr.experiments.results import training_dir
-from mmseg_sr.mini_cityscapes.generate import draw_mini_cityscapes
+from mmseg_sr.mini_cityscapes import draw_mini_cityscapes
 from mmseg_sr.openmmlab import SCHEME
 from mmseg_sr.provenance import pixels_sha256
 from mmseg_sr.runs.launch import test

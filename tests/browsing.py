@@ -1,4 +1,4 @@
-"""A real browser for pages: shown at a size, in a scheme, and asked what went on."""
+"""A real browser for tests of pages: Chromium without a window."""
 
 import base64
 import json
@@ -14,11 +14,13 @@ OPTIONS = ['--headless=new', '--no-sandbox', '--disable-dev-shm-usage', '--disab
 
 
 class Browser:
-    """Chromium without a window: shows a page at a size, in a scheme, and tells what went on."""
+    """Show a page at a size, in a light or dark scheme, and read its log, its requests and what is in it."""
 
     def __init__(self, chromium: str, driver: str):
         from selenium import webdriver
+        from selenium.webdriver.common.keys import Keys
 
+        self.keys = Keys
         options = webdriver.ChromeOptions()
         options.binary_location = chromium
         for option in OPTIONS:
@@ -27,12 +29,12 @@ class Browser:
         self.driver = webdriver.Chrome(options, webdriver.ChromeService(driver))
         self.driver.set_page_load_timeout(60)
 
-    def show(self, path: Path, width: int = 1200, scheme: str = 'light') -> None:
+    def show(self, url: str, width: int = 1200, scheme: str = 'light') -> None:
         size = {'width': width, 'height': 900, 'deviceScaleFactor': 1, 'mobile': width < 600}
         self.call('Emulation.setDeviceMetricsOverride', size)
         self.media(scheme)
         self.log('browser'), self.log('performance')
-        self.driver.get(path.as_uri())
+        self.driver.get(url)
 
     def media(self, scheme: str, kind: str = '') -> None:
         features = [{'name': 'prefers-color-scheme', 'value': scheme}]
@@ -43,6 +45,14 @@ class Browser:
 
     def do(self, script: str) -> object:
         return self.driver.execute_script(script)
+
+    def wait(self, condition: str) -> None:
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        WebDriverWait(self.driver, 30).until(lambda _: self.do(f'return Boolean({condition})'))
+
+    def find(self, selector: str) -> list:
+        return self.driver.find_elements('css selector', selector)
 
     def log(self, kind: str) -> list[dict]:
         return self.driver.get_log(kind)
@@ -63,7 +73,7 @@ class Browser:
 
 
 def opened() -> Iterator[Browser]:
-    """A browser, for a fixture to yield from. In CI a test that needs one fails without, elsewhere it skips."""
+    """Open a browser, for a fixture to yield from. Where there is none the test skips, and fails in CI."""
     found = [shutil.which(name) for name in ('chromium', 'chromedriver')]
     if None in found:
         stop = pytest.fail if os.environ.get('CI') else pytest.skip

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mmseg_sr.datasets.cityscapes import prepare
-from mmseg_sr.mini_cityscapes.generate import draw_mini_cityscapes
+from mmseg_sr.mini_cityscapes import draw_mini_cityscapes
 
 
 def make_mini_cityscapes(root: Path, **arguments: object) -> dict[str, int]:

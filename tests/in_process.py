@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import json
 import os
 import sys
 import tempfile
@@ -22,6 +23,19 @@ class Done(NamedTuple):
     status: int
     out: str
     err: str
+
+    @property
+    def document(self) -> dict:
+        """The JSON document that the tool printed last; it must have ended well."""
+        assert self.status == 0, self.err
+        return json.loads(self.out.splitlines()[-1])
+
+    @property
+    def mistake(self) -> str:
+        """The one message that the tool ended with, and exit status 2."""
+        assert self.status == 2 and 'Traceback' not in self.err, self
+        (message,) = [line for line in self.err.splitlines() if 'error: ' in line]
+        return message
 
 
 def forget_runs() -> None:

@@ -1,4 +1,4 @@
-"""The pages and the tour: built without a warning, shown without a request, and true of the code beside them."""
+"""README and pages: read the same anywhere, true of the files and the code beside them, built without a warning."""
 
 import ast
 import doctest
@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import execute_tour
 import mmengine.config.utils
 import nbformat
 import numpy as np
@@ -16,8 +17,20 @@ import pytest
 import torch
 import yaml
 from browsing import opened
+from markdown_it import MarkdownIt
 from PIL import Image
-from written import ROOT, blocks_in, check_arguments, check_files, check_options, commands_in, mentions_in
+from written import (
+    PAGES,
+    ROOT,
+    TEXTS,
+    blocks_in,
+    check_arguments,
+    check_files,
+    check_options,
+    commands_in,
+    hand_written,
+    mentions_in,
+)
 
 import mmseg_sr
 from mmseg_sr.config import load_config
@@ -26,10 +39,79 @@ from mmseg_sr.experiments import run as experiment
 from mmseg_sr.runs.models import build_model
 
 DOCS = ROOT / 'docs'
-PAGES = {path.stem: path.read_text() for path in sorted(DOCS.glob('*.md'))}
+PLACES = {name: DOCS / f'{name}.md' for name in PAGES} | {'README': ROOT / 'README.md'}
 CONFIGS = {title: code for text in PAGES.values() for title, code in blocks_in(text, 'python') if title}
+CONFIGS['readme.py'] = blocks_in(TEXTS['README'], 'python')[0][1]
 
-# -------------------------------------------------------------------------------------------------------------- pages
+# -------------------------------------------------------------------------------------- as they are read on a code host
+
+
+def parsed(name: str) -> list:
+    """The tokens of a text, by a plain reader of Markdown with tables."""
+    return MarkdownIt().enable('table').parse(TEXTS[name])
+
+
+def anchors(name: str) -> set[str]:
+    """The anchors that a code host gives to the headings of a text."""
+    tokens = parsed(name)
+    titles = [tokens[i + 1].content for i, token in enumerate(tokens) if token.type == 'heading_open']
+    return {re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-') for title in titles}
+
+
+@pytest.mark.parametrize('name', TEXTS)
+def test_plain_markdown_is_all_that_a_reader_needs(name):
+    lines, tokens = TEXTS[name].splitlines(), parsed(name)
+    code = {i for token in tokens if token.type in ('fence', 'html_block') for i in range(*token.map)}
+    tables = [lines[slice(*token.map)] for token in tokens if token.type == 'table_open']
+    for rows in tables:
+        cells = [len(re.split(r'(?<!\\)\|', row.strip().strip('|'))) for row in rows]
+        assert len(set(cells)) == 1 and len(rows) > 2, rows
+    begun = [line for i, line in enumerate(lines) if line.startswith('|') and i not in code]
+    assert len(begun) == sum(map(len, tables)), 'each row is in a table'
+    prose = ''.join(token.content for token in tokens if token.type == 'inline')
+    assert not re.search(r'\{[{%]', re.sub(r'`.*?`', '', prose)), 'no template'
+
+
+@pytest.mark.parametrize('name', TEXTS)
+def test_links_lead_somewhere(name):
+    inline = [child for token in parsed(name) for child in token.children or []]
+    targets = [child.attrs.get('href') or child.attrs.get('src') for child in inline if child.attrs]
+    for target in targets:
+        if not target.startswith('http'):
+            file, _, anchor = target.partition('#')
+            place = (PLACES[name].parent / file).resolve() if file else PLACES[name]
+            assert place.exists() and place.is_relative_to(ROOT), target
+            assert not anchor or anchor in anchors(place.stem), target
+
+
+def test_the_readme_is_short():
+    assert len(TEXTS['README'].splitlines()) <= 110 and len(TEXTS['README'].split()) <= 1100
+
+
+def test_what_commands_wrote_is_what_the_files_say():
+    assert '$(BIN)/python scripts/numbers_in_pages.py\n' in (ROOT / 'Makefile').read_text()
+    command = [sys.executable, ROOT / 'scripts/numbers_in_pages.py', '--check']
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+@pytest.mark.parametrize('name', TEXTS)
+def test_no_number_is_typed(name):
+    """Decimals and percentages are measured: a command wrote them. Others are the code's, or quoted from the paper."""
+    text = hand_written(TEXTS[name])
+    for pattern in (r'^```.*?^```', r'^> The paper: .*$', r'`[^`\n]*`', r'\(https?:[^)]*\)', r'arXiv:[\d.]+', '95 %'):
+        text = re.sub(pattern, '', text, flags=re.M | (re.S if '```' in pattern else 0))
+    assert re.findall(r'\d+\.\d+|\d+ ?%', text) == []
+
+
+def test_patterns_of_configs_name_some():
+    patterns = {each for text in TEXTS.values() for each in re.findall(r'`(\*-sr[\w-]*_\*)(?:\.py)?`', text)}
+    assert len(patterns) >= 5
+    for pattern in patterns:
+        assert list((ROOT / 'configs').glob(f'*/{pattern}.py')), pattern
+
+
+# ------------------------------------------------------------------------------------------------------------- the site
 
 
 @pytest.fixture(scope='module')
@@ -54,26 +136,16 @@ def browser():
 
 
 def test_every_page_is_there(site):
-    assert len(PAGES) >= 9
+    assert len(PAGES) >= 14
     for name in PAGES:
-        text = (site / f'{name}.html').read_text()
-        assert '{{' not in re.sub(r'<code>.*?</code>', '', text, flags=re.S) and 'arithmatex' not in text
+        assert 'arithmatex' not in (site / f'{name}.html').read_text(), 'formulas are drawn'
 
 
 def test_the_reference_has_every_public_name(site):
     text = (site / 'reference.html').read_text()
-    for name in mmseg_sr.__all__:
+    for name in set(mmseg_sr.__all__) - {'__version__'}:
         assert re.search(rf'id="mmseg_sr\.([\w.]+\.)?{name}"', text), name
     assert '&gt;&gt;&gt;' in text and 'Example:' not in text and ':class:' not in text
-
-
-def test_no_number_is_typed():
-    """Decimals are measured: they come from a file by a template, were written by a command, or are the code's."""
-    for name, text in PAGES.items():
-        text = re.sub(r'<!-- begin: written by .*?<!-- end -->', '', text, flags=re.S)
-        for pattern in (r'^```.*?^```', r'`[^`\n]*`', r'\{[{%].*?[%}]\}', r'\(https?:[^)]*\)', r'arXiv:[\d.]+'):
-            text = re.sub(pattern, '', text, flags=re.M | re.S)
-        assert re.findall(r'\d+\.\d+', text) == [], name
 
 
 def test_what_is_said_of_other_sizes_is_what_was_measured():
@@ -127,9 +199,9 @@ def test_the_search_finds_a_message_in_pages_opened_from_a_folder(site, browser)
 
 
 def test_every_command_exists_with_its_options():
-    commands = [words for text in PAGES.values() for words in commands_in(text)]
-    mentions = [words for text in PAGES.values() for words in mentions_in(text)]
-    assert len(commands) > 20 and len(mentions) >= 5
+    commands = [words for text in TEXTS.values() for words in commands_in(text)]
+    mentions = [words for text in TEXTS.values() for words in mentions_in(text)]
+    assert len(commands) > 30 and len(mentions) >= 20
     for words in commands:
         check_files(words)
         if words[0] == 'make':
@@ -185,9 +257,9 @@ def test_configs_are_read_and_built(written, fresh):
 
 
 def test_experiments_are_read(written):
-    blocks = [block for text in PAGES.values() for block in blocks_in(text, 'yaml') if '{{' not in block[1]]
+    blocks = [block for text in PAGES.values() for block in blocks_in(text, 'yaml')]
     assert blocks
-    for title, code in blocks:
+    for title, code in (block for block in blocks if block[0]):  # the reference names configs that are not there
         (written / title).write_text(code)
         assert len(experiment.load(written / title).arms) == len(yaml.safe_load(code)['arms'])
 
@@ -230,7 +302,7 @@ def kinds(notebook: nbformat.NotebookNode) -> list:
 def test_the_tour_runs_from_data_to_verdict_and_is_kept_with_its_outputs(tmp_path, tmp_path_factory):
     kept = nbformat.read(DOCS / 'tour.ipynb', as_version=4)
     done = subprocess.run(
-        [sys.executable, DOCS / 'execute.py', '--out', tmp_path / 'tour.ipynb'],
+        [sys.executable, ROOT / 'scripts/execute_tour.py', '--out', tmp_path / 'tour.ipynb'],
         cwd=tmp_path,
         # torch makes a folder for what it compiles, and keeps it for the next process.
         env={
@@ -248,3 +320,10 @@ def test_the_tour_runs_from_data_to_verdict_and_is_kept_with_its_outputs(tmp_pat
     assert re.search(r'over seeds \[.*\*\*(not shown|gain shown|loss shown)\*\*', json.dumps(executed))
     assert list(tmp_path.iterdir()) == [tmp_path / 'tour.ipynb'], 'it leaves nothing behind'
     assert str(tmp_path) not in json.dumps(kept) and '/tmp' not in json.dumps(kept)
+
+
+def test_the_pictures_of_the_tour_are_those_of_the_notebook():
+    kept = execute_tour.pictures(nbformat.read(DOCS / 'tour.ipynb', as_version=4))
+    assert {path.name: path.read_bytes() for path in (DOCS / 'tour').iterdir()} == {
+        f'{number}.png': picture for number, picture in enumerate(kept, 1)
+    }

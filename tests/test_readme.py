@@ -1,7 +1,5 @@
-"""Every command in the README runs: by CI, or here on a small stand-in for its data and schedule."""
+"""Every command in the README and on the first page runs: by CI, or here on small data and a short schedule."""
 
-import csv
-import importlib.util
 import json
 import os
 import re
@@ -12,23 +10,20 @@ from pathlib import Path
 
 import pytest
 import yaml
-from written import ROOT, check_arguments, check_files, check_options, commands_in, mentions_in
+from written import ROOT, TEXTS, commands_in
 
-README = (ROOT / 'README.md').read_text()
+COMMANDS = [command for name in ('README', 'index') for command in commands_in(TEXTS[name])]
+EXPERIMENTS = ('camvid_cpu', 'camvid_rank', 'scene_five', 'scene_mini', 'channels_last')
 MINI = 'configs/mini_cityscapes/fcn_r18-w16-d8-sr_1xb4-600_mini-cityscapes-128x256.py'
-SHORT = [
-    '--cfg-options',
-    'train_cfg.max_iters=2',
-    'default_hooks.checkpoint.interval=2',
-    'train_dataloader.num_workers=0',
-]
-SHORT += ['train_dataloader.persistent_workers=False']
+SHORT = ['--cfg-options', 'train_cfg.max_iters=2', 'default_hooks.checkpoint.interval=2']
+SHORT += ['train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False']
 
 
 def find(*words: str) -> list[str]:
     """The one command that has all these words in it."""
-    (found,) = [command for command in commands_in(README) if all(word in ' '.join(command) for word in words)]
-    return found
+    found = {tuple(command) for command in COMMANDS if all(word in ' '.join(command) for word in words)}
+    (command,) = found
+    return list(command)
 
 
 def run(command: list, **environment: str) -> str:
@@ -60,8 +55,8 @@ def data(tmp_path_factory) -> Path:
 def test_every_command_is_run_by_ci_or_below():
     ci, makefile = (ROOT / '.ci/run').read_text(), (ROOT / 'Makefile').read_text()
     here = Path(__file__).read_text()
-    assert len(commands_in(README)) >= 12
-    for command in commands_in(README):
+    assert len(COMMANDS) >= 14
+    for command in COMMANDS:
         if command[0] == 'make':
             assert command[1] in re.search(r'^make (.*)$', ci, re.M).group(1).split(), command
         elif command[:2] == ['pip', 'install']:
@@ -71,88 +66,69 @@ def test_every_command_is_run_by_ci_or_below():
             assert (ROOT / tool).is_file() and here.count(f"'{tool}'") >= 1, command
 
 
-def test_every_option_is_one_of_its_tool():
-    for command in commands_in(README):
-        check_files(command)
-        if command[0] not in ('make', 'pip'):
-            check_arguments(command)
-    assert len(mentions_in(README)) >= 10
-    for command in mentions_in(README):
-        check_options(command)
+def read(name: str) -> dict:
+    return json.loads((ROOT / 'results' / name).read_text())
 
 
-def test_every_file_that_it_names_is_there():
-    links = re.findall(r'\]\(((?!http)[^)#]+)\)', README)
-    configs = re.findall(r'\b(?:configs|experiments)/[\w./-]+\.(?:py|yaml)\b', README)
-    assert links and configs
-    for name in links + configs:
-        assert (ROOT / name).exists(), name
-    for pattern in re.findall(r'`(\*-sr-\w+_\*\.py)`', README):
-        assert list((ROOT / 'configs').glob(f'*/{pattern}')), pattern
+def rows_of(text: str, head: str) -> list[list[str]]:
+    """The cells of all tables in a text that begin with these words."""
+    tables = re.findall(rf'^\| {re.escape(head)}.*\n\|.*\n((?:\|.*\n)+)', text, re.M)
+    return [[cell.strip() for cell in row.strip('|').split('|')] for table in tables for row in table.splitlines()]
 
 
-def test_its_results_are_those_that_a_command_wrote():
-    report = (ROOT / 'results/camvid_cpu/report.md').read_text()
-    results = README.split('## Results so far')[1].split('\n## ')[0]
-    rows = [line.rstrip('|') for line in results.splitlines() if re.match(r'\| (baseline|SR)', line)]
-    verdicts = [line for line in results.splitlines() if line.startswith('* **SR')]
-    assert len(rows) == 4 and len(verdicts) == 4
-    of_low_rank = (ROOT / 'results/camvid_rank/report.md').read_text()
-    assert all(line in report for line in rows + verdicts[:3]) and verdicts[3] in of_low_rank
-    for arm in ('baseline', 'SR'):
-        tested = json.loads((ROOT / f'results/camvid_cpu/{arm}-seed0-multi-scale-flip.json').read_text())['metrics']
-        assert f'{arm} {tested["mIoU"]:.2f} mIoU, {tested["mAcc"]:.2f} mAcc' in results
-    cost = json.loads((ROOT / 'results/monitor_cost.json').read_text())['cost_percent']
-    assert f'costs {cost:.2f} % of the training time' in results
-    (block,) = json.loads((ROOT / 'results/camvid_memory/memory.json').read_text())['blocks'].values()
-    assert f'{100 * block["shift"]["mean"]:.4f} % of the feature map' in results
+def test_results_are_those_of_the_reports():
+    """The report of an experiment is written by other code than the pages."""
+    page = TEXTS['results']
+    scores = (ROOT / 'results/camvid_cpu/report.md').read_text()
+    for cells in rows_of(page, 'network | seeds | mIoU'):
+        assert f'| {" | ".join(cells[:6])} |' in scores, cells
+    reports = ''.join((ROOT / f'results/{name}/report.md').read_text() for name in EXPERIMENTS)
+    found = rows_of(page, 'network | tested on')
+    assert len(found) == 13
+    for arm, mode, seeds, change, *over in found:
+        words = [f'* **{arm}** against ', f', {mode}, {seeds} seeds: {change} mIoU']
+        words += [each.replace('] ', ']: **') + '**' for each in over]
+        assert any(all(word in line for word in words) for line in reports.splitlines()), words
+    for *_, seeds, _, _, change, verdict in rows_of(TEXTS['README'], 'data | with SR')[:-1]:
+        words = [f', {seeds} seeds: {change.replace(" [", " mIoU, over seeds [")}: **{verdict}**']
+        assert any(all(word in line for word in words) for line in reports.splitlines()), words
 
 
-def test_what_it_says_of_a_memory_of_the_scene_is_what_was_measured():
-    report = (ROOT / 'results/scene_five/report.md').read_text()
-    report += (ROOT / 'results/scene_mini/report.md').read_text()
-    verdicts = [line for line in README.splitlines() if line.startswith('* **placed')]
-    assert len(verdicts) == 5 and all(line in report for line in verdicts)
-    third = json.loads((ROOT / 'results/scene_mini/report.json').read_text())['results']
-    assert {row['arm'] for row in third} >= {'learning', 'placed', 'placed-learning', 'placed-rank16'}
+def test_what_is_said_of_results_is_what_was_measured():
+    for name in ('camvid_cpu/SR-ablation', 'camvid_rank/ablation', 'scene/placed/ablation'):
+        change = read(f'{name}.json')['variants']['removed']['change']
+        assert abs(change['mIoU']) < 0.01, 'the networks score the same with the block removed'
+    for arm in ('placed-learning', 'placed-rank16'):
+        variants = read(f'scene_mini/{arm}-ablation.json')['variants']
+        assert variants['removed']['change']['high'] < -5, 'on drawn streets the memory of the scene helps'
+        assert abs(variants['static recall']['change']['mIoU']) < 0.1, 'it recalls the same for every image'
     for arm in ('learning', 'placed-learning'):
-        (block,) = json.loads((ROOT / f'results/scene/{arm}/memory.json').read_text())['blocks'].values()
-        assert 1 <= round(100 * block['shift']['mean']) <= 2, 'adds 1 to 2 % of the norm'
-    screened = json.loads((ROOT / 'results/scene/report.json').read_text())
-    assert len({row['arm'] for row in screened['differences']}) == 9 and not screened['missing']
+        (block,) = read(f'scene/{arm}/memory.json')['blocks'].values()
+        assert 1 <= round(100 * block['shift']['mean']) <= 2, 'adds one to two percent of the norm'
+    screened = read('scene/report.json')
+    assert len({row['arm'] for row in screened['differences']}) == 9 and not screened['missing'], 'nine networks'
+    for row in read('cost.json')['results']:
+        assert all(each['low'] < 1 for each in row['ratio'].values()), 'no slowdown is shown'
 
 
-def test_its_costs_are_those_that_a_command_wrote():
-    written = json.loads((ROOT / 'results/cost.json').read_text())
-    spec = importlib.util.spec_from_file_location('cost', ROOT / 'tools/cost.py')
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    assert tool.table(written['results']) in README
-    with open(ROOT / 'results/block.csv', newline='') as file:
-        rows = {(row['shape'], row['form'], row['passes']): row for row in csv.DictReader(file)}
-    large = [rows['(2, 1024, 64, 128)', 'SR', passes] for passes in ('forward', 'forward + backward')]
-    assert f'{float(large[0]["ratio"]):.2f} and {float(large[1]["ratio"]):.2f} times the limit' in README
-    low_rank = [rows[shape, 'rank 16', 'forward + backward'] for shape in ('(2, 1024, 64, 128)', '(1, 1024, 128, 256)')]
-    assert ' and '.join(f'{float(row["ratio"]):.2f}' for row in low_rank) in README
-    off_size = rows['(1, 1024, 128, 256)', 'SR', 'forward + backward']
-    assert f'{float(off_size["ratio"]):.2f} at another size' in README
-    naive = rows['(2, 1024, 64, 128)', 'naive', 'forward + backward']
-    assert f'{float(naive["to_SR"]):.1f} times faster than the naive form' in README
+def test_overheads_are_those_of_the_paper():
+    ours = {cells[0].split('_')[0].strip('`'): cells[2] for cells in rows_of(TEXTS['places'], 'config | numbers')}
+    (quoted,) = re.findall(r'^> The paper: (.*)', TEXTS['places'], re.M)
+    assert [f'+{each}' for each in re.findall(r'[\d.]+ %', quoted)] == [ours['fcn-d6'], ours['deeplabv3']]
 
 
 def test_what_can_be_relied_on_is_what_was_tried():
-    def read(name: str) -> dict:
-        return json.loads((ROOT / f'results/{name}.json').read_text())
-
-    fuzzed, stopped = read('fuzz_checkpoints'), read('interruption')
-    assert f'Of {fuzzed["variants"]} broken checkpoints' in README and not fuzzed['broken_promises']
-    assert f'[{stopped["kills"]} kills]' in README.replace('([', '[')
+    fuzzed, stopped, parts = (
+        read('fuzz_checkpoints.json'),
+        read('interruption.json'),
+        read('long_running.json')['parts'],
+    )
+    assert not fuzzed['broken_promises']
     assert not stopped['lost'] + stopped['lost_on_full_disk'] + stopped['different']
-    parts = read('long_running')['parts']
-    for name, words in (('cycles', 'train/eval cycles'), ('requests', 'requests in one process')):
-        assert f'{parts[name]["times"]:,} {words}' in README
+    for name in ('cycles', 'requests'):
         before, after = parts[name]['alive']
         assert before['tensors'] == after['tensors']
+    assert parts['images']['rows'][-1]['size'] in TEXTS['guarantees']
 
 
 def test_zips_are_prepared(data, tmp_path):

@@ -1,15 +1,15 @@
-"""Commands as a text in Markdown writes them: found, and held against the tools' own parsers."""
+"""README and pages as texts in Markdown: their code, their commands, held against the tools' own parsers."""
 
-import importlib.util
 import re
 import shlex
 from functools import cache
 from pathlib import Path
 
+import texts_in_pages
+
 ROOT = Path(__file__).resolve().parents[1]
-_spec = importlib.util.spec_from_file_location('manuals', ROOT / 'docs/manuals.py')
-manuals = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(manuals)
+PAGES = {path.stem: path.read_text() for path in sorted(ROOT.glob('docs/*.md'))}
+TEXTS = {'README': (ROOT / 'README.md').read_text(), **PAGES}
 
 # What the scripts take before and between the arguments that they hand on.
 SCRIPTS = {
@@ -18,12 +18,17 @@ SCRIPTS = {
     'tools/slurm_train.sh': ('train', lambda words: words[2:]),
     'tools/slurm_test.sh': ('test', lambda words: words[2:]),
 }
-parsers_of = cache(manuals.parsers_of)
+parsers_of = cache(texts_in_pages.parsers_of)
 
 
 def blocks_in(text: str, language: str) -> list[tuple[str, str]]:
     """The code blocks of a language: the title, '' without one, and the code."""
     return re.findall(rf'^```{language}(?: title="(.+?)")?\n(.*?)^```', text, re.M | re.S)
+
+
+def hand_written(text: str) -> str:
+    """A text without what commands write between cog's marks."""
+    return re.sub(r'<!-- \[\[\[cog .*?\[\[\[end\]\]\] -->', '', text, flags=re.S)
 
 
 def commands_in(text: str) -> list[list[str]]:
@@ -36,18 +41,17 @@ def commands_in(text: str) -> list[list[str]]:
 def mentions_in(text: str) -> list[list[str]]:
     """The words of every command with arguments that stands in a sentence or a table."""
     text = re.sub(r'^```.*?^```', '', text, flags=re.M | re.S)
-    found = re.findall(r'`((?:python )?(?:tools|benchmarks)/\w+\.(?:py|sh) [^`]+)`', text)
+    found = re.findall(r'`((?:python )?(?:tools|benchmarks|scripts)/\w+\.(?:py|sh) [^`]+)`', text)
     return [re.sub(r'[\[\]]|\.\.\.', '', each).split() for each in found]
 
 
 def parsing(command: list[str]) -> tuple[Path, list[str]]:
     """The program that reads the arguments of a command, and these arguments."""
     words = command[1:] if command[0] == 'python' else command
+    assert (ROOT / words[0]).is_file(), f'there is no {words[0]}: {command}'
     if words[0] in SCRIPTS:
-        assert (ROOT / words[0]).is_file(), command
         name, arguments = SCRIPTS[words[0]]
         return ROOT / f'tools/{name}.py', arguments(words[1:])
-    assert (ROOT / words[0]).is_file(), f'there is no {words[0]}: {command}'
     return ROOT / words[0], words[1:]
 
 

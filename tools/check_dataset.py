@@ -50,23 +50,25 @@ def parse_args() -> argparse.Namespace:
 
 
 def problem_table(splits: dict[str, 'Split']) -> str:
-    """Number of problems of each kind, in Markdown."""
+    """Write the number of problems of each kind in Markdown."""
+    from tabulate import tabulate
+
     from mmseg_sr.datasets.check import KINDS
 
-    lines = [f'| split | images | {" | ".join(KINDS)} |', '|---' * (2 + len(KINDS)) + '|']
+    lines = []
     for name, split in splits.items():
         counts = Counter(problem.kind for problem in split.problems)
-        lines.append(f'| {name} | {len(split.pairs)} | {" | ".join(str(counts[kind]) for kind in KINDS)} |')
-    return '\n'.join(lines)
+        lines.append([name, len(split.pairs), *(counts[kind] for kind in KINDS)])
+    return tabulate(lines, ['split', 'images', *KINDS], tablefmt='github')
 
 
 def class_table(splits: dict[str, 'Split'], classes: list[str]) -> str:
-    """Share of each class in the pixels that are a class, in Markdown."""
-    lines = [f'| class | {" | ".join(splits)} |', '|---' * (1 + len(splits)) + '|']
-    for index, label in enumerate(classes):
-        shares = (split.pixels[index] / max(1, split.pixels[: len(classes)].sum()) for split in splits.values())
-        lines.append(f'| {label} | {" | ".join(f"{share:.3%}" for share in shares)} |')
-    return '\n'.join(lines)
+    """Write the share of each class in the pixels that are a class in Markdown."""
+    from tabulate import tabulate
+
+    counts = [split.pixels[: len(classes)] for split in splits.values()]
+    shares = [[f'{share:.3%}' for share in count / max(1, count.sum())] for count in counts]
+    return tabulate(zip(classes, *shares, strict=True), ['class', *splits], tablefmt='github')
 
 
 def class_names(datasets: dict[str, 'BaseDataset'], count: int | None) -> list[str]:
@@ -75,7 +77,7 @@ def class_names(datasets: dict[str, 'BaseDataset'], count: int | None) -> list[s
 
 
 def describe(config: str, splits: dict[str, 'Split'], classes: list[str]) -> dict:
-    """All that was found."""
+    """Put all that was found in a document."""
     return {
         'config': config,
         'problems': sum(len(split.problems) for split in splits.values()),

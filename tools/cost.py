@@ -63,19 +63,18 @@ def set_up(args: argparse.Namespace) -> None:
 
 
 def networks(path: str, args: argparse.Namespace) -> tuple['Config', dict[str, 'nn.Module']]:
-    """The networks of a config with and without its blocks, with random weights and random memory."""
+    """Build the networks of a config with and without its blocks, with random weights and random memory."""
     from torch import nn
 
     from mmseg_sr.config import load_config, read_options
     from mmseg_sr.cost.count import without_blocks
+    from mmseg_sr.errors import UserError
     from mmseg_sr.models.find import sr_blocks
     from mmseg_sr.runs.models import build_model
 
     cfg = load_config(path, read_options(args.cfg_options))
     model = build_model(cfg)
     if not sr_blocks(model):
-        from mmseg_sr.errors import UserError
-
         raise UserError(f'the model of {path} has no SR block: there is nothing to compare')
     for block in sr_blocks(model).values():
         nn.init.normal_(block.memory_parameters()[0], std=0.01)
@@ -83,7 +82,7 @@ def networks(path: str, args: argparse.Namespace) -> tuple['Config', dict[str, '
 
 
 def measure(path: str, args: argparse.Namespace) -> dict:
-    """All costs of a config's network, without and with its blocks."""
+    """Measure all costs of a config's network, without and with its blocks."""
     import torch
 
     from mmseg_sr.cost import count as cost
@@ -94,12 +93,10 @@ def measure(path: str, args: argparse.Namespace) -> dict:
     shape = tuple(args.shape or cfg.model.get('data_preprocessor', {}).get('size') or (512, 1024))
     batch = args.batch or (cfg.get('train_dataloader') or {}).get('batch_size') or 2
     image = torch.rand(1, 3, *shape)
-    rows = {}
-    for name, model in models.items():
-        rows[name] = {
-            'parameters': cost.count_parameters(model),
-            'multiply_adds': cost.count_multiply_adds(model.eval(), image),
-        }
+    rows = {
+        name: dict(parameters=cost.count_parameters(model), multiply_adds=cost.count_multiply_adds(model.eval(), image))
+        for name, model in models.items()
+    }
     dtype = getattr(torch, args.dtype)
     drills = {name: Drill(model, cfg, shape, batch, args.device, dtype, args.compile) for name, model in models.items()}
     for name, drill in drills.items():
@@ -126,13 +123,15 @@ def _mib(count: int | None) -> float | None:
 
 
 def table(results: list[dict]) -> str:
-    """What the blocks add, a line for each config."""
+    """Write what the blocks add in Markdown, a line for each config."""
+    from tabulate import tabulate
+
     heads = ['config', 'parameters', 'without auxiliary head', 'multiply-adds']
     heads += ['training step', 'prediction', 'peak memory', 'weights']
-    lines = [f'| {" | ".join(heads)} |', '|---' * len(heads) + '|']
+    lines = []
     for result in results:
         base, ours = result['rows']['baseline'], result['rows']['SR']
-        cells = [
+        line = [
             Path(result['config']).stem,
             _more(ours['parameters']['all'], base['parameters']['all']),
             _more(ours['parameters']['without_auxiliary'], base['parameters']['without_auxiliary']),
@@ -140,8 +139,8 @@ def table(results: list[dict]) -> str:
             *(_interval(result['ratio'][what]) for what in ('train', 'predict')),
             *(_more(ours['memory_mib'][what], base['memory_mib'][what]) for what in ('peak_training', 'weights')),
         ]
-        lines.append(f'| {" | ".join(cells)} |')
-    return '\n'.join(lines)
+        lines.append(line)
+    return tabulate(lines, heads, tablefmt='github', disable_numparse=True)
 
 
 def _more(value: float | None, reference: float | None) -> str:

@@ -32,6 +32,7 @@ ONNX needs `pip install "mmseg-sr[export]"`, and onnxruntime is the fastest way 
 import argparse
 import json
 import re
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config
     from torch import nn
 
-    from mmseg_sr.serving.metadata import Card
+    from mmseg_sr.serving.card import Card
     from mmseg_sr.serving.network import ServedNetwork
 
 SUFFIX = {'onnx': '.onnx', 'torch-export': '.pt2'}
@@ -103,46 +104,41 @@ def read_recall(path: Path) -> dict[str, list[float]]:
 
 def pictures(cfg: 'Config', frames: Path | None, count: int) -> tuple[list['np.ndarray'], str]:
     """Pictures of the check, and where they are from."""
-    from mmseg_sr.datasets.build import load_split, spread
+    from mmseg_sr.datasets.build import load_split, read_picture, spread
     from mmseg_sr.datasets.loading import samples
     from mmseg_sr.errors import UserError
-    from mmseg_sr.serving.compare import drawn_picture
+    from mmseg_sr.mini_cityscapes import draw_mini_cityscapes
     from mmseg_sr.serving.predictions import find_images
-    from mmseg_sr.serving.preparation import read_picture
+
+    def some(paths: Sequence[Path]) -> list['np.ndarray']:
+        return [read_picture(paths[index]) for index in spread(len(paths), count)]
 
     if frames:
         if not frames.exists():
             raise UserError(f'--frames: there is no {frames}')
-        paths = list(find_images(frames).values())
-        return [read_picture(paths[index]) for index in spread(len(paths), count)], str(frames)
+        return some(list(find_images(frames).values())), str(frames)
     try:
-        paths = [Path(each['img_path']) for each in samples(load_split(cfg, 'val'))]
-        return [read_picture(paths[index]) for index in spread(len(paths), count)], 'validation images of the config'
+        paths = [each['img_path'] for each in samples(load_split(cfg, 'val'))]
+        return some(paths), 'validation images of the config'
     except UserError:
-        return [drawn_picture(seed=index) for index in range(count)], 'drawn streets'
+        with tempfile.TemporaryDirectory() as folder:
+            draw_mini_cityscapes(Path(folder), train=count, val=1, size=(512, 256))
+            return some(list(find_images(Path(folder, 'leftImg8bit/train')).values())), 'drawn streets'
 
 
 def write(
-    args: argparse.Namespace, network: 'ServedNetwork', card: 'Card', traced: tuple[int, int], path: Path
+    args: argparse.Namespace, network: 'ServedNetwork', card: 'Card', size: tuple[int, int], path: Path
 ) -> tuple[Callable, dict]:
     """Write the network to ``path``; return what runs that file, and what is to be said of it."""
-    import torch
+    from mmseg_sr.serving.export import load_program, trace, write_onnx, write_program
+    from mmseg_sr.serving.network import OnnxRuntime, TorchRuntime
 
-    from mmseg_sr.serving.export import load_program, resizes, trace, write_onnx, write_program
-    from mmseg_sr.serving.runtime import OnnxRuntime
-
-    traced_program = trace(network, traced, args.dynamic)
+    traced = trace(network, size, args.dynamic)
     if args.format == 'onnx':
-        opset = write_onnx(traced_program, path, card, args.opset)
-        return OnnxRuntime(path), {'opset': opset, 'resizes': resizes(path)}
-    write_program(traced_program, path, card)
-    module, _ = load_program(path)
-
-    def run(images):
-        with torch.no_grad():
-            return module(torch.from_numpy(images))
-
-    return run, {}
+        said = write_onnx(traced, path, card, args.opset)
+        return OnnxRuntime(path), said
+    write_program(traced, path, card)
+    return TorchRuntime(*load_program(path)), {}
 
 
 def check(
@@ -150,7 +146,7 @@ def check(
 ) -> list[dict]:
     """Compare at every size, print it, and refuse what differs."""
     from mmseg_sr.errors import UserError
-    from mmseg_sr.serving.compare import compare
+    from mmseg_sr.serving.export import compare
 
     rows = []
     for each in sizes:
@@ -172,8 +168,9 @@ def work(args: argparse.Namespace) -> None:
     from mmseg_sr.config import load_config, read_options
     from mmseg_sr.errors import UserError
     from mmseg_sr.memory.interventions import recalling
-    from mmseg_sr.serving.export import example_size, require
-    from mmseg_sr.serving.served import load, portable_network, trained_size
+    from mmseg_sr.serving.card import load, trained_size
+    from mmseg_sr.serving.network import require
+    from mmseg_sr.serving.portable import portable_network
     from mmseg_sr.version import __version__
 
     if args.format == 'onnx':
@@ -186,12 +183,14 @@ def work(args: argparse.Namespace) -> None:
     shape = None if args.dynamic else tuple(args.shape or trained or ())
     if shape == ():
         raise UserError('the config does not say the size of its crops: give --shape H W, or --dynamic')
-    network, card = portable_network(segmentor, card, shape, recall, args.fp16, args.output == 'labels')
+    card.size, card.output = list(shape) if shape else None, args.output
+    card.precision = 'float16' if args.fp16 else 'float32'
+    network, card = portable_network(segmentor, card, recall)
     images, source = pictures(cfg, args.frames, args.num_frames)
     sizes = [shape] if shape else args.check_sizes or list(dict.fromkeys([*filter(None, [trained]), *SIZES]))
     out = args.out or Path(cfg.work_dir) / f'{Path(args.config).stem}{SUFFIX[args.format]}'
     with replacing(out) as partial, ExitStack() as stack:
-        run, said = write(args, network, card, shape or example_size(trained or (64, 64)), partial)
+        run, said = write(args, network, card, shape or trained or (64, 64), partial)
         bytes_written = partial.stat().st_size
         opset = f', opset {said["opset"]}' if said else ''
         print(f'{args.format}{opset}, {bytes_written:,} bytes. Checked on {source}:')

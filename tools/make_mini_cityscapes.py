@@ -29,7 +29,7 @@ def parse_args() -> argparse.Namespace:
 
 def work(args: argparse.Namespace) -> None:
     from mmseg_sr.datasets.cityscapes import prepare
-    from mmseg_sr.mini_cityscapes.generate import draw_mini_cityscapes
+    from mmseg_sr.mini_cityscapes import draw_mini_cityscapes
 
     draw_mini_cityscapes(args.out, args.train, args.val, tuple(args.size), args.seed)
     counts = prepare([args.out], args.out, subset=True)

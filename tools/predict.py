@@ -21,8 +21,7 @@ as it is for a mistake in what was given. The last line of the output is a JSON 
 import argparse
 import hashlib
 import json
-import sys
-from collections.abc import Iterable, Iterator
+import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +29,6 @@ from _cli import Parser, at_least, program
 
 if TYPE_CHECKING:
     from mmseg_sr.serving.predict import Predictor
-    from mmseg_sr.serving.predictions import Report
 
 
 def parse_args() -> argparse.Namespace:
@@ -62,10 +60,9 @@ def parse_args() -> argparse.Namespace:
 def load_predictor(args: argparse.Namespace) -> 'Predictor':
     """The network of a config or a file, used as it says or as the arguments say."""
     from mmseg_sr.config import load_config, read_options
-    from mmseg_sr.serving.network import ServedNetwork
+    from mmseg_sr.serving.card import load
+    from mmseg_sr.serving.network import OnnxRuntime, ServedNetwork, TorchRuntime
     from mmseg_sr.serving.predict import Predictor
-    from mmseg_sr.serving.runtime import OnnxRuntime, TorchRuntime
-    from mmseg_sr.serving.served import load
 
     if args.model.suffix == '.onnx':
         run = OnnxRuntime(args.model)
@@ -81,7 +78,10 @@ def record(args: argparse.Namespace, predictor: 'Predictor') -> dict:
     from mmseg_sr.version import __version__
 
     weights = Path(args.checkpoint or args.model)
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else str(weights)
+    digest = str(weights)  # an address
+    if weights.is_file():
+        with open(weights, 'rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            digest = hashlib.sha256(content).hexdigest()
     place = args.source if args.source.is_dir() else args.source.parent
     return {
         'model': args.model.name,
@@ -97,28 +97,13 @@ def record(args: argparse.Namespace, predictor: 'Predictor') -> dict:
     }
 
 
-def predict(args: argparse.Namespace, predictor: 'Predictor') -> 'Report':
-    """Predict the pictures, with a progress bar."""
-
-    from tqdm import tqdm
-
-    from mmseg_sr.serving.outputs import claim
-    from mmseg_sr.serving.predictions import find_images, predict_pictures
-
-    def progress(items: Iterable) -> Iterator:
-        return iter(tqdm(items, 'predict', unit='image'))
+def work(args: argparse.Namespace) -> int:
+    from mmseg_sr.serving.predictions import claim, find_images, predict_pictures
 
     pictures = find_images(args.source)
+    predictor = load_predictor(args)
     claim(args.out, record(args, predictor), args.overwrite)
-
-    def complain(message: str) -> None:
-        tqdm.write(f'error: {message}', file=sys.stderr)
-
-    return predict_pictures(predictor, pictures, args.out, args.batch, args.opacity, progress, complain)
-
-
-def work(args: argparse.Namespace) -> int:
-    report = predict(args, load_predictor(args))
+    report = predict_pictures(predictor, pictures, args.out, args.batch, args.opacity)
     failed = f', {len(report.failed)} failed' if report.failed else ''
     print(f'{report.written} predicted, {report.skipped} were there{failed}: {args.out}')
     print(json.dumps({'out': str(args.out), **vars(report)}))

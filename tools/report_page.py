@@ -6,17 +6,18 @@
 
 The page loads nothing from elsewhere: it can be sent, printed, and read on a phone or without a network.
 
-Of an experiment it shows the rows that there are, and pictures and memories of its first seed, as far as checkpoints
-and data are on this machine. A checkpoint, and its baseline, are first tested by tools/test.py, single-scale; what it
-wrote before by --metrics is taken instead by --metrics and --baseline-metrics, without intervals over images then.
-Curves are those of the logs beside a checkpoint. --cfg-options go to both configs.
+For an experiment it shows the results so far, and pictures and memories of its first seed, where their checkpoints and
+data are found. A checkpoint, and its baseline, are first tested by tools/test.py, single-scale; --metrics and
+--baseline-metrics name what its --metrics wrote before, and no test is run: there are no intervals over images then.
+Curves are drawn from the logs beside a checkpoint. --cfg-options go to both configs.
 
-What is not there leaves a sentence in the page. The last line of the output is a JSON document: the page, its size, and
+What is missing leaves a sentence in the page. The last line of the output is a JSON document: the page, its size, and
 these sentences. Exit status 2 and one message for a mistake in what was given.
 """
 
 import argparse
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,6 @@ from typing import TYPE_CHECKING
 from _cli import Parser, at_least, program
 
 if TYPE_CHECKING:
-    from mmseg_sr.report.collect import Trained
     from mmseg_sr.report.page import Page
 
 TEST = Path(__file__).resolve().with_name('test.py')
@@ -75,37 +75,42 @@ def page_of_experiment(args: argparse.Namespace) -> tuple['Page', Path]:
 def page_of_checkpoint(args: argparse.Namespace) -> tuple['Page', Path]:
     from mmseg_sr.checkpoints.reading import read_checkpoint
     from mmseg_sr.config import load_config, read_options
-    from mmseg_sr.report import collect
+    from mmseg_sr.report.collect import checkpoint_page
+    from mmseg_sr.report.gallery import Network
 
-    options = read_options(args.cfg_options)
-    given = [(collect.BASELINE, args.baseline, args.baseline_metrics)] if args.baseline else []
-    given.append((collect.MODEL, args.source, args.metrics))
+    given = [('baseline', args.baseline, args.baseline_metrics)] if args.baseline else []
+    given.append(('model', args.source, args.metrics))
+    networks = []
+    for name, (config, checkpoint), _ in given:
+        cfg = load_config(config, read_options(args.cfg_options))
+        networks.append(Network(name, given[0][0], cfg, checkpoint))
+        read_checkpoint(checkpoint)  # a wrong one is known before the first test
     with tempfile.TemporaryDirectory() as folder:
-        networks = []
-        for name, (config, checkpoint), metrics in given:
-            cfg = load_config(config, options)
-            read_checkpoint(checkpoint)  # a wrong one is known before the first test
-            metrics = metrics or Path(folder) / f'{name}.json'
-            networks.append(collect.Trained(name, config, cfg, checkpoint, metrics))
-        for network in networks:
-            if network.metrics.parent == Path(folder):
-                test(network, args.cfg_options, Path(folder))
-        exp = collect.experiment_of(networks, options, Path(folder))
-        document = collect.document_of(exp, networks)
-    page = collect.checkpoint_page(exp, document, networks, args.pictures, args.num_images)
+        tests = {}
+        for name, pair, metrics in given:
+            made = Path(folder) / f'{name}.json'
+            tests[name] = (metrics or made, made.with_suffix('.npz'))
+            if not metrics:
+                test(pair, args.cfg_options, made)
+        page = checkpoint_page(networks, tests, command_of(args), args.pictures, args.num_images)
     return page, Path(cfg.work_dir) / 'report.html'
 
 
-def test(network: 'Trained', options: list[str], folder: Path) -> None:
-    """Let tools/test.py write the metrics and confusion matrices of a network."""
-    from mmseg_sr.errors import UserError
-    from mmseg_sr.report.collect import confusion_file
+def command_of(args: argparse.Namespace) -> str:
+    """Write the command line that tests a checkpoint and makes its page."""
+    words = ['python', 'tools/report_page.py', *args.source]
+    words += ['--baseline', *args.baseline] if args.baseline else []
+    return shlex.join(words + (['--cfg-options', *args.cfg_options] if args.cfg_options else []))
 
-    words = [sys.executable, TEST, network.config, network.checkpoint, '--metrics', network.metrics]
-    words += ['--confusion', confusion_file(folder, network.name), '--work-dir', folder / 'test']
-    words += ['--cfg-options', *options] if options else []
+
+def test(pair: list[str], options: list[str], metrics: Path) -> None:
+    """Let tools/test.py write the metrics of a config and a checkpoint, and confusion matrices beside them."""
+    from mmseg_sr.errors import UserError
+
+    words = [sys.executable, TEST, *pair, '--metrics', metrics, '--confusion', metrics.with_suffix('.npz')]
+    words += ['--work-dir', metrics.parent / 'test', *(['--cfg-options', *options] if options else [])]
     if subprocess.run([str(word) for word in words], stdout=sys.stderr).returncode:
-        raise UserError(f'the test of {network.checkpoint} failed; see above')
+        raise UserError(f'the test of {pair[1]} failed; see above')
 
 
 def work(args: argparse.Namespace) -> None:

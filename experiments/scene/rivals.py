@@ -11,7 +11,7 @@ from mmengine.registry import MODELS
 from mmseg.models.utils import SELayer
 from torch import Tensor, nn
 
-from mmseg_sr.models.resizing import plain_resize
+from mmseg_sr.models.recall import plain_resize
 
 
 def apart(init):

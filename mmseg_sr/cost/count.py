@@ -1,9 +1,10 @@
-"""What SR blocks cost a network: parameters and multiply-adds, beside the same network without them.
+"""Count what SR blocks cost a network: parameters and multiply-adds, beside the same network without them.
 
 Shape letters: N batch, C channels, (H, W) size of the memory, (h, w) size of a block's input, P memory blocks,
 U hidden neurons.
 """
 
+import contextlib
 import copy
 import io
 import math
@@ -56,26 +57,23 @@ def count_multiply_adds(model: nn.Module, images: Tensor) -> dict:
         ``all``: what the counter counts, SR blocks included; ``sr``: :func:`block_multiply_adds` of all blocks, at the
         sizes they meet; ``uncounted``: how often operations ran of which the counter knows no cost.
     """
-    seen: list[int] = []
-    handles = [
-        block.register_forward_pre_hook(lambda block, args: seen.append(block_multiply_adds(block, args[0].shape)))
-        for block in sr_blocks(model).values()
-    ]
-    try:
-        with torch.no_grad():
-            model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
+    counts: list[int] = []
+
+    def count(block: SRBlock, args: tuple) -> None:
+        counts.append(block_multiply_adds(block, args[0].shape))
+
+    with torch.no_grad(), contextlib.ExitStack() as stack:
+        for block in sr_blocks(model).values():
+            stack.callback(block.register_forward_pre_hook(count).remove)
+        model(images)
     counter = FlopAnalyzer(model, (images,)).tracer_warnings('none')
     counter = counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     counter.set_op_handle(**{'aten::baddbmm': lambda inputs, outputs: bmm_flop_jit(inputs[1:3], outputs)})
-    total, uncounted = counter.total(), dict(counter.unsupported_ops())
-    return {'all': int(total), 'sr': sum(seen), 'uncounted': uncounted}
+    return {'all': int(counter.total()), 'sr': sum(counts), 'uncounted': dict(counter.unsupported_ops())}
 
 
 def block_multiply_adds(block: SRBlock, shape: tuple[int, int, int, int]) -> int:
-    """Multiply-adds of an SR block for an input (N, C, h, w), without the resizes that another size than (H, W) needs.
+    """Count the multiply-adds of an SR block for an input (N, C, h, w), without resizes where it is not (H, W).
 
     ``N (C h w + H W U + U P + P C H W)``: squeeze, gate, and the weighted sum; of a memory of rank R that sum is
     ``P R C h w``, made at the input's size.
@@ -93,7 +91,7 @@ def block_multiply_adds(block: SRBlock, shape: tuple[int, int, int, int]) -> int
 
 
 def stored_bytes(content: object) -> int:
-    """The size of a file that ``torch.save`` makes of ``content``.
+    """Measure the size of a file that ``torch.save`` makes of ``content``.
 
     Example:
         >>> 400 < stored_bytes(torch.zeros(100)) < 4000

@@ -1,4 +1,4 @@
-"""How much memory tensors hold at the most while something runs, on any device: counted, not sampled."""
+"""Measure how much memory tensors hold at the most while something runs, on any device: counted, not sampled."""
 
 import weakref
 from collections.abc import Callable, Iterable
@@ -24,14 +24,13 @@ def peak_bytes(call: Callable[[], object], held: Iterable[Tensor] = ()) -> int:
     counter = _Counter()
     for tensor in held:
         counter.add(tensor)
-    counter.peak = counter.alive
     with counter:
         call()
     return counter.peak
 
 
 class _Counter(TorchDispatchMode):
-    """Adds the storage of every tensor that an operation gives out, and takes it off when it is freed."""
+    """Add the storage of every tensor that an operation gives out, and take it off when it is freed."""
 
     def __init__(self):
         super().__init__()
@@ -43,7 +42,6 @@ class _Counter(TorchDispatchMode):
         for leaf in tree_leaves(out):
             if isinstance(leaf, Tensor):
                 self.add(leaf)
-        self.peak = max(self.peak, self.alive)
         return out
 
     def add(self, tensor: Tensor) -> None:
@@ -52,6 +50,7 @@ class _Counter(TorchDispatchMode):
         if key not in self._known:
             self._known.add(key)
             self.alive += storage.nbytes()
+            self.peak = max(self.peak, self.alive)
             weakref.finalize(storage, self._free, key, storage.nbytes())
 
     def _free(self, key: int, count: int) -> None:

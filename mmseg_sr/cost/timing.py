@@ -1,4 +1,4 @@
-"""How long things take, compared fairly: in turn, so that whatever else the machine does meets all of them."""
+"""Time things fairly: in turn, so that whatever else the machine does meets all of them."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -12,9 +12,7 @@ from tqdm import tqdm
 def in_turn(
     functions: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 2, show: bool = False
 ) -> dict[str, np.ndarray]:
-    """Call each function once a round, in changing order, and take the time by the clock on the wall.
-
-    Work that a CUDA device was given is waited for.
+    """Call each function once a round, in changing order, and measure its wall time, work on a CUDA device included.
 
     Args:
         functions: What to call, by name.
@@ -45,11 +43,7 @@ def in_turn(
 
 
 def ratio(seconds: np.ndarray, reference: np.ndarray) -> dict[str, float]:
-    """Compare two functions round by round.
-
-    Args:
-        seconds: Of the one (rounds,).
-        reference: Of the other, from the same rounds.
+    """Compare the seconds of two functions (rounds,) round by round.
 
     Returns:
         ``ratio``, the median over the rounds of one to the other, and the bounds ``low`` and ``high`` of its 95 %
@@ -68,7 +62,7 @@ def ratio(seconds: np.ndarray, reference: np.ndarray) -> dict[str, float]:
 
 
 def spread(seconds: np.ndarray) -> dict[str, float]:
-    """Median and quartiles, in milliseconds.
+    """Compute median and quartiles in milliseconds.
 
     Example:
         >>> spread(np.array([0.001, 0.002, 0.003]))

@@ -1,4 +1,4 @@
-"""A network at work on random images: training steps and predictions as a Runner makes them, for measuring."""
+"""Put a network to work on random images: training steps and predictions as a Runner makes them, for measuring."""
 
 import copy
 
@@ -63,7 +63,7 @@ class Drill:
             self.model.test_step(self._batch(1))
 
     def peak_bytes(self) -> int:
-        """The most bytes that tensors hold in a training step, the network and its optimizer's state included."""
+        """Measure the most bytes that tensors hold in a training step, with the network and its optimizer's state."""
         self.train()
         if self.device.type == 'cuda':
             torch.cuda.reset_peak_memory_stats(self.device)
@@ -72,7 +72,7 @@ class Drill:
         return peak_bytes(self.train, [*self.model.parameters(), *self.model.buffers(), *self._states()])
 
     def state_bytes(self) -> int:
-        """Bytes of what the optimizer keeps between steps; make one first."""
+        """Count the bytes that the optimizer keeps between steps; make one first."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self._states())
 
     def _states(self) -> list[torch.Tensor]:

@@ -1,4 +1,4 @@
-"""CamVid: street scenes of Cambridge, in the split and the 11 classes of the SegNet tutorial."""
+"""Load CamVid: street scenes of Cambridge, in the split and the 11 classes of the SegNet tutorial."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,10 +6,24 @@ from pathlib import Path
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+COLOURS = {
+    'sky': [128, 128, 128],
+    'building': [128, 0, 0],
+    'pole': [192, 192, 128],
+    'road': [128, 64, 128],
+    'pavement': [60, 40, 222],
+    'tree': [128, 128, 0],
+    'sign symbol': [192, 128, 128],
+    'fence': [64, 64, 128],
+    'car': [64, 0, 128],
+    'pedestrian': [64, 64, 0],
+    'bicyclist': [0, 128, 192],
+}
+
 
 @DATASETS.register_module()
 class CamVidDataset(BaseSegDataset):
-    """CamVid with 11 classes, 480x360 (width x height): 367 train and 101 val images.
+    """Load CamVid with 11 classes, 480x360 (width x height): 367 train and 101 val images.
 
     Expected are ``img_dir/{train,val}/NAME.jpg`` and one-channel ``ann_dir/{train,val}/NAME.png`` whose pixel is the
     class, 0 to 10, or 255 for void. Copies of the SegNet tutorial have PNG images (``img_suffix='.png'``) and
@@ -25,34 +39,7 @@ class CamVidDataset(BaseSegDataset):
     Source: Brostow, Fauqueur, Cipolla, `Semantic object classes in video`, Pattern Recognition Letters, 2009.
     """
 
-    METAINFO = dict(
-        classes=(
-            'sky',
-            'building',
-            'pole',
-            'road',
-            'pavement',
-            'tree',
-            'sign symbol',
-            'fence',
-            'car',
-            'pedestrian',
-            'bicyclist',
-        ),
-        palette=[
-            [128, 128, 128],
-            [128, 0, 0],
-            [192, 192, 128],
-            [128, 64, 128],
-            [60, 40, 222],
-            [128, 128, 0],
-            [192, 128, 128],
-            [64, 64, 128],
-            [64, 0, 128],
-            [64, 64, 0],
-            [0, 128, 192],
-        ],
-    )
+    METAINFO = dict(classes=tuple(COLOURS), palette=list(COLOURS.values()))
 
     def __init__(
         self, img_suffix: str = '.jpg', seg_map_suffix: str = '.png', drives: Sequence[str] | None = None, **kwargs

@@ -1,95 +1,56 @@
-"""Every image and label map of a config's datasets, opened and held against the classes and the other splits.
+"""Check every image and label map of a config's datasets against the classes and the other splits.
 
-What is looked at is what mmseg reads: each dataset's own list of files, loaded by the loading transforms of its own
-pipeline, and none of the random ones.
+Files are read as mmseg reads them: each dataset's own list, loaded by the loading transforms of its own pipeline.
 """
 
+import contextlib
 import copy
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 from mmengine.dataset import BaseDataset
-from mmengine.fileio import list_dir_or_file
-from mmseg.datasets import BaseSegDataset
 from PIL import Image, UnidentifiedImageError
-from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
-from ..errors import UserError, one_line
-from .loading import label_fault, leaves, loaders, samples
+from ..errors import one_line
+from .loading import label_fault, leaves, loaders, orphans, samples
 
 KINDS = ('missing', 'unreadable', 'wrong size', 'channels', 'label ids', 'all void', 'duplicate')
-MAX_BYTES = 2**30  # no image file is larger; to read what is would take the memory first
+MAX_BYTES = 2**30  # no image file is larger, and reading one would take the memory first
 MAX_THREADS = 256  # more would wait for one another and for the disk
 
 
-@dataclass
-class Pair:
-    """What a dataset knows of an image, and what its pipeline and the network make of that.
-
-    Attributes:
-        sample: With ``img_path``, and ``seg_map_path`` and how to read it where there are labels.
-        load_image: The transform that loads the image.
-        load_labels: The one that loads the labels; None where they are not used.
-        classes: Number of classes; None where it is not known.
-        ignored: The label id that counts as no class.
-        channels: Of the image, as the network takes it.
-    """
-
-    sample: dict
-    load_image: Callable[[dict], dict | None]
-    load_labels: Callable[[dict], dict | None] | None
-    classes: int | None
-    ignored: int
-    channels: int
-
-    @property
-    def image(self) -> str:
-        """Path of the image."""
-        return str(self.sample['img_path'])
-
-    @property
-    def label(self) -> str | None:
-        """Path of the label map, where it is used and there is one."""
-        path = self.sample.get('seg_map_path') if self.load_labels else None
-        return str(path) if path else None
-
-
 class Problem(NamedTuple):
-    """What is wrong with one file.
-
-    Attributes:
-        kind: One of :data:`KINDS`.
-        file: Its path.
-        what: What was found.
-    """
+    """What is wrong with one file; ``kind`` is one of :data:`KINDS`."""
 
     kind: str
     file: str
     what: str
 
 
+class Look(NamedTuple):
+    """What was found in an image and its label map."""
+
+    problems: list[Problem]
+    digest: str  # sha256 of the image's file, '' where it cannot be read
+    pixels: np.ndarray | int  # of each label id (256,), 0 without a label map that can be used
+
+
 @dataclass
-class Look:
-    """What was found in a pair.
+class Split:
+    """The images and label maps that one data loader reads, or several, and what was found in all of them."""
 
-    Attributes:
-        problems: What is wrong.
-        digest: sha256 of the image's file; empty where it could not be read.
-        pixels: Number of pixels of each id, 0 to 255; all 0 without a label map that can be used.
-    """
-
-    problems: list[Problem] = field(default_factory=list)
-    digest: str = ''
-    pixels: np.ndarray | int = 0
+    pairs: dict[tuple[str, str], Callable[[], Look]]  # by their files, '' where there is no label map; how to look
+    problems: list[Problem]
+    pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))  # of each id in usable label maps
 
 
 class _Fault(Exception):
@@ -98,22 +59,91 @@ class _Fault(Exception):
         self.kind = kind
 
 
-def look(pair: Pair) -> Look:
-    """Open an image and its label map."""
-    seen = Look()
-    size = None
+def check(
+    datasets: Mapping[str, BaseDataset], classes: int | None, ignored: int, channels: int, workers: int = 1
+) -> dict[str, Split]:
+    """Check every file of some datasets.
+
+    Args:
+        datasets: By the name of their split. Those that read the same files are one, 'val+test', but for 'train'.
+        classes: Number of classes; None for what the datasets say.
+        ignored: The label id that counts as no class.
+        channels: Of the images, as the network takes them.
+        workers: Number of threads.
+
+    Returns:
+        Splits by name, with their problems.
+
+    Raises:
+        UserError: For a dataset that is not of images and label maps.
+    """
+    splits = _splits(datasets, classes, ignored, channels)
+    pairs = [pair for split in splits.values() for pair in split.pairs.values()]
+    # Threads: what decodes and hashes lets go of Python's lock, and a process would first import for seconds.
+    threads = dict(max_workers=min(workers, MAX_THREADS), desc='check', unit='image')
+    looks = iter(thread_map(lambda pair: pair(), pairs, **threads))
+    images: dict[str, dict[str, str]] = {}  # sha256 of a file -> split -> the file
+    for name, split in splits.items():
+        for image, _ in split.pairs:
+            problems, digest, pixels = next(looks)
+            split.problems += problems
+            split.pixels += pixels
+            if digest:
+                images.setdefault(digest, {}).setdefault(name, image)
+    for files in images.values():
+        (first, file), *others = files.items()
+        for other, twin in others:
+            splits[other].problems.append(Problem('duplicate', twin, f'the same image as {file} in {first}'))
+    return splits
+
+
+def look(
+    sample: dict, load_image: Callable, load_labels: Callable | None, classes: int | None, ignored: int, channels: int
+) -> Look:
+    """Open an image and its label map.
+
+    Args:
+        sample: What its dataset knows of it: ``img_path``, and ``seg_map_path`` where there are labels.
+        load_image: The transform that loads the image.
+        load_labels: The one that loads the labels; None where they are not used.
+        classes: As in :func:`check`, and so are ``ignored`` and ``channels``; None where it is not known.
+    """
+    image, label = _files(sample, load_labels)
+    problems, digest, pixels, size = [], '', 0, None
+    with _noting(problems, image):
+        content = _read(image, load_image)
+        digest = hashlib.sha256(content).hexdigest()
+        _decode(content)
+        shape = load_image(copy.deepcopy(sample))['img'].shape
+        size, found = shape[:2], shape[2] if len(shape) > 2 else 1
+        if found != channels:
+            raise _Fault('channels', f'{found} channels, the network takes {channels}')
+    if load_labels:
+        with _noting(problems, label or image):
+            if not label:
+                raise _Fault('missing', 'its dataset names no label map for it')
+            _check_range(_decode(_read(label, load_labels)))
+            labels = load_labels(copy.deepcopy(sample))['gt_seg_map']
+            fault = label_fault(labels, size or labels.shape[:2], classes, ignored)
+            if fault:
+                raise _Fault(*fault)
+            if (labels == ignored).all():
+                raise _Fault('all void', f'every pixel is {ignored}')
+            pixels = np.bincount(labels.ravel(), minlength=256)
+    return Look(problems, digest, pixels)
+
+
+@contextlib.contextmanager
+def _noting(problems: list[Problem], file: str) -> Iterator[None]:
+    """Add what is raised inside the ``with`` block to the problems of a file."""
     try:
-        content = _read(pair.image, pair.load_image)
-        seen.digest = hashlib.sha256(content).hexdigest()
-        size = _image_size(pair, content)
+        yield
     except _Fault as fault:
-        seen.problems.append(Problem(fault.kind, pair.image, str(fault)))
-    if pair.load_labels:
-        try:
-            seen.pixels = _count(pair, size)
-        except _Fault as fault:
-            seen.problems.append(Problem(fault.kind, pair.label or pair.image, str(fault)))
-    return seen
+        problems.append(Problem(fault.kind, file, str(fault)))
+    except FileNotFoundError:
+        problems.append(Problem('missing', file, 'it is not there'))
+    except Exception as error:  # each library that reads and decodes has its own
+        problems.append(Problem('unreadable', file, one_line(error)))
 
 
 def _read(path: str, load: Callable) -> bytes:
@@ -122,157 +152,46 @@ def _read(path: str, load: Callable) -> bytes:
             raise _Fault('unreadable', 'it is no file')
         if os.path.getsize(path) > MAX_BYTES:
             raise _Fault('unreadable', f'{os.path.getsize(path):,} bytes: too large for an image')
-    try:
-        return fileio.get(path, backend_args=getattr(load, 'backend_args', None))
-    except FileNotFoundError:
-        raise _Fault('missing', 'it is not there') from None
-    except Exception as error:  # each place has its own
-        raise _Fault('unreadable', one_line(error)) from error
+    return fileio.get(path, backend_args=getattr(load, 'backend_args', None))
 
 
-def _picture(content: bytes) -> Image.Image | None:
+def _decode(content: bytes) -> Image.Image | None:
     """Decode all of a file: OpenCV makes something of a damaged one. None for a format that Pillow does not know."""
-    try:
+    with contextlib.suppress(UnidentifiedImageError):
         picture = Image.open(BytesIO(content))
         picture.load()
         return picture
-    except UnidentifiedImageError:
-        return None
-    except Exception as error:  # Pillow raises what its decoders do
-        raise _Fault('unreadable', one_line(error)) from error
 
 
-def _load(pair: Pair, load: Callable, result: str) -> np.ndarray:
-    try:
-        return load(copy.deepcopy(pair.sample))[result]
-    except Exception as error:
-        raise _Fault('unreadable', one_line(error)) from error
-
-
-def _image_size(pair: Pair, content: bytes) -> tuple[int, int]:
-    """(height, width) of an image as mmseg reads it."""
-    _picture(content)
-    image = _load(pair, pair.load_image, 'img')
-    channels = image.shape[2] if image.ndim > 2 else 1
-    if channels != pair.channels:
-        raise _Fault('channels', f'{channels} channels, the network takes {pair.channels}')
-    return image.shape[:2]
-
-
-def _count(pair: Pair, size: tuple[int, int] | None) -> np.ndarray:
-    """Count the pixels of each id. ``size`` of the image is None where it cannot be read."""
-    if pair.label is None:
-        raise _Fault('missing', 'its dataset names no label map for it')
-    picture = _picture(_read(pair.label, pair.load_labels))
+def _check_range(picture: Image.Image | None) -> None:
+    """Refuse label maps of more than one byte a pixel where a byte cannot hold the ids."""
     if picture and len(picture.getbands()) == 1 and picture.mode not in ('1', 'L', 'P'):
         low, high = picture.getextrema()
         if low < 0 or high > 255:
             raise _Fault('label ids', f'label ids {low} to {high}, and mmseg reads one byte of each')
-    labels = _load(pair, pair.load_labels, 'gt_seg_map')
-    fault = label_fault(labels, size or labels.shape[:2], pair.classes, pair.ignored)
-    if fault:
-        raise _Fault(*fault)
-    if (labels == pair.ignored).all():
-        raise _Fault('all void', f'every pixel is {pair.ignored}')
-    return np.bincount(labels.ravel(), minlength=256)
 
 
-@dataclass
-class Split:
-    """One list of images, that one data loader reads or several.
-
-    Attributes:
-        pairs: Images and their label maps.
-        orphans: Label maps without an image.
-        problems: What is wrong with all of them.
-        pixels: Number of pixels of each id, 0 to 255, in all label maps that can be used.
-    """
-
-    pairs: list[Pair]
-    orphans: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
-
-
-def check(
-    datasets: Mapping[str, BaseDataset], classes: int | None, ignored: int, channels: int, workers: int = 1
-) -> dict[str, Split]:
-    """Look at every file of some datasets.
-
-    Args:
-        datasets: By the name of their split. Those that read the same files are one, 'val+test', but for 'train'.
-        classes: Number of classes; None for what the datasets say.
-        ignored: The label id that counts as no class.
-        channels: Of the images, as the network takes them.
-        workers: Threads that look.
-
-    Returns:
-        Splits by name, with their problems.
-
-    Raises:
-        UserError: For a dataset that is not of images and label maps, or no workers.
-    """
-    if workers < 1:
-        raise UserError(f'the number of workers must be 1 or more, not {workers}')
+def _splits(datasets: Mapping[str, BaseDataset], *expected: int | None) -> dict[str, Split]:
     splits: dict[str, Split] = {}
     for name, dataset in datasets.items():
-        split = Split(_pairs(dataset, classes, ignored, channels), orphans=_orphans(dataset))
-        twin = next((known for known in splits if known != 'train' and _files(splits[known]) == _files(split)), None)
-        splits[f'{twin}+{name}' if twin else name] = splits.pop(twin) if twin else split
-    seen = look_at_all([pair for split in splits.values() for pair in split.pairs], workers)
-    images: dict[str, dict[str, str]] = {}  # sha256 of a file -> split -> the file
-    for name, split in splits.items():
-        split.problems = [Problem('missing', label, 'it has no image') for label in split.orphans]
-        for pair in split.pairs:
-            found = next(seen)
-            split.problems += found.problems
-            split.pixels += found.pixels
-            if found.digest:
-                images.setdefault(found.digest, {}).setdefault(name, pair.image)
-    for files in images.values():
-        (first, file), *others = files.items()
-        for other, twin in others:
-            splits[other].problems.append(Problem('duplicate', twin, f'the same image as {file} in {first}'))
+        pairs = _pairs(dataset, *expected)
+        unused = [Problem('missing', label, 'it has no image') for label in orphans(dataset)]
+        twin = next((each for each in splits if each != 'train' and splits[each].pairs.keys() == pairs.keys()), None)
+        splits[f'{twin}+{name}' if twin else name] = splits.pop(twin) if twin else Split(pairs, unused)
     return splits
 
 
-def look_at_all(pairs: Sequence[Pair], workers: int) -> Iterator[Look]:
-    """Look at pairs, several at a time, in their order."""
-    # Threads: what decodes and hashes lets go of Python's lock, and a process would first import for seconds.
-    with ThreadPoolExecutor(min(workers, MAX_THREADS)) as pool:
-        try:
-            yield from tqdm(pool.map(look, pairs), total=len(pairs), desc='check', unit='image')
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+def _files(sample: dict, load_labels: Callable | None) -> tuple[str, str]:
+    return str(sample['img_path']), str(load_labels and sample.get('seg_map_path') or '')
 
 
-def _pairs(dataset: BaseDataset, classes: int | None, ignored: int, channels: int) -> list[Pair]:
+def _pairs(dataset: BaseDataset, classes: int | None, *expected: int) -> dict[tuple[str, str], Callable[[], Look]]:
+    """Find how to look at each pair of a dataset, once, also where the dataset repeats it."""
     pairs = {}
     for leaf in leaves(dataset):
         known = samples(leaf)
         images, labels = loaders(getattr(leaf, 'pipeline', None))
         load = (images or [LoadImageFromFile()])[0], (labels or [None])[0]
         count = classes or len(leaf.metainfo.get('classes') or ()) or None
-        for sample in known:
-            pair = Pair(sample, *load, count, ignored, channels)
-            pairs[pair.image, pair.label] = pair  # once, also where a dataset repeats it
-    return list(pairs.values())
-
-
-def _files(split: Split) -> set[tuple[str, str | None]]:
-    return {(pair.image, pair.label) for pair in split.pairs}
-
-
-def _orphans(dataset: BaseDataset) -> list[str]:
-    """Label maps without an image, where whole folders are listed in mmseg's way."""
-    found = []
-    for leaf in leaves(dataset):
-        if getattr(type(leaf), 'load_data_list', None) is not BaseSegDataset.load_data_list:
-            continue
-        folder = leaf.data_prefix.get('seg_map_path')
-        if folder and Path(folder).is_dir() and not (leaf.ann_file or leaf._indices):
-            labels = list_dir_or_file(folder, list_dir=False, suffix=leaf.seg_map_suffix, recursive=True)
-            known = {Path(sample['seg_map_path']) for sample in samples(leaf)}
-            found += sorted(str(path) for label in labels if (path := Path(folder, label)) not in known)
-    return found
+        pairs |= {_files(sample, load[1]): partial(look, sample, *load, count, *expected) for sample in known}
+    return pairs

@@ -1,4 +1,4 @@
-"""Cityscapes as mmseg reads it: official zip files or folders in, train-id label images out.
+"""Prepare Cityscapes for mmseg: official zip files or folders in, train-id label images out.
 
 The layout is the official one, and so is every file name::
 
@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -29,15 +30,9 @@ OFFICIAL_COUNTS = {'train': 2975, 'val': 500, 'test': 1525}
 
 @dataclass
 class Frame:
-    """One photograph and its annotation, as far as they are there.
+    """A photograph and its annotation (polygons, or else label ids), as far as they are there."""
 
-    Attributes:
-        name: ``SPLIT/CITY/CITY_000000_000019``.
-        image: The photograph.
-        annotation: Polygons, or where there are none, label ids.
-    """
-
-    name: str
+    name: str  # SPLIT/CITY/CITY_000000_000019
     image: Path | None = None
     annotation: Path | None = None
 
@@ -69,7 +64,7 @@ def prepare(sources: Sequence[Path], out: Path, subset: bool = False, jobs: int 
     out = Path(out)
     if jobs < 1:
         raise UserError(f'the number of jobs must be 1 or more, not {jobs}')
-    gather([Path(source) for source in sources], out)
+    _gather([Path(source) for source in sources], out)
     frames = find_frames(out)
     problems = _missing(frames, out)
     if not subset:
@@ -80,12 +75,21 @@ def prepare(sources: Sequence[Path], out: Path, subset: bool = False, jobs: int 
     return _count(frames)
 
 
-def gather(sources: Sequence[Path], out: Path) -> None:
-    """Unpack the zip files and link the folders among ``sources`` into ``out``; what is there is kept.
+def find_frames(root: Path) -> list[Frame]:
+    """List the frames under ``root`` by name, also those whose image or annotation is missing."""
+    frames: dict[str, Frame] = {}
+    kinds = ((IMAGES, '_leftImg8bit.png', 'image'), (LABELS, f'_gtFine{LABEL_IDS}', 'annotation'))
+    kinds += ((LABELS, f'_gtFine{POLYGONS}', 'annotation'),)  # last, as polygons go before label ids
+    for folder, suffix, attribute in kinds:
+        for path in _files(root / folder):
+            if path.name.endswith(suffix):
+                name = '/'.join(path.relative_to(root / folder).parts).removesuffix(suffix)
+                setattr(frames.setdefault(name, Frame(name)), attribute, path)
+    return [frames[name] for name in sorted(frames)]
 
-    Raises:
-        UserError: Where a source is neither, or ``out`` cannot be written.
-    """
+
+def _gather(sources: Sequence[Path], out: Path) -> None:
+    """Unpack the zip files and link the folders among ``sources`` into ``out``; what is there is kept."""
     for source in sources:
         if not source.exists():
             raise UserError(f'no such file or folder: {source}')
@@ -103,19 +107,6 @@ def gather(sources: Sequence[Path], out: Path) -> None:
         raise UserError(f'cannot write to {out}: {error.strerror}') from None
 
 
-def find_frames(root: Path) -> list[Frame]:
-    """List the frames under ``root`` by name, also those whose image or annotation is missing."""
-    frames: dict[str, Frame] = {}
-    kinds = ((IMAGES, '_leftImg8bit.png', 'image'), (LABELS, f'_gtFine{LABEL_IDS}', 'annotation'))
-    kinds += ((LABELS, f'_gtFine{POLYGONS}', 'annotation'),)  # last, as polygons go before label ids
-    for folder, suffix, attribute in kinds:
-        for path in _files(root / folder):
-            if path.name.endswith(suffix):
-                name = '/'.join(path.relative_to(root / folder).parts).removesuffix(suffix)
-                setattr(frames.setdefault(name, Frame(name)), attribute, path)
-    return [frames[name] for name in sorted(frames)]
-
-
 def _files(folder: Path) -> Iterator[Path]:
     """Yield the files SPLIT/CITY/FILE of the three official splits, without the hidden remains of a killed run."""
     for split in OFFICIAL_COUNTS:
@@ -129,37 +120,24 @@ def _link_folder(source: Path, out: Path) -> None:
         if target.exists() and filecmp.cmp(path, target):
             continue
         with replacing(target) as partial:
-            _link(path.resolve(), partial)
+            try:
+                os.link(path.resolve(), partial)
+            except OSError:  # another disk, or a file system without links
+                shutil.copy2(path, partial)
 
 
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another disk, or a file system without links
-        shutil.copy2(source, target)
-
-
-def _missing(frames: Iterable[Frame], out: Path) -> list[str]:
-    frames = list(frames)
-    if not any(frame.image for frame in frames):
-        raise UserError(
-            f'{out}: no images {IMAGES}/SPLIT/CITY/*_leftImg8bit.png. Give leftImg8bit_trainvaltest.zip too'
-        )
-    if not any(frame.annotation for frame in frames):
-        raise UserError(f'{out}: no annotations {LABELS}/SPLIT/CITY/*_gtFine_*. Give gtFine_trainvaltest.zip too')
+def _missing(frames: Sequence[Frame], out: Path) -> list[str]:
     problems = []
-    for frame in frames:
-        if frame.image is None:
-            problems.append(f'missing image: {out / IMAGES / frame.name}_leftImg8bit.png')
-        if frame.annotation is None:
-            problems.append(f'missing annotation: {out / LABELS / frame.name}_gtFine{POLYGONS}')
+    for kind, folder, suffix in (('image', IMAGES, '_leftImg8bit.png'), ('annotation', LABELS, f'_gtFine{POLYGONS}')):
+        missing = [frame for frame in frames if getattr(frame, kind) is None]
+        if len(missing) == len(frames):
+            raise UserError(f'{out}: no {kind}s in {folder}/SPLIT/CITY/. Give {folder}_trainvaltest.zip too')
+        problems += [f'missing {kind}: {out / folder / frame.name}{suffix}' for frame in missing]
     return problems
 
 
-def _check_counts(frames: Iterable[Frame], problems: Sequence[str]) -> None:
-    frames = list(frames)
-    images = _count(frame for frame in frames if frame.image)
-    annotations = _count(frame for frame in frames if frame.annotation)
+def _check_counts(frames: Sequence[Frame], problems: Sequence[str]) -> None:
+    images, annotations = (_count(each for each in frames if getattr(each, kind)) for kind in ('image', 'annotation'))
     if images == annotations == OFFICIAL_COUNTS:
         return
     lines = ['this is not the whole of Cityscapes (ask for a subset, --subset, if that is meant):']
@@ -170,10 +148,8 @@ def _check_counts(frames: Iterable[Frame], problems: Sequence[str]) -> None:
 
 
 def _count(frames: Iterable[Frame]) -> dict[str, int]:
-    counts = dict.fromkeys(OFFICIAL_COUNTS, 0)
-    for frame in frames:
-        counts[frame.split] += 1
-    return {split: count for split, count in counts.items() if count}
+    counts = Counter(frame.split for frame in frames)
+    return {split: counts[split] for split in OFFICIAL_COUNTS if counts[split]}
 
 
 def _label_all(frames: Sequence[Frame], jobs: int) -> list[str]:
@@ -181,14 +157,10 @@ def _label_all(frames: Sequence[Frame], jobs: int) -> list[str]:
     bar = {'total': len(frames), 'desc': 'labels', 'unit': 'frame'}
     if jobs == 1:
         return [problem for problem in tqdm(map(_label_one, frames), **bar) if problem]
-    # Spawned, not forked: a fork of a process in which torch runs threads may hang.
+    # Spawned, not forked: a fork of a process in which torch runs threads may hang. Ctrl-C is for the parent.
     context = multiprocessing.get_context('spawn')
     with ProcessPoolExecutor(jobs, context, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
-        try:
-            return [problem for problem in tqdm(pool.map(_label_one, frames, chunksize=4), **bar) if problem]
-        except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)
-            raise
+        return [problem for problem in tqdm(pool.map(_label_one, frames, chunksize=4), **bar) if problem]
 
 
 def _label_one(frame: Frame) -> str | None:
@@ -197,4 +169,3 @@ def _label_one(frame: Frame) -> str | None:
         make_labels(frame.annotation, image_size(frame.image))
     except UserError as error:
         return str(error)
-    return None

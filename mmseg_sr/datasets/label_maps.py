@@ -1,4 +1,4 @@
-"""Cityscapes annotations as label images: polygons are drawn by cityscapesscripts, ids go through its label table.
+"""Make label images of Cityscapes annotations: cityscapesscripts draws polygons, ids go through its label table.
 
 An annotation is named by its polygons, or where there are none, by its label ids::
 
@@ -8,7 +8,9 @@ An annotation is named by its polygons, or where there are none, by its label id
     CITY_000000_000019_gtFine_labelTrainIds.png   uint8, the 19 classes 0..18, 255 for what is ignored
 """
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,24 +32,16 @@ _BAD_IMAGE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBom
 # What json and cityscapesscripts raise for an annotation that is not one.
 _BAD_JSON = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError)
 
+# Train id for each uint8 label id, -1 for an unknown id. A train id below 0 (the license plate) is ignored, and so is
+# the id -1, which uint8 stores as 255.
+TRAIN_ID_TABLE = np.full(256, -1, dtype=np.int16)
+for label in labels:
+    TRAIN_ID_TABLE[label.id % 256] = label.trainId if 0 <= label.trainId < IGNORED else IGNORED
 
-def train_id_table() -> np.ndarray:
-    """Return cityscapesscripts' label table as an array: train id for each uint8 label id, -1 for an unknown id.
-
-    A train id below 0 (the license plate) is ignored, and so is the id -1, which uint8 stores as 255.
-
-    Example:
-        >>> table = train_id_table()
-        >>> int(table[7]), int(table[33]), int(table[0]), int(table[34])
-        (0, 18, 255, -1)
-    """
-    table = np.full(256, -1, dtype=np.int16)
-    for label in labels:
-        table[label.id % 256] = label.trainId if 0 <= label.trainId < IGNORED else IGNORED
-    return table
+Size = tuple[int, int]  # (width, height) in pixels
 
 
-def make_labels(annotation: Path, size: tuple[int, int] | None = None) -> list[Path]:
+def make_labels(annotation: Path, size: Size | None = None) -> list[Path]:
     """Make the label images that are missing or broken beside an annotation.
 
     Args:
@@ -62,44 +56,44 @@ def make_labels(annotation: Path, size: tuple[int, int] | None = None) -> list[P
         UserError: Where the annotation cannot be read, has another size, or holds a label that
             cityscapesscripts does not know. The message names the file.
     """
-    annotation = Path(annotation)
-    if annotation.name.endswith(POLYGONS):
-        return _from_polygons(annotation, size)
-    if annotation.name.endswith(LABEL_IDS):
-        return _from_label_ids(annotation, size)
-    raise UserError(f'{annotation}: neither *{POLYGONS} nor *{LABEL_IDS}')
+    return (_from_polygons if annotation.name.endswith(POLYGONS) else _from_label_ids)(annotation, size)
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Return (width, height) in pixels of an image whose bytes are all there (a PNG's checksums are compared).
+def image_size(path: Path) -> Size:
+    """Read (width, height) in pixels of an image, and check that its bytes are all there (a PNG's checksums).
 
     Raises:
         UserError: Where it is missing or cannot be read.
     """
+    with _reading(path), Image.open(path) as image:
+        image.verify()
+        return image.size
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
     try:
-        with Image.open(path) as image:
-            image.verify()
-            return image.size
+        yield
     except _BAD_IMAGE as error:
         raise UserError(f'{path}: unreadable image ({error})') from None
 
 
-def _from_polygons(path: Path, size: tuple[int, int] | None) -> list[Path]:
+def _from_polygons(path: Path, wanted: Size | None) -> list[Path]:
     annotation = _read_polygons(path)
-    found = (annotation.imgWidth, annotation.imgHeight)
-    _check_size(path, found, size)
-    label_ids, instance_ids, train_ids = (_beside(path, POLYGONS, s) for s in (LABEL_IDS, INSTANCE_IDS, TRAIN_IDS))
+    size = annotation.imgWidth, annotation.imgHeight
+    _check_size(path, size, wanted)
     written = []
     try:
-        for target, encoding in ((label_ids, 'ids'), (train_ids, 'trainIds')):
-            if not _is_whole(target, found):
-                with replacing(target) as partial:
+        for suffix, encoding in ((LABEL_IDS, 'ids'), (TRAIN_IDS, 'trainIds'), (INSTANCE_IDS, None)):
+            target = path.with_name(path.name.removesuffix(POLYGONS) + suffix)
+            if _is_whole(target, size):
+                continue
+            with replacing(target) as partial:
+                if encoding:
                     json2labelImg(str(path), str(partial), encoding)
-                written.append(target)
-        if not _is_whole(instance_ids, found):
-            instances = np.asarray(createInstanceImage(annotation, 'ids'))
-            _save(instances.astype(np.uint16), instance_ids)  # Pillow writes no PNG of the 32 bits it has now
-            written.append(instance_ids)
+                else:  # Pillow writes no PNG of the 32 bits that createInstanceImage's image has now
+                    Image.fromarray(np.asarray(createInstanceImage(annotation, 'ids')).astype(np.uint16)).save(partial)
+            written.append(target)
     except _BAD_JSON as error:
         raise UserError(f'{path}: cannot be drawn ({error})') from None
     return written
@@ -122,30 +116,28 @@ def _read_polygons(path: Path) -> Annotation:
     return annotation
 
 
-def _from_label_ids(path: Path, size: tuple[int, int] | None) -> list[Path]:
-    _check_size(path, image_size(path), size)
-    target = _beside(path, LABEL_IDS, TRAIN_IDS)
-    if _is_whole(target, image_size(path)):
+def _from_label_ids(path: Path, wanted: Size | None) -> list[Path]:
+    size = image_size(path)
+    _check_size(path, size, wanted)
+    target = path.with_name(path.name.removesuffix(LABEL_IDS) + TRAIN_IDS)
+    if _is_whole(target, size):
         return []
-    try:
-        with Image.open(path) as image:
-            mode, ids = image.mode, np.asarray(image)
-    except _BAD_IMAGE as error:
-        raise UserError(f'{path}: unreadable image ({error})') from None
+    with _reading(path), Image.open(path) as image:
+        mode, ids = image.mode, np.asarray(image)
     if mode not in ('L', 'P'):
         raise UserError(f'{path}: label ids are one byte a pixel, this image has mode {mode}')
-    train_ids = train_id_table()[ids]
+    train_ids = TRAIN_ID_TABLE[ids]
     if train_ids.min() < 0:
-        unknown = np.unique(ids[train_ids < 0]).tolist()
-        raise UserError(f'{path}: unknown label id {", ".join(map(str, unknown))}')
-    _save(train_ids.astype(np.uint8), target)
+        raise UserError(f'{path}: unknown label id {", ".join(map(str, np.unique(ids[train_ids < 0])))}')
+    with replacing(target) as partial:
+        Image.fromarray(train_ids.astype(np.uint8)).save(partial)
     return [target]
 
 
-def _is_whole(path: Path, size: tuple[int, int]) -> bool:
+def _is_whole(path: Path, size: Size) -> bool:
     """Tell whether a label image is there, readable, of the right size and, for train ids, of the right values."""
     try:
-        if not path.is_file() or image_size(path) != size:
+        if image_size(path) != size:
             return False
     except UserError:
         return False
@@ -155,15 +147,6 @@ def _is_whole(path: Path, size: tuple[int, int]) -> bool:
         return image.mode == 'L' and sum(image.histogram()[19:IGNORED]) == 0
 
 
-def _beside(path: Path, suffix: str, other: str) -> Path:
-    return path.with_name(path.name.removesuffix(suffix) + other)
-
-
-def _check_size(path: Path, found: tuple[int, int], wanted: tuple[int, int] | None) -> None:
+def _check_size(path: Path, found: Size, wanted: Size | None) -> None:
     if wanted is not None and found != wanted:
         raise UserError(f'{path}: {found[0]}x{found[1]} pixels, its image has {wanted[0]}x{wanted[1]}')
-
-
-def _save(array: np.ndarray, path: Path) -> None:
-    with replacing(path) as partial:
-        Image.fromarray(array).save(partial)

@@ -1,20 +1,23 @@
-"""What a dataset's own pipeline loads, and a message that names the file where that fails.
+"""Find what a dataset loads, and name the file where loading fails.
 
 Works for every dataset of images and label maps (mmseg's BaseSegDataset and what wraps it), and for the loaders of any
-pipeline: the transforms named ``Load*``, also inside of others, TestTimeAug say.
+pipeline: the transforms named ``Load*``, also inside of others such as TestTimeAug.
 """
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 from mmengine.dataset import BaseDataset
+from mmengine.fileio import list_dir_or_file
+from mmseg.datasets import BaseSegDataset
 
 from ..errors import UserError, one_line
 
 
 class BadFile(UserError):
-    """A file that cannot be trained on or tested with. The message names it, also where a data worker met it."""
+    """Report a file that cannot be trained on or tested with, by name, also where a data worker met it."""
 
     def __init__(self, message: str):
         if 'Original Traceback' in message:  # torch hands on what a worker raised as a text, message last
@@ -23,11 +26,10 @@ class BadFile(UserError):
 
 
 def leaves(dataset: object) -> list[BaseDataset]:
-    """The datasets that have files, below what repeats them or strings them together.
+    """Find the datasets that have files, below what repeats them or strings them together.
 
     Example:
         >>> from mmengine.dataset import RepeatDataset
-        >>> from mmseg.datasets import BaseSegDataset
         >>> leaf = BaseSegDataset(lazy_init=True)
         >>> leaves(RepeatDataset(leaf, times=2, lazy_init=True)) == [leaf]
         True
@@ -37,7 +39,7 @@ def leaves(dataset: object) -> list[BaseDataset]:
 
 
 def samples(dataset: BaseDataset) -> list[dict]:
-    """What a dataset knows of each image before it is loaded: ``img_path``, ``seg_map_path``, ``label_map``, ...
+    """List what a dataset knows of each image before it is loaded: ``img_path``, ``seg_map_path``, ``label_map``, ...
 
     Raises:
         UserError: For a dataset that is not of images.
@@ -49,7 +51,7 @@ def samples(dataset: BaseDataset) -> list[dict]:
 
 
 def loaders(pipeline: object) -> tuple[list[Callable], list[Callable]]:
-    """The transforms of a pipeline that load images, and those that load labels.
+    """Find the transforms of a pipeline that load images, and those that load labels.
 
     Example:
         >>> from mmcv.transforms import LoadImageFromFile
@@ -66,7 +68,7 @@ def loaders(pipeline: object) -> tuple[list[Callable], list[Callable]]:
 
 
 def missing_files(dataset: BaseDataset) -> list[str]:
-    """Files that a dataset names, that its pipeline loads and that are not there. Looks at folders, not at each file.
+    """List the files that a dataset's pipeline loads and that are not there. Folders are listed, no file is opened.
 
     A dataset of another place than this machine's disks is not looked at.
     """
@@ -74,10 +76,24 @@ def missing_files(dataset: BaseDataset) -> list[str]:
         return []
     keys = ('img_path', 'seg_map_path') if loaders(dataset.pipeline)[1] else ('img_path',)
     paths = [str(sample[key]) for sample in samples(dataset) for key in keys if sample.get(key)]
-    names: dict[str, set[str]] = {}
-    for folder in {os.path.dirname(path) for path in paths if '://' not in path}:
-        names[folder] = set(os.listdir(folder or '.')) if os.path.isdir(folder or '.') else set()
-    return [path for path in paths if '://' not in path and os.path.basename(path) not in names[os.path.dirname(path)]]
+    paths = [path for path in paths if '://' not in path]
+    folders = {os.path.dirname(path) for path in paths}
+    names = {each: set(os.listdir(each or '.')) if os.path.isdir(each or '.') else set() for each in folders}
+    return [path for path in paths if os.path.basename(path) not in names[os.path.dirname(path)]]
+
+
+def orphans(dataset: object) -> list[str]:
+    """List the label maps without an image, where whole folders are listed in mmseg's way."""
+    found = []
+    for leaf in leaves(dataset):
+        if getattr(type(leaf), 'load_data_list', None) is not BaseSegDataset.load_data_list:
+            continue
+        folder = leaf.data_prefix.get('seg_map_path')
+        if folder and Path(folder).is_dir() and not (leaf.ann_file or leaf._indices):
+            labels = list_dir_or_file(folder, list_dir=False, suffix=leaf.seg_map_suffix, recursive=True)
+            known = {Path(sample['seg_map_path']) for sample in samples(leaf)}
+            found += sorted(str(path) for label in labels if (path := Path(folder, label)) not in known)
+    return found
 
 
 def label_fault(labels: np.ndarray, size: tuple[int, int], classes: int | None, ignored: int) -> tuple[str, str] | None:
@@ -101,30 +117,24 @@ def label_fault(labels: np.ndarray, size: tuple[int, int], classes: int | None, 
         return 'wrong size', f'{"x".join(map(str, labels.shape[::-1]))} pixels, its image has {size[1]}x{size[0]}'
     if classes is None:
         return None
-    outside = (labels >= classes) & (labels != ignored)
-    if not outside.any():
+    ids = np.unique(labels[(labels >= classes) & (labels != ignored)]).tolist()
+    if not ids:
         return None
-    ids = np.unique(labels[outside]).tolist()
     named = ', '.join(map(str, ids[:5])) + (f' and {len(ids) - 5} more' if len(ids) > 5 else '')
     return 'label ids', f'label ids {named}, and the classes are 0 to {classes - 1} ({ignored}: void)'
 
 
 class CheckedLoad:
-    """A loading transform that says which file it cannot load, and what is wrong with a label map.
+    """Wrap a loading transform: say which file it cannot load, and what is wrong with a label map, by a BadFile.
 
     Args:
         load: The transform.
         classes: As for :func:`label_fault`.
         ignored: As for :func:`label_fault`.
-
-    Raises:
-        BadFile: When it is called on a file that cannot be used.
     """
 
     def __init__(self, load: Callable[[dict], dict | None], classes: int | None, ignored: int):
-        self.load = load
-        self.classes = classes
-        self.ignored = ignored
+        self.load, self.classes, self.ignored = load, classes, ignored
 
     def __call__(self, sample: dict) -> dict | None:
         labelled = _loads_labels(self.load)
@@ -150,7 +160,7 @@ class CheckedLoad:
 
 
 def check_loads(pipeline: object, classes: int | None, ignored: int) -> None:
-    """Let a pipeline say which file is to blame, with a :class:`BadFile`. Twice does no harm."""
+    """Let a pipeline name the file that cannot be loaded, by a :class:`BadFile`. A second call changes nothing."""
     for steps, index in _loading_steps(pipeline):
         if not isinstance(steps[index], CheckedLoad):
             steps[index] = CheckedLoad(steps[index], classes, ignored)

@@ -140,7 +140,13 @@ def training_seconds(folder: Path, iterations: int) -> float | None:
 
 
 def read_areas(exp: Experiment, row: dict) -> tuple[list[str], np.ndarray] | None:
-    """Read the images of a row.
+    """Read the images of a row: see :func:`areas_in`."""
+    mode = next(mode for mode in exp.modes if mode.name == row['mode'])
+    return areas_in(Cell(exp, exp.arms[row['arm']], row['seed'], mode, row['fingerprint']).confusion, row)
+
+
+def areas_in(path: Path, row: dict) -> tuple[list[str], np.ndarray] | None:
+    """Read the images of a row from the file of its confusion matrices.
 
     Returns:
         Names (N,), in alphabetical order, and areas (N, 3, K); None where the file is missing.
@@ -148,8 +154,6 @@ def read_areas(exp: Experiment, row: dict) -> tuple[list[str], np.ndarray] | Non
     Raises:
         UserError: Where they do not give the row's metrics.
     """
-    mode = next(mode for mode in exp.modes if mode.name == row['mode'])
-    path = Cell(exp, exp.arms[row['arm']], row['seed'], mode, row['fingerprint']).confusion
     if not path.is_file():
         return None
     with np.load(path, allow_pickle=False) as file:

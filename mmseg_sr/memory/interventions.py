@@ -1,4 +1,4 @@
-"""Changing what a trained SR block recalls, for a while: memory blocks out or scaled, other softmax weights."""
+"""Change what a trained SR block recalls, for a while: memory blocks out or scaled, other softmax weights."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,11 +13,11 @@ from ..models.block import SRBlock
 def without(block: SRBlock, index: int | None = None) -> Iterator[None]:
     """Zero one memory block of an SR block, or all of them, inside the ``with`` block.
 
-    The softmax weights stay as they are: the others are not scaled up. Afterwards the memory is what it was, bit for
-    bit, also after an exception.
+    The softmax weights stay as they are: the others are not scaled up. The block is changed in place; afterwards the
+    memory is what it was, bit for bit, also after an exception.
 
     Args:
-        block: A block; it is changed in place meanwhile.
+        block: An SR block.
         index: Which of the P memory blocks; None for all, which makes the SR block the identity.
 
     Raises:
@@ -48,11 +48,7 @@ def without(block: SRBlock, index: int | None = None) -> Iterator[None]:
 
 @contextmanager
 def recalling(block: SRBlock, weights: Tensor) -> Iterator[None]:
-    """Let an SR block recall with given weights, whatever its gate makes of the input, inside the ``with`` block.
-
-    Args:
-        block: A block; its parameters stay as they are.
-        weights: (P,), the same for every image.
+    """Let an SR block recall with the same ``weights`` (P,) for every input, inside the ``with`` block.
 
     Raises:
         ValueError: For weights of another shape.
@@ -64,18 +60,15 @@ def recalling(block: SRBlock, weights: Tensor) -> Iterator[None]:
         ...     block(torch.zeros(1, 1, 1, 1)).item()
         7.0
     """
-    _check_count(block, 'weights', weights)
-    with _changing(block, lambda output: weights.to(output).expand_as(output)):
+    with _changing(block, 'weights', weights, lambda output: weights.to(output).expand_as(output)):
         yield
 
 
 @contextmanager
 def scaling(block: SRBlock, factors: Tensor) -> Iterator[None]:
-    """Let an SR block recall each memory block times a factor, inside the ``with`` block; 0 switches it off.
+    """Let an SR block recall each memory block times its factor (P,), inside the ``with`` block; 0 switches it off.
 
-    Args:
-        block: A block; its parameters stay as they are. A probe that is opened inside sees the softmax weights scaled.
-        factors: (P,), the same for every image.
+    A probe that is opened inside records the softmax weights scaled.
 
     Raises:
         ValueError: For factors of another shape.
@@ -87,19 +80,15 @@ def scaling(block: SRBlock, factors: Tensor) -> Iterator[None]:
         ...     round(block(torch.zeros(1, 1, 1, 1)).item(), 5)
         2.0
     """
-    _check_count(block, 'factors', factors)
-    with _changing(block, lambda output: output * factors.to(output)):
+    with _changing(block, 'factors', factors, lambda output: output * factors.to(output)):
         yield
 
 
-def _check_count(block: SRBlock, name: str, values: Tensor) -> None:
+@contextmanager
+def _changing(block: SRBlock, name: str, values: Tensor, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Let ``change`` make of the softmax weights (N, P) what the block recalls with; ``values`` must be (P,)."""
     if values.shape != (block.num_memories,):
         raise ValueError(f'{name} must be ({block.num_memories},), got {tuple(values.shape)}')
-
-
-@contextmanager
-def _changing(block: SRBlock, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Let ``change`` make of the softmax weights (N, P) what the block recalls with."""
     handle = block.gate.register_forward_hook(lambda gate, args, output: change(output))
     try:
         yield

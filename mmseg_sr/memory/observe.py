@@ -1,12 +1,10 @@
-"""What the memory does to one image of a segmentor: probe its SR blocks, and take their memory blocks out in turn.
+"""Measure what the memory does to one image: probe a segmentor's SR blocks, and take out memory blocks in turn.
 
 Shape letters: K classes, P memory blocks, (h, w) size of a block's input map, (height, width) size of an image.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.dataset import pseudo_collate
@@ -17,55 +15,36 @@ from ..models.find import sr_blocks
 from .interventions import without
 from .probe import Passes, probe
 from .stats import class_shares
+from .windows import stitch
 
 
 @dataclass
 class SeenBlock:
-    """What one SR block does to an image.
+    """What one SR block does to an image; the last three are None where no memory block was taken out."""
 
-    Attributes:
-        weights: Softmax weights (P,); in ``slide`` mode their mean over the windows.
-        before: Channel mean of the block's input (h, w); the windows of ``slide`` mode are put together.
-        after: The same of its output.
-        shift: Norm of what is added relative to the norm of the input, the mean over the windows.
-        score_change: How the logits of each class change when a memory block is taken out, the mean over the pixels
-            (P, K): logit without it minus logit with it.
-        place_change: Where they change: mean over classes of the absolute change, in cells of the map (P, h, w).
-        flips: Share of the pixels that are predicted as another class without a memory block (P,).
-    """
-
-    weights: NDArray
-    before: NDArray
-    after: NDArray
-    shift: float
-    score_change: NDArray | None = None
-    place_change: NDArray | None = None
-    flips: NDArray | None = None
+    weights: NDArray  # softmax weights (P,); in ``slide`` mode their mean over the windows
+    before: NDArray  # channel mean of the block's input (h, w); the windows of ``slide`` mode are put together
+    after: NDArray  # that of its output
+    shift: float  # norm of what is added relative to the norm of the input, the mean over the windows
+    score_change: NDArray | None = None  # mean change of each class's logit without a memory block (P, K)
+    place_change: NDArray | None = None  # mean over classes of the absolute change, in cells of the map (P, h, w)
+    flips: NDArray | None = None  # share of the pixels predicted as another class without a memory block (P,)
 
 
 @dataclass
 class Seen:
-    """One image.
-
-    Attributes:
-        path: Its file.
-        prediction: Class of each pixel (height, width).
-        logit_size: Mean absolute value of the logits, to compare their changes with.
-        shares: Share of each class in the labelled pixels (K,), if there are labels.
-        windows: Passes it took: one in ``whole`` mode.
-        blocks: What each SR block does, by its name.
-    """
+    """What was measured of one image."""
 
     path: str
-    prediction: NDArray
-    logit_size: float
-    shares: NDArray | None
-    windows: int
-    blocks: dict[str, SeenBlock] = field(default_factory=dict)
+    prediction: NDArray  # class of each pixel (height, width)
+    logit_size: float  # mean absolute value of the logits, to compare their changes with
+    shares: NDArray | None  # of each class in the labelled pixels (K,), if there are labels
+    windows: int  # passes it took: one in ``whole`` mode
+    blocks: dict[str, SeenBlock] = field(default_factory=dict)  # by name
 
 
 def observe(model: nn.Module, sample: dict, ablate: bool = True) -> Seen:
-    """Predict one image with a segmentor and look at its SR blocks.
+    """Predict one image with a segmentor and measure what its SR blocks do.
 
     A change of the logits is a difference of float32 numbers: below a millionth of the logits it is rounding.
 
@@ -95,7 +74,7 @@ def observe(model: nn.Module, sample: dict, ablate: bool = True) -> Seen:
 
 @torch.no_grad()
 def _predict(model: nn.Module, sample: dict) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Logits (K, height, width), predicted classes (height, width) and, if there are any, labels."""
+    """Predict logits (K, height, width) and classes (height, width), and give the labels, if there are any."""
     result = model.test_step(pseudo_collate([sample]))[0]
     labels = result.gt_sem_seg.data[0] if 'gt_sem_seg' in result else None
     return result.seg_logits.data, result.pred_sem_seg.data[0], labels
@@ -126,52 +105,9 @@ def _take_out_in_turn(
     )
 
 
-# ------------------------------------------------------------------------------------------------------- slide mode
-
-
 def _whole_map(model: nn.Module, sample: dict, maps: Tensor) -> Tensor:
-    """The map of the whole image (h, w) from those of its windows (windows, h', w'), in mmseg's order."""
+    """The map of the whole image (h, w) from those of its windows (windows, h', w') in slide mode."""
     if model.test_cfg.get('mode', 'whole') != 'slide':
         return maps[0]
     inputs = model.data_preprocessor(pseudo_collate([sample]), training=False)['inputs']
     return stitch(maps, tuple(inputs.shape[-2:]), model.test_cfg.crop_size, model.test_cfg.stride)
-
-
-def stitch(maps: Tensor, size: tuple[int, int], crop: tuple[int, int], stride: tuple[int, int]) -> Tensor:
-    """Put the maps of sliding windows in their places, to the nearest cell; the mean where they overlap.
-
-    Args:
-        maps: A map a window (windows, h', w'), row by row as mmseg slides.
-        size: Height and width of the image, in pixels.
-        crop: Those of a window.
-        stride: Steps from window to window, in pixels.
-
-    Returns:
-        The map of the image (h, w).
-
-    Example:
-        >>> stitch(torch.tensor([[[1.0, 1.0]], [[3.0, 3.0]]]), size=(8, 24), crop=(8, 16), stride=(8, 8))
-        tensor([[1., 2., 3.]])
-    """
-    height, width = maps.shape[-2:]
-    cell = [min(crop[0], size[0]) / height, min(crop[1], size[1]) / width]
-    total = maps.new_zeros(round(size[0] / cell[0]), round(size[1] / cell[1]))
-    count = torch.zeros_like(total)
-    for each, (top, left) in zip(maps, _corners(size, crop, stride), strict=True):
-        rows = min(round(top / cell[0]), total.shape[0] - height)
-        columns = min(round(left / cell[1]), total.shape[1] - width)
-        place = np.s_[rows : rows + height, columns : columns + width]
-        total[place] += each
-        count[place] += 1
-    return total / count
-
-
-def _corners(size: tuple[int, int], crop: tuple[int, int], stride: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """Upper left corners of mmseg's windows: the last ones of a row and column end with the image."""
-    rows, columns = (
-        range(max(length - window + step - 1, 0) // step + 1)
-        for length, window, step in zip(size, crop, stride, strict=True)
-    )
-    for row in rows:
-        for column in columns:
-            yield max(min(row * stride[0], size[0] - crop[0]), 0), max(min(column * stride[1], size[1] - crop[1]), 0)

@@ -1,10 +1,10 @@
-"""What SR blocks do in a pass: their weights, and the map before and after them as means over the channels.
+"""Record what SR blocks do in a pass: their weights, and the map before and after them as means over the channels.
 
 Shape letters: N batch, C channels, (h, w) size of the block's input, P memory blocks.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -19,18 +19,12 @@ class Passes:
     """What one SR block did: an entry a pass in each list, tensors in float32 on the CPU.
 
     One image takes one pass in mmseg's ``whole`` mode, and one for each window in ``slide`` mode.
-
-    Attributes:
-        weights: Softmax weights of the memory blocks (N, P).
-        before: Channel mean of the block's input (N, h, w).
-        after: Channel mean of its output (N, h, w).
-        shift: Norm of what the block added, relative to the norm of its input (N,). NaN for an empty input.
     """
 
-    weights: list[Tensor] = field(default_factory=list)
-    before: list[Tensor] = field(default_factory=list)
-    after: list[Tensor] = field(default_factory=list)
-    shift: list[Tensor] = field(default_factory=list)
+    weights: list[Tensor] = field(default_factory=list)  # softmax weights of the memory blocks (N, P)
+    before: list[Tensor] = field(default_factory=list)  # channel mean of the block's input (N, h, w)
+    after: list[Tensor] = field(default_factory=list)  # that of its output
+    shift: list[Tensor] = field(default_factory=list)  # norm of what it added relative to that of its input (N,)
 
 
 @contextmanager
@@ -65,14 +59,11 @@ def probe(model: nn.Module, names: Sequence[str] | None = None) -> Iterator[dict
         raise ValueError(f'no SR block is named {unknown[0]!r}; there are {", ".join(blocks)}')
 
     passes = {name: Passes() for name in (blocks if names is None else names)}
-    handles = []
-    try:
+    with ExitStack() as stack:
         for name, seen in passes.items():
-            handles += _watch(blocks[name], seen)
+            for handle in _watch(blocks[name], seen):
+                stack.callback(handle.remove)
         yield passes
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _watch(block: SRBlock, seen: Passes) -> list:

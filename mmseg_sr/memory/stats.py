@@ -1,10 +1,9 @@
-"""Numbers that say what a memory does: arrays in, arrays out.
+"""Compute the numbers that say what a memory does: arrays in, arrays out.
 
 Shape letters: N images, K groups of them (classes, cities, drives), P memory blocks, (h, w) size of a map.
-What cannot be said is NaN, never 0: the weights of a class that is in no image, the direction of a zero block.
+What is not defined is NaN, never 0: the weights of a class that is in no image, the direction of a zero block.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,18 +26,12 @@ class Usage(NamedTuple):
     distinct: float
 
 
-# ------------------------------------------------------------------------------------------------- weights by group
-
-
 def class_shares(labels: ArrayLike, num_classes: int) -> NDArray:
-    """Each class's share of the labelled pixels of an image.
+    """Compute each class's share (K,) of the labelled pixels of an image; all 0 where no pixel is labelled.
 
     Args:
         labels: Class of each pixel (h, w). Any other value than 0 .. num_classes - 1 counts as unlabelled.
         num_classes: K.
-
-    Returns:
-        Shares (K,), which sum to 1; all 0 where no pixel is labelled.
 
     Example:
         >>> class_shares([[0, 0], [2, 255]], num_classes=3)
@@ -49,27 +42,8 @@ def class_shares(labels: ArrayLike, num_classes: int) -> NDArray:
     return np.bincount(labelled, minlength=num_classes) / max(labelled.size, 1)
 
 
-def membership(groups: Sequence[str]) -> tuple[list[str], NDArray]:
-    """Shares for groups of whole images, such as cities, drives, or a classifier's labels.
-
-    Args:
-        groups: The group of each of the N images.
-
-    Returns:
-        Names of the K groups, sorted, and shares (N, K) that are 1 for an image's own group and else 0.
-
-    Example:
-        >>> membership(['ulm', 'bonn', 'ulm'])
-        (['bonn', 'ulm'], array([[0., 1.],
-               [1., 0.],
-               [0., 1.]]))
-    """
-    names, index = np.unique(list(groups), return_inverse=True)
-    return names.tolist(), np.eye(len(names))[index]
-
-
 def weights_by_group(weights: ArrayLike, shares: ArrayLike) -> GroupWeights:
-    """Mean and standard deviation of the softmax weights of each group.
+    """Compute mean and standard deviation of the softmax weights of each group; NaN for a group without a share.
 
     An image has one weight vector w and shows many classes. With s[n, k], the share of its pixels that class k
     has, ``mean[k] = sum_n s[n, k] w[n] / sum_n s[n, k]``, and std is the square root of the mean square distance
@@ -79,9 +53,6 @@ def weights_by_group(weights: ArrayLike, shares: ArrayLike) -> GroupWeights:
     Args:
         weights: Softmax weights (N, P).
         shares: Share of each group in each image (N, K), not negative.
-
-    Returns:
-        Mean, standard deviation and images of each group. NaN for a group without a share.
 
     Raises:
         ValueError: For arrays that do not fit, or a share that is negative or not finite.
@@ -104,18 +75,12 @@ def weights_by_group(weights: ArrayLike, shares: ArrayLike) -> GroupWeights:
     return GroupWeights(mean, std, (shares > 0).sum(0))
 
 
-# ---------------------------------------------------------------------------------------------------- use of blocks
-
-
 def entropy(weights: ArrayLike, normalised: bool = False) -> NDArray:
-    """Shannon entropy of weight vectors (..., P), in nats: 0 where one block has all, log P where all have the same.
+    """Compute the Shannon entropy of weight vectors (..., P) in nats: 0 where one block has all, log P at the most.
 
     Args:
         weights: Weights that sum to 1 over the last axis.
         normalised: Divide by log P, so that the range is 0 to 1. NaN for P = 1, where there is nothing to choose.
-
-    Returns:
-        Entropies (...).
 
     Example:
         >>> entropy([[1.0, 0.0], [0.5, 0.5]], normalised=True)
@@ -130,7 +95,7 @@ def entropy(weights: ArrayLike, normalised: bool = False) -> NDArray:
 
 
 def usage(weights: ArrayLike) -> Usage:
-    """Effective numbers of memory blocks, each the exponential of an entropy: 1 to P, of equal weight.
+    """Compute effective numbers of memory blocks, each the exponential of an entropy: 1 to P, of equal weight.
 
     * ``in_use`` = exp(H(mean of the weights)): blocks that the images use together.
     * ``per_image`` = exp(mean of H(weights of an image)): blocks that one image mixes.
@@ -146,13 +111,13 @@ def usage(weights: ArrayLike) -> Usage:
         >>> tuple(round(value, 6) for value in usage([[0.5, 0.5], [0.5, 0.5]]))
         (2.0, 2.0, 1.0)
     """
-    weights = _matrix(weights, 'weights').astype(np.float64)
+    weights = _matrix(weights, 'weights')
     together, alone = entropy(weights.mean(0)), entropy(weights).mean()
     return Usage(float(np.exp(together)), float(np.exp(alone)), float(np.exp(together - alone)))
 
 
 def dead_blocks(weights: ArrayLike, threshold: float = 0.01) -> NDArray:
-    """Which memory blocks (P,) no image gives a weight of ``threshold`` or more, of weights (N, P).
+    """Find the memory blocks (P,) to which no image gives a weight of ``threshold`` or more, of weights (N, P).
 
     Example:
         >>> dead_blocks([[0.995, 0.005], [0.999, 0.001]])
@@ -161,17 +126,14 @@ def dead_blocks(weights: ArrayLike, threshold: float = 0.01) -> NDArray:
     return _matrix(weights, 'weights').max(0) < threshold
 
 
-# ------------------------------------------------------------------------------------------------ memory, feature map
-
-
 def norms(memory: ArrayLike) -> NDArray:
-    """Euclidean norm (P,) of each memory block (P, ...)."""
+    """Compute the Euclidean norm (P,) of each memory block (P, ...)."""
     memory = np.asarray(memory, dtype=np.float64)
     return np.linalg.norm(memory.reshape(len(memory), -1), axis=1)
 
 
 def similarity(memory: ArrayLike) -> NDArray:
-    """Cosine (P, P) between memory blocks (P, ...): 1 for the same direction, NaN with a zero block.
+    """Compute the cosine (P, P) between memory blocks (P, ...): 1 for the same direction, NaN with a zero block.
 
     Example:
         >>> similarity([[3.0, 0.0], [0.0, 2.0], [-1.0, 0.0]]).round(6) + 0.0
@@ -180,14 +142,13 @@ def similarity(memory: ArrayLike) -> NDArray:
                [-1.,  0.,  1.]])
     """
     memory = np.asarray(memory, dtype=np.float64)
-    blocks = memory.reshape(len(memory), -1)
     with np.errstate(invalid='ignore', divide='ignore'):
-        directions = blocks / norms(memory)[:, None]
+        directions = memory.reshape(len(memory), -1) / norms(memory)[:, None]
         return np.clip(directions @ directions.T, -1, 1)
 
 
 def mean_shift(before: ArrayLike, after: ArrayLike) -> NDArray:
-    """How far a block moves the channel-mean activation, relative to its size: the paper reports 0.02 to 0.10.
+    """Compute how far a block moves the channel-mean activation, relative to its size: the paper reports 0.02 to 0.10.
 
     The mean over the positions of ``|after - before|``, divided by the mean of ``|before|``. Of a channel mean
     only: what is added to some channels and taken from others does not show in it, but does in the norm of the shift.

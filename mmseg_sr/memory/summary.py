@@ -1,10 +1,10 @@
-"""From what was seen in single images to what an SR block does: the numbers behind figures and files.
+"""Summarise what an SR block does over images: the numbers behind figures and files.
 
 Shape letters: N images, K classes, P memory blocks, C channels, (H, W) size of the memory.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,47 +19,40 @@ from .stats import GroupWeights
 
 @dataclass
 class Summary:
-    """What one SR block does to N images.
+    """What one SR block does to N images."""
 
-    Attributes:
-        weights: Softmax weights of the images (N, P).
-        everything: Their mean and std over all images, as one group.
-        classes: Names of the K classes.
-        by_class: Weights by class, or None without labels.
-        drives: Names of the cities or drives.
-        by_drive: Weights by city or drive, or None where the file names tell none.
-        shift: Norm of what the block adds, relative to the norm of its input (N,).
-        mean_shift: Shift of the channel-mean activation (N,), as in the paper.
-        memory_means: Channel mean of each memory block (P, H, W).
-        norms: Norm of each memory block (P,).
-        similarity: Cosine between memory blocks (P, P).
-        logit_size: Mean absolute value of the logits.
-        score_change: Mean change of the logits without a memory block (P, K), or None if none was taken out.
-        flips: Share of pixels predicted as another class then (P,), or None.
-    """
+    weights: NDArray  # softmax weights of the images (N, P)
+    everything: GroupWeights  # of all images, as one group
+    classes: list[str]  # K names
+    by_class: GroupWeights | None  # None without labels
+    drives: list[str]  # names of the cities or drives
+    by_drive: GroupWeights | None  # None where the file names tell none
+    shift: NDArray  # norm of what the block adds, relative to the norm of its input (N,)
+    mean_shift: NDArray  # shift of the channel-mean activation (N,), as in the paper
+    memory_means: NDArray  # channel mean of each memory block (P, H, W)
+    norms: NDArray  # of each memory block (P,)
+    similarity: NDArray  # cosine between memory blocks (P, P)
+    logit_size: float  # mean absolute value of the logits
+    score_change: NDArray | None  # mean change of the logits without a memory block (P, K); None if none was taken out
+    flips: NDArray | None  # share of pixels predicted as another class then (P,)
 
-    weights: NDArray
-    everything: GroupWeights
-    classes: list[str]
-    by_class: GroupWeights | None
-    drives: list[str]
-    by_drive: GroupWeights | None
-    shift: NDArray
-    mean_shift: NDArray
-    memory_means: NDArray
-    norms: NDArray
-    similarity: NDArray
-    logit_size: float
-    score_change: NDArray | None
-    flips: NDArray | None
+    def groups(self) -> Iterator[tuple[str, str, int, NDArray, NDArray]]:
+        """Yield kind ('all', 'class', 'drive') and name of each group, its images, mean and std of its weights (P,)."""
+        kinds = {'all': (['all'], self.everything), 'class': (self.classes, self.by_class)}
+        for kind, (names, weights) in (kinds | {'drive': (self.drives, self.by_drive)}).items():
+            for name, mean, std, images in zip(names, *weights, strict=True) if weights else ():
+                yield kind, name, images, mean, std
 
     def document(self) -> dict:
-        """Everything but the maps, as JSON takes it: NaN is None."""
-        usage = stats.usage(self.weights)
+        """Give everything but the maps, as JSON takes it: NaN is None."""
+        weights: dict[str, dict] = {'all': {}, 'class': {}, 'drive': {}}
+        for kind, name, images, mean, std in self.groups():
+            weights[kind][name] = {'images': images, 'mean': mean, 'std': std}
+        by_class = None if self.score_change is None else dict(zip(self.classes, self.score_change.T, strict=True))
         document = {
             'num_memories': len(self.norms),
             'images': len(self.weights),
-            'usage': usage._asdict(),
+            'usage': stats.usage(self.weights)._asdict(),
             'entropy': stats.entropy(self.weights).mean(),
             'entropy_normalised': stats.entropy(self.weights, normalised=True).mean(),
             'dead_blocks': np.flatnonzero(stats.dead_blocks(self.weights)),
@@ -68,21 +61,19 @@ class Summary:
             'shift': _spread(self.shift),
             'mean_shift': _spread(self.mean_shift),
             'weights': {
-                'all': _groups(['all'], self.everything)['all'],
-                'classes': _groups(self.classes, self.by_class),
-                'drives': _groups(self.drives, self.by_drive),
+                'all': weights['all']['all'],
+                'classes': weights['class'] or None,
+                'drives': weights['drive'] or None,
             },
             'logit_size': self.logit_size,
-            'score_change': None
-            if self.score_change is None
-            else dict(zip(self.classes, self.score_change.T, strict=True)),
+            'score_change': by_class,
             'flips': self.flips,
         }
         return plain(document)
 
 
 def summarise(seen: Sequence[Seen], name: str, block: SRBlock, classes: Sequence[str]) -> Summary:
-    """Put together what one SR block does to several images.
+    """Summarise what one SR block does to several images.
 
     Args:
         seen: The images.
@@ -97,7 +88,8 @@ def summarise(seen: Sequence[Seen], name: str, block: SRBlock, classes: Sequence
         raise ValueError('there is no image to summarise')
     views = [each.blocks[name] for each in seen]
     weights = np.stack([view.weights for view in views])
-    drives, membership = stats.membership(drive_names([each.path for each in seen]))
+    drives, drive_of = np.unique(drive_names([each.path for each in seen]), return_inverse=True)
+    by_drive = stats.weights_by_group(weights, np.eye(len(drives))[drive_of])
     labelled = all(each.shares is not None for each in seen)
     ablated = all(view.flips is not None for view in views)
     memory = block.memory_blocks().detach().float().cpu().numpy()
@@ -106,8 +98,8 @@ def summarise(seen: Sequence[Seen], name: str, block: SRBlock, classes: Sequence
         everything=stats.weights_by_group(weights, np.ones((len(weights), 1))),
         classes=list(classes),
         by_class=stats.weights_by_group(weights, np.stack([each.shares for each in seen])) if labelled else None,
-        drives=drives,
-        by_drive=stats.weights_by_group(weights, membership) if 1 < len(drives) <= len(seen) / 2 else None,
+        drives=drives.tolist(),
+        by_drive=by_drive if 1 < len(drives) <= len(seen) / 2 else None,
         shift=np.array([view.shift for view in views]),
         mean_shift=np.array([stats.mean_shift(view.before, view.after) for view in views]),
         memory_means=memory.mean(1),
@@ -120,7 +112,7 @@ def summarise(seen: Sequence[Seen], name: str, block: SRBlock, classes: Sequence
 
 
 def drive_names(paths: Sequence[str]) -> list[str]:
-    """The city or drive of each image: its file name up to the first underscore, as Cityscapes and CamVid have it.
+    """Read the city or drive of each image from its file name, up to the first underscore, as in Cityscapes and CamVid.
 
     Example:
         >>> drive_names(['val/ulm/ulm_000001_000019_leftImg8bit.png', '0016E5_07959.jpg'])
@@ -130,7 +122,7 @@ def drive_names(paths: Sequence[str]) -> list[str]:
 
 
 def plain(value: object) -> object:
-    """Arrays to lists, numbers to Python's, NaN to None, with six significant digits.
+    """Turn arrays into lists, numbers into Python's with six significant digits, and NaN into None.
 
     Example:
         >>> plain({'a': np.array([0.123456789, np.nan]), 'b': np.int64(3)})
@@ -149,38 +141,22 @@ def plain(value: object) -> object:
     return value
 
 
-def _spread(values: NDArray) -> dict[str, float]:
+def _spread(values: NDArray) -> dict[str, float | None]:
     known = values[np.isfinite(values)]
-    if not len(known):
-        return dict.fromkeys(('mean', 'min', 'max'))
-    return {'mean': known.mean(), 'min': known.min(), 'max': known.max()}
-
-
-def _groups(names: Sequence[str], weights: GroupWeights | None) -> dict[str, dict] | None:
-    if weights is None:
-        return None
-    rows = zip(names, *weights, strict=True)
-    return {name: {'images': images, 'mean': mean, 'std': std} for name, mean, std, images in rows}
+    return {name: getattr(known, name)() if len(known) else None for name in ('mean', 'min', 'max')}
 
 
 def weight_rows(name: str, summary: Summary) -> list[dict]:
-    """A row for each group and memory block: all images, each class, each city or drive."""
-    kinds = (
-        ('all', ['all'], summary.everything),
-        ('class', summary.classes, summary.by_class),
-        ('drive', summary.drives, summary.by_drive),
-    )
+    """Make a row for each group and memory block: all images, each class, each city or drive."""
     return [
         plain(dict(sr_block=name, kind=kind, group=group, images=images, memory_block=block, mean=mean, std=std))
-        for kind, groups, weights in kinds
-        if weights is not None
-        for group, means, stds, images in zip(groups, *weights, strict=True)
+        for kind, group, images, means, stds in summary.groups()
         for block, (mean, std) in enumerate(zip(means, stds, strict=True))
     ]
 
 
 def score_rows(name: str, summary: Summary) -> list[dict]:
-    """A row for each memory block and class: the change of the class's logit without the block. None not measured."""
+    """Make a row for each memory block and class: the change of the class's logit without the block, if measured."""
     if summary.score_change is None:
         return []
     return [
@@ -191,23 +167,13 @@ def score_rows(name: str, summary: Summary) -> list[dict]:
 
 
 def image_rows(seen: Sequence[Seen]) -> list[dict]:
-    """A row for each image, SR block and memory block in it."""
-    drives = drive_names([each.path for each in seen])
-    return [
-        plain(
-            dict(
-                image=Path(each.path).name,
-                drive=drive,
-                sr_block=name,
-                shift=block.shift,
-                mean_shift=stats.mean_shift(block.before, block.after),
-                entropy=stats.entropy(block.weights),
-                memory_block=index,
-                weight=weight,
-                flips=None if block.flips is None else block.flips[index],
-            )
-        )
-        for each, drive in zip(seen, drives, strict=True)
-        for name, block in each.blocks.items()
-        for index, weight in enumerate(block.weights)
-    ]
+    """Make a row for each image, SR block and memory block in it."""
+    rows = []
+    for each, drive in zip(seen, drive_names([each.path for each in seen]), strict=True):
+        for name, block in each.blocks.items():
+            shared = dict(image=Path(each.path).name, drive=drive, sr_block=name, shift=block.shift)
+            shared |= dict(mean_shift=stats.mean_shift(block.before, block.after), entropy=stats.entropy(block.weights))
+            for index, weight in enumerate(block.weights):
+                flips = None if block.flips is None else block.flips[index]
+                rows.append(plain(dict(**shared, memory_block=index, weight=weight, flips=flips)))
+    return rows

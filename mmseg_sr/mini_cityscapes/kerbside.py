@@ -1,18 +1,11 @@
-"""What stands flat before the camera: people, two-wheelers and their riders, poles with signs and lights, bins."""
+"""Draw what stands flat before the camera: people, two-wheelers and their riders, poles with signs and lights, bins."""
 
 import numpy as np
 
 from .vehicles import PAINTS, RUBBER, shadow
-from .world import Camera, Colour, Rng, Thing, vary
+from .world import Camera, Rng, Thing, vary
 
-CLOTHES: tuple[Colour, ...] = (
-    (40, 42, 56),
-    (120, 40, 44),
-    (60, 84, 122),
-    (168, 160, 140),
-    (84, 92, 66),
-    (190, 120, 50),
-)
+CLOTHES = ((40, 42, 56), (120, 40, 44), (60, 84, 122), (168, 160, 140), (84, 92, 66), (190, 120, 50))
 
 # Side views, metres (along, up). Each is one closed outline.
 BICYCLE = (
@@ -38,7 +31,7 @@ PERSON = (
 
 
 def person(camera: Camera, rng: Rng, x: float, z: float) -> list[Thing]:
-    """Someone on foot."""
+    """Draw someone on foot."""
     tall, wide = rng.uniform(0.82, 1.08), rng.uniform(0.8, 1.3)
     coat, trousers = (vary(rng, CLOTHES[rng.integers(len(CLOTHES))]) for _ in range(2))
     outline = [(a * wide, up * tall) for a, up in PERSON]
@@ -50,14 +43,14 @@ def person(camera: Camera, rng: Rng, x: float, z: float) -> list[Thing]:
 
 
 def two_wheeler(camera: Camera, rng: Rng, x: float, z: float, label: str, ridden: bool) -> list[Thing]:
-    """A bicycle or motorcycle seen at an angle, parked or ridden."""
+    """Draw a bicycle or motorcycle seen at an angle, parked or ridden."""
     turn = rng.uniform(0.6, 1.0) * rng.choice([-1, 1])
-    shape, wheel, hubs = (BICYCLE, 0.3, (-0.5, 0.5)) if label == 'bicycle' else (MOTORCYCLE, 0.3, (-0.66, 0.68))
+    shape, hubs = (BICYCLE, (-0.5, 0.5)) if label == 'bicycle' else (MOTORCYCLE, (-0.66, 0.68))
     paint = vary(rng, PAINTS[rng.integers(len(PAINTS))])
     rounds = np.linspace(0, 2 * np.pi, 10, endpoint=False)
     details = []
     for hub in hubs:
-        for size, colour in ((wheel, RUBBER), (wheel * 0.7, (104.0, 102.0, 98.0))):
+        for size, colour in ((0.3, RUBBER), (0.3 * 0.7, (104.0, 102.0, 98.0))):
             rim = [((hub + size * np.cos(a)) * turn, 0.33 + size * np.sin(a)) for a in rounds]
             details.append((camera.upright(x, z, rim), colour))
     outline = camera.upright(x, z, [(a * turn, up) for a, up in shape])
@@ -71,7 +64,7 @@ def two_wheeler(camera: Camera, rng: Rng, x: float, z: float, label: str, ridden
 
 
 def pole(camera: Camera, rng: Rng, x: float, z: float, carries: str | None) -> list[Thing]:
-    """A mast that carries a traffic sign, a traffic light, or (``None``) a street lamp with its arm."""
+    """Draw a mast that carries a traffic sign, a traffic light, or (``None``) a street lamp with its arm."""
     grey = vary(rng, (112, 114, 114), 16)
     high = {'traffic sign': 3.0, 'traffic light': 3.6}.get(carries, 6.5)
     mast = [(-0.09, 0), (-0.09, high), (0.09, high), (0.09, 0)]
@@ -84,12 +77,10 @@ def pole(camera: Camera, rng: Rng, x: float, z: float, carries: str | None) -> l
     elif carries == 'traffic light':
         case = [(-0.22, 2.6), (-0.22, 3.7), (0.22, 3.7), (0.22, 2.6)]
         lit = rng.integers(3)
-        lamps = [((225, 50, 40), 3.32), ((236, 170, 50), 2.98), ((60, 200, 120), 2.65)]
-        details = [
-            (camera.upright(x, z, [(-0.14, up), (-0.14, up + 0.28), (0.14, up + 0.28), (0.14, up)]),
-             colour if n == lit else (58, 52, 48))
-            for n, (colour, up) in enumerate(lamps)
-        ]  # fmt: skip
+        details = []
+        for n, (colour, up) in enumerate((((225, 50, 40), 3.32), ((236, 170, 50), 2.98), ((60, 200, 120), 2.65))):
+            lamp = camera.upright(x, z, [(-0.14, up), (-0.14, up + 0.28), (0.14, up + 0.28), (0.14, up)])
+            details.append((lamp, colour if n == lit else (58, 52, 48)))
         things.append(Thing('traffic light', camera.upright(x, z, case), (34, 38, 36), 'plain', z, details))
     return things
 
@@ -107,7 +98,7 @@ def _sign(camera: Camera, rng: Rng, x: float, z: float) -> Thing:
 
 
 def clutter(camera: Camera, rng: Rng, x: float, z: float) -> list[Thing]:
-    """A bin or box at the kerb: 'static', void in training."""
+    """Draw a bin or box at the kerb: 'static', void in training."""
     wide, high = rng.uniform(0.3, 0.7), rng.uniform(0.6, 1.3)
     outline = [(-wide, 0), (-wide, high), (wide, high), (wide, 0)]
     return [Thing('static', camera.upright(x, z, outline), vary(rng, (84, 90, 80), 25), 'plain', z)]

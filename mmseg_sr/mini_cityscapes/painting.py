@@ -1,4 +1,4 @@
-"""From polygons to a photograph of sorts: textures, shading, haze, camera blur and noise."""
+"""Paint polygons as a photograph: textures, shading, haze, camera blur and noise."""
 
 from collections.abc import Sequence
 
@@ -32,15 +32,14 @@ def paint(things: Sequence[Thing], size: tuple[int, int], style: Style, rng: Rng
         style: Light and colours of the city.
         rng: Source of the textures and of the noise.
     """
-    width, height = size
-    canvas = np.zeros((height, width, 3), dtype=np.float32)
+    canvas = np.zeros((*size[::-1], 3), dtype=np.float32)
     for thing in things:
         _paint_thing(canvas, thing, style, rng)
     return _photograph(canvas, style, rng)
 
 
 def outline_mask(polygon: Polygon, size: tuple[int, int]) -> np.ndarray:
-    """Return the pixels (height, width) of a polygon as a bool array, as cityscapesscripts fills it.
+    """Fill the pixels (height, width) of a polygon as a bool array, as cityscapesscripts fills it.
 
     Example:
         >>> outline_mask([(0, 0), (1, 0), (1, 1), (0, 1)], (3, 2)).astype(int).tolist()
@@ -62,14 +61,13 @@ def _paint_thing(canvas: np.ndarray, thing: Thing, style: Style, rng: Rng) -> No
     if thing.texture == 'shade':
         part[mask] *= 0.5
         return
-    colour = np.empty_like(part)
-    colour[:] = thing.colour
+    colour = np.full_like(part, thing.colour)
     left, top = int(columns[0]), int(rows[0])
     for polygon, tone in thing.details:
         moved = [(x - left, y - top) for x, y in polygon]
         colour[outline_mask(moved, part.shape[1::-1])] = tone
     colour += _texture(thing.texture, mask.shape, rng)[..., None]
-    _, _, fall = TEXTURES[thing.texture]
+    fall = TEXTURES[thing.texture][2]
     colour *= np.linspace(1 + fall, 1 - fall, len(mask), dtype=np.float32)[:, None, None]
     faded = np.exp(-style.haze * thing.depth)
     part[mask] = (faded * colour + (1 - faded) * np.asarray(style.sky, dtype=np.float32))[mask]
@@ -87,10 +85,9 @@ def _texture(name: str, shape: tuple[int, int], rng: Rng) -> np.ndarray:
 
 def _photograph(canvas: np.ndarray, style: Style, rng: Rng) -> Image.Image:
     """Expose, blur as a lens does, add the noise of a sensor."""
-    height, width, _ = canvas.shape
     exposed = canvas * style.light * np.asarray(style.tint, dtype=np.float32) * np.float32(rng.uniform(0.88, 1.12))
     lit_from = rng.uniform(-0.15, 0.15)  # one side of the street lies in the sun
-    exposed *= np.linspace(1 - lit_from, 1 + lit_from, width, dtype=np.float32)[:, None]
+    exposed *= np.linspace(1 - lit_from, 1 + lit_from, canvas.shape[1], dtype=np.float32)[:, None]
     image = Image.fromarray(np.clip(exposed, 0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.55))
     noisy = np.asarray(image, dtype=np.float32) + rng.normal(0, style.noise, canvas.shape)
     return Image.fromarray(np.clip(np.round(noisy), 0, 255).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""What a drawn street is made of: a camera, things with outlines in pixels, and the style of a city.
+"""Define what a drawn street is made of: a camera, things with outlines in pixels, and the style of a city.
 
 World coordinates are metres: x to the right, y up from the ground, z ahead of the camera.
 """
@@ -19,23 +19,14 @@ FAR = 90.0
 
 @dataclass
 class Thing:
-    """One object of the scene.
+    """One object of the scene, drawn over everything before it."""
 
-    Attributes:
-        label: Cityscapes label name; ``None`` for what is only seen, such as a shadow.
-        polygon: Its outline, drawn over everything before it.
-        colour: Red, green, blue, 0 to 255.
-        texture: A name that ``painting`` knows.
-        depth: Metres to the camera; what is far fades into the haze.
-        details: Polygons and colours painted inside the outline: windows, wheels, lamps.
-    """
-
-    label: str | None
+    label: str | None  # Cityscapes label name; None for what has none, such as a shadow
     polygon: Polygon
-    colour: Colour
-    texture: str = 'plain'
-    depth: float = 10.0
-    details: list[tuple[Polygon, Colour]] = field(default_factory=list)
+    colour: Colour  # red, green, blue, 0 to 255
+    texture: str = 'plain'  # a name that painting.TEXTURES has
+    depth: float = 10.0  # metres to the camera; what is far fades into the haze
+    details: list[tuple[Polygon, Colour]] = field(default_factory=list)  # inside the outline: windows, wheels, lamps
 
 
 @dataclass(frozen=True)
@@ -55,7 +46,7 @@ class Camera:
         return 0.55 * self.width + 0.7 * self.height
 
     def project(self, x: float, y: float, z: float) -> Point:
-        """Return the pixel at which a point of the world is seen."""
+        """Compute the pixel at which a point of the world is seen."""
         column = self.width / 2 + self.focal * ((x - self.aside) / z + self.bend * z)
         return round(column), round(self.horizon + self.focal * (self.lift - y) / z)
 
@@ -97,7 +88,7 @@ class Style:
 
 
 def city_style(rng: Rng) -> Style:
-    """Draw the looks of a city."""
+    """Choose the looks of a city."""
     grey = rng.uniform(70, 115)
     facades = [tuple(np.clip(rng.uniform(80, 190) + rng.normal(0, 9, 3) + (14, 2, -12), 30, 240)) for _ in range(6)]
     overcast = rng.random() < 0.5
@@ -117,6 +108,11 @@ def city_style(rng: Rng) -> Style:
     )
 
 
+def shaded(colour: Colour, factor: float) -> Colour:
+    """Make a colour darker."""
+    return tuple(factor * c for c in colour)
+
+
 def vary(rng: Rng, colour: Colour, spread: float = 12) -> Colour:
-    """Return a colour near ``colour``, lighter or darker more than of another hue."""
+    """Make a colour near ``colour``, lighter or darker more than of another hue."""
     return tuple(np.clip(np.asarray(colour) + rng.normal(0, spread) + rng.normal(0, spread / 3, 3), 5, 250))

@@ -9,14 +9,15 @@ from contextlib import contextmanager
 from functools import partial
 
 import torch
+from mmengine.registry import MODELS as ROOT_MODELS
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..errors import UserError, one_line
+from ..errors import one_line
 from .checks import block_options, build_block, check_config, check_init_cfg, switch
 
 
-@MODELS.register_module()
+@ROOT_MODELS.register_module()
 def SRBackbone(
     backbone: dict,
     sr: dict | list[dict],
@@ -27,7 +28,8 @@ def SRBackbone(
     """Build ``backbone`` and put an SR block after one of its stages, or after several.
 
     A stage is named as in the backbone ('layer3'), never numbered: the paper counts them from 0 on Cityscapes
-    and from 1 elsewhere.
+    and from 1 elsewhere. It is registered in mmengine's root registry, so mmseg and mmpretrain both find it; the
+    backbone inside is looked for in the default scope, in mmseg where there is none.
 
     Args:
         backbone: Config of a stock backbone, whose stages are ``nn.Sequential``.
@@ -36,8 +38,8 @@ def SRBackbone(
             stage is frozen with it; with ``keep_trainable=True`` it learns all the same.
         pretrained: As for the stock backbone; a segmentor sets it here.
         init_cfg: As for the stock backbone.
-        scene: Whether the memories cover the scene: images come with two more channels, from
-            :class:`SceneDataPreProcessor`, and each block gets them as its ``place``. An image without them shows the
+        scene: Whether the memories cover the scene: blocks are of type 'SceneSRBlock' where ``sr`` names none, and
+            images come with two more channels, from :class:`SceneDataPreProcessor`. An image without them shows the
             whole scene; in a training it is refused.
 
     Returns:
@@ -58,24 +60,26 @@ def SRBackbone(
     check_init_cfg(init_cfg)
     if not isinstance(pretrained, (str, type(None))):
         raise ValueError(f'pretrained must be the place of a checkpoint or None, got {pretrained!r}')
-    switch(scene, 'scene')
+    kind = 'SceneSRBlock' if switch(scene, 'scene') else 'SRBlock'
     blocks = block_options(sr)
     network = MODELS.build(_with_init(backbone, pretrained=pretrained, init_cfg=init_cfg))
     channels = stage_channels(network)
     for options in blocks:
-        after = options.pop('after', None)
-        keep_trainable = switch(options.pop('keep_trainable', False), 'keep_trainable')
-        if not isinstance(after, str) or after not in channels:
-            names = f'{", ".join(channels)}; SRNeck takes' if channels else 'none; use SRNeck behind the backbone, for'
-            raise ValueError(
-                f'sr: {type(network).__name__} has no stage after={after!r} that can take a block. '
-                f'These can: {names} any map that it gives out'
-            )
-        _insert(network, after, build_block(MODELS, options, channels[after]), keep_trainable)
+        after, keep = options.pop('after', None), switch(options.pop('keep_trainable', False), 'keep_trainable')
+        _check_stage(network, after, channels)
+        _insert(network, after, build_block(MODELS, {'type': kind, **options}, channels[after]), keep)
     if scene:
-        network.register_forward_pre_hook(_hand_out_place)
-        network.register_forward_hook(_take_back_place, always_call=True)
+        MODELS.build(dict(type='carry_place', network=network))  # of the room scene, found by its registered name
     return network
+
+
+def _check_stage(network: nn.Module, after: object, channels: dict[str, int]) -> None:
+    if not isinstance(after, str) or after not in channels:
+        names = f'{", ".join(channels)}; SRNeck takes' if channels else 'none; use SRNeck behind the backbone, for'
+        raise ValueError(
+            f'sr: {type(network).__name__} has no stage after={after!r} that can take a block. '
+            f'These can: {names} any map that it gives out'
+        )
 
 
 def stage_channels(network: nn.Module) -> dict[str, int]:
@@ -104,7 +108,7 @@ def stage_channels(network: nn.Module) -> dict[str, int]:
         stage.register_forward_hook(lambda module, args, output, name=name: outputs[name].append(output))
         for name, stage in stages.items()
     ]
-    first = _first_convolution(network)
+    first = first_convolution(network)
     if first is None:
         raise ValueError(f'{type(network).__name__} has no convolution: use SRNeck behind it')
     image = first.weight.new_zeros(1, first.in_channels, 64, 128)  # at a stride of 64 still two cells
@@ -171,31 +175,6 @@ def _keep_trainable(network: nn.Module, args: object, after: str) -> None:
         block.requires_grad_(True)
 
 
-def _hand_out_place(network: nn.Module, args: tuple) -> tuple:
-    """Split the channels that say where pixels lie from the image, and give them to the blocks for this pass."""
-    image, *rest = args
-    channels = _first_convolution(network).in_channels
-    if image.shape[1] == channels and not network.training:
-        return args
-    if image.shape[1] != channels + 2:
-        raise UserError(
-            f'{type(network).__name__} with scene=True takes {channels} + 2 channels and got {image.shape[1]}: '
-            "set model.data_preprocessor.type to 'SceneDataPreProcessor'"
-        )
-    for block in _blocks(network):
-        block.place = image[:, channels:]
-    return image[:, :channels], *rest
-
-
-def _take_back_place(network: nn.Module, args: tuple, output: object) -> None:
-    """After each pass, also one that raised an error."""
-    for block in _blocks(network):
-        block.place = None
-
-
-def _blocks(network: nn.Module) -> list[nn.Module]:
-    return [module for name, module in network.named_modules() if name.rpartition('.')[2] == 'sr']
-
-
-def _first_convolution(network: nn.Module) -> nn.Conv2d | None:
+def first_convolution(network: nn.Module) -> nn.Conv2d | None:
+    """Return the convolution that takes the image: it tells the channels."""
     return next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)

@@ -12,20 +12,17 @@ Shape legend:
     R       rank of a memory block (``memory_rank``)
 """
 
-import logging
+import contextlib
 
 import torch
-from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from .checks import check_init_cfg, check_shapes, positive, switch
-from .low_rank import LowRankMemory, memory_blocks
-from .recall import plain_recall_add, plain_recall_add_at, recall_add, recall_add_at
-from .resize_state import faults, keys_of, resize_columns, start_anew
-from .resizing import plain_resize
-from .squeeze import squeeze
+from .checks import check_init_cfg, check_shapes, pair, positive, switch
+from .low_rank import LowRankMemory, low_rank_recall_add, memory_blocks
+from .recall import plain_resize, recall_add, squeeze
+from .resize_state import fit_state
 
 
 class _Conv2d(nn.Conv2d):
@@ -48,7 +45,7 @@ class SRLinear(_Linear):
 
 @MODELS.register_module()
 class SRBlock(BaseModule):
-    """Squeeze-and-Remember block (Section III of the paper).
+    """Add to a feature map what a memory holds for it (Section III of the paper).
 
     1. Squeeze: a 1x1 convolution makes one map of the C channels.
     2. Remember: two linear layers and a softmax over P turn that map into one weight vector an image.
@@ -60,8 +57,7 @@ class SRBlock(BaseModule):
     *Other input sizes*, which the paper leaves open: the squeezed map is resized to (H, W) and the weighted sum
     to the input's size. *Other checkpoint sizes*: a state dict whose memory has another (H, W) is moved to this
     one, with a warning, such that the moved block computes at its own size exactly what the old one computed
-    there. Without that, mmengine would log a shape mismatch and keep a zero memory. The optimizer of a resumed
-    training forgets what it kept of the moved parameters.
+    there. The optimizer of a resumed training forgets what it kept of the moved parameters.
 
     *Smaller memory.* ``P*C*H*W`` is nearly all of it. A coarser ``memory_size`` has less, and so has ``memory_rank=R``:
     each memory block is then R vectors over the channels times R maps over (H, W), ``P*R*(C + H*W)`` numbers.
@@ -76,14 +72,12 @@ class SRBlock(BaseModule):
         num_memories: P.
         hidden_channels: U.
         resize: Whether an input of another size than (H, W) is accepted.
-        fused: Whether to compute close to the least memory traffic. Off, each step is the formula as it stands in
-            plain PyTorch: the reference the fast form is held against, and a way out should it ever fail.
         memory_rank: R, for a memory of :class:`.low_rank.LowRankMemory`; None for the paper's.
         init_cfg: mmengine's initialisation config, for another initial state than the paper's.
 
     Raises:
         ValueError: For sizes that are no positive integers or are too large, and other wrong options; in ``forward``
-            for an input that does not fit; when loading a state dict with another C, P or U.
+            for an input that does not fit; when loading a state dict with another C, P, U or R.
 
     Example:
         >>> import torch
@@ -102,25 +96,22 @@ class SRBlock(BaseModule):
         num_memories: int = 2,
         hidden_channels: int = 16,
         resize: bool = True,
-        fused: bool = True,
         memory_rank: int | None = None,
         init_cfg: dict | list[dict] | None = None,
     ):
         check_init_cfg(init_cfg)
         super().__init__(init_cfg)
         self.in_channels = positive(in_channels, 'in_channels')
-        self.memory_size = height, width = _size(memory_size)
+        self.memory_size = height, width = pair(memory_size, 'memory_size')
         self.num_memories = positive(num_memories, 'num_memories')
         self.hidden_channels = positive(hidden_channels, 'hidden_channels')
         self.resize = switch(resize, 'resize')
-        self.fused = switch(fused, 'fused')
         self.memory_rank = None if memory_rank is None else positive(memory_rank, 'memory_rank')
         check_shapes(
             memory=(num_memories, memory_rank or in_channels, height, width),
             gate=(hidden_channels, height * width),
             softmax=(num_memories, hidden_channels),
         )
-
         with torch.random.fork_rng(devices=[]):
             self.squeeze = SRConv2d(in_channels, 1, kernel_size=1)
             self.gate = nn.Sequential(
@@ -129,24 +120,29 @@ class SRBlock(BaseModule):
                 nn.Softmax(dim=1),
             )
             if memory_rank is None:
-                self.memory = nn.Parameter(torch.zeros(num_memories, in_channels, height, width))
+                self.memory = nn.Parameter(torch.zeros(self.memory_shape))
             else:
-                self.memory = LowRankMemory(num_memories, in_channels, (height, width), memory_rank)
-        self.place: Tensor | None = None
+                self.memory = LowRankMemory(num_memories, in_channels, self.memory_size, memory_rank)
 
     def forward(self, x: Tensor) -> Tensor:
         """Add to ``x`` (N, C, h, w) what is remembered for it; same shape and dtype."""
         self._check_input(x)
-        if self.fused:
-            x, squeezed = squeeze(x, self.squeeze.weight, self.squeeze.bias)  # (N, 1, h, w)
-        else:
-            squeezed = self.squeeze(x)  # (N, 1, h, w)
+        x, squeezed = squeeze(x, self.squeeze.weight, self.squeeze.bias)  # (N, 1, h, w)
         if x.shape[-2:] != self.memory_size:
             squeezed = plain_resize(squeezed, self.memory_size)  # (N, 1, H, W)
-        # Half precision would round the softmax, and an autocast product the float32 input it is added to.
-        with torch.autocast(x.device.type, enabled=False):
+        with _no_autocast(x.device.type):
             weights = self.gate(squeezed.flatten(1).to(self.gate[0].weight.dtype))  # (N, P)
-            return self._recall_add(x, weights)  # (N, C, h, w)
+            return self.recall_add(x, weights)  # (N, C, h, w)
+
+    def recall_add(self, x: Tensor, weights: Tensor) -> Tensor:
+        """Add the weighted sum of the memory blocks; a subclass may recall in another way.
+
+        Args:
+            x: Feature map (N, C, h, w).
+            weights: One weight a memory block for each image (N, P).
+        """
+        add = recall_add if self.memory_rank is None else low_rank_recall_add
+        return add(x, weights, *self.memory_parameters())
 
     @property
     def memory_shape(self) -> tuple[int, int, int, int]:
@@ -154,18 +150,17 @@ class SRBlock(BaseModule):
         return self.num_memories, self.in_channels, *self.memory_size
 
     def memory_blocks(self) -> Tensor:
-        """The P memory blocks (P, C, H, W), whatever form the memory has."""
+        """Return the P memory blocks (P, C, H, W), whatever form the memory has."""
         return memory_blocks(*self.memory_parameters())
 
     def memory_parameters(self) -> list[nn.Parameter]:
-        """What the memory consists of. The first part starts at zero; where its row p is zero, memory block p is."""
+        """Return what the memory consists of. The first starts at zero; where its row p is zero, memory block p is."""
         return [self.memory] if self.memory_rank is None else [self.memory.channels, self.memory.maps]
 
     def reset_parameters(self) -> None:
-        """Zero memory; U(-sqrt(k), sqrt(k)), k = 1 / fan-in, for the convolution and the linear layers."""
-        # PyTorch's own default for these layers is the paper's distribution.
+        """Zero the memory; draw convolution and linear layers from U(-sqrt(k), sqrt(k)), k = 1 / fan-in."""
         for layer in (self.squeeze, self.gate[0], self.gate[1]):
-            layer.reset_parameters()
+            layer.reset_parameters()  # PyTorch's own default for these layers is the paper's distribution
         if self.memory_rank is None:
             nn.init.zeros_(self.memory)
         else:
@@ -184,50 +179,13 @@ class SRBlock(BaseModule):
                 "Test with test_cfg=dict(mode='slide', ...) and windows of the training crop, or set resize=True"
             )
 
-    def _recall_add(self, x: Tensor, weights: Tensor) -> Tensor:
-        if self.memory_rank is not None and self.fused:
-            return self.memory(x, weights, self.place)
-        if self.place is None:
-            return (recall_add if self.fused else plain_recall_add)(x, weights, self.memory_blocks())
-        return (recall_add_at if self.fused else plain_recall_add_at)(x, weights, self.memory_blocks(), self.place)
-
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
         """Fit a memory of another (H, W) first. torch and mmengine hand over a copy of the user's dict."""
-        keys = keys_of(state_dict, prefix, self.memory_rank)
-        missing = [key for key in keys if key not in state_dict]
-        moved = False
-        if len(missing) < len(keys):
-            if missing:
-                raise ValueError(f'the checkpoint holds a part of an SR block only: {", ".join(missing)} is missing')
-            tensors = [state_dict[key] for key in keys]
-            fitted = self._fit(tensors, name=prefix.rstrip('.') or 'SRBlock')
-            state_dict.update(zip(keys, fitted, strict=True))
-            moved = fitted is not tensors
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-        if moved:
-            start_anew(self.memory_parameters()[-1], self.gate[0].weight)
-
-    def _fit(self, tensors: list[Tensor], name: str) -> list[Tensor]:
-        """Check squeeze, gate and memory of a state dict, and move them to this block's (H, W)."""
-        options = ('in_channels', 'num_memories', 'hidden_channels', 'memory_rank')
-        wrong = faults(tensors, {option: getattr(self, option) for option in options})
-        if wrong:
-            raise ValueError(f'{name}: {"; ".join(wrong)}. Only memory_size may differ')
-        squeeze, columns, *others, maps = tensors
-        old_size = tuple(maps.shape[-2:])
-        if old_size == self.memory_size:
-            return tensors
-        print_log(
-            f'{name}: the memory of the checkpoint is {old_size}, it is resized to {self.memory_size}; '
-            'where training is resumed, its momentum starts anew',
-            logger='current',
-            level=logging.WARNING,
-        )
-        columns = resize_columns(columns, old_size, self.memory_size)
-        return [squeeze, columns, *others, plain_resize(maps, self.memory_size)]
+        with fit_state(self, state_dict, prefix):
+            super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
-def _size(value: tuple[int, int]) -> tuple[int, int]:
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise ValueError(f'memory_size must be (H, W), the height and width of the feature map, got {value!r}')
-    return positive(value[0], 'the height in memory_size'), positive(value[1], 'the width in memory_size')
+def _no_autocast(device: str) -> contextlib.AbstractContextManager:
+    """Half precision would round the softmax, and an autocast product the float32 input that it is added to."""
+    available = torch.amp.is_autocast_available(device)  # not on 'meta'
+    return torch.autocast(device, enabled=False) if available else contextlib.nullcontext()

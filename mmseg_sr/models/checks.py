@@ -1,4 +1,4 @@
-"""What a config says of SR blocks: checked, and built."""
+"""Check what a config says of SR blocks, and build them. A wrong value is a ValueError with the value in it."""
 
 import math
 
@@ -10,47 +10,52 @@ MAX_NUMBERS = 2**31 - 1  # in one tensor; many kernels count them in 32 bits
 
 
 def positive(value: int, name: str) -> int:
-    """Return a positive integer.
-
-    Raises:
-        ValueError: For anything else, with ``name`` and the value.
-    """
+    """Return a positive integer; refuse anything else."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f'{name} must be a positive integer, got {value!r}')
     return value
 
 
-def switch(value: bool, name: str) -> bool:
-    """Return a switch.
+def pair(value: tuple[int, int], name: str) -> tuple[int, int]:
+    """Return a height and a width; refuse anything else."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise ValueError(f'{name} must be (H, W), the height and width of the feature map, got {value!r}')
+    return positive(value[0], f'the height in {name}'), positive(value[1], f'the width in {name}')
 
-    Raises:
-        ValueError: For anything but True and False, with ``name`` and the value.
-    """
+
+def switch(value: bool, name: str) -> bool:
+    """Return True or False; refuse anything else."""
     if not isinstance(value, bool):
         raise ValueError(f'{name} must be True or False, got {value!r}')
     return value
 
 
 def check_shapes(**shapes: tuple[int, ...]) -> None:
-    """Refuse tensors that nobody wants, before there is an attempt to make them.
-
-    Raises:
-        ValueError: Names the first that has too many numbers.
-    """
+    """Refuse tensors that nobody wants, before there is an attempt to make them."""
     for name, shape in shapes.items():
-        count = math.prod(shape)
-        if count > MAX_NUMBERS:
+        if math.prod(shape) > MAX_NUMBERS:
             raise ValueError(
-                f'the {name} of shape {shape} would have {count:,} numbers, and {MAX_NUMBERS:,} is the limit. '
-                'memory_size is in cells of the feature map, not in pixels of the image'
+                f'the {name} of shape {shape} would have {math.prod(shape):,} numbers, and {MAX_NUMBERS:,} is the '
+                'limit. memory_size is in cells of the feature map, not in pixels of the image'
             )
 
 
-def block_options(sr: object) -> list[dict]:
-    """The options of one block or several, as copies.
+def check_config(name: str, value: object) -> None:
+    """Refuse what is no config of a module."""
+    if not isinstance(value, dict) or 'type' not in value:
+        raise ValueError(f"{name} must be a config, dict(type='...', ...), got {value!r}")
 
-    Raises:
-        ValueError: For what is no dict and no list of dicts, or an empty list.
+
+def check_init_cfg(value: object) -> None:
+    """Refuse what mmengine cannot initialise by, before it tries to."""
+    for each in value if isinstance(value, (list, tuple)) else [value] if value is not None else ():
+        check_config('init_cfg', each)
+        if isinstance(each['type'], str) and WEIGHT_INITIALIZERS.get(each['type']) is None:
+            raise ValueError(f'init_cfg: there is no initialiser {each["type"]!r}')
+
+
+def block_options(sr: object) -> list[dict]:
+    """Return the options of one block or several, as copies.
 
     Example:
         >>> block_options(dict(after='layer3'))
@@ -77,27 +82,3 @@ def build_block(registry: Registry, options: dict, in_channels: int) -> nn.Modul
         return registry.build({'type': 'SRBlock', **options, 'in_channels': in_channels})
     except (KeyError, TypeError) as error:  # no such type; no such option, or one too few
         raise ValueError(f'sr: cannot build a block of {options}: {error}') from error
-
-
-def check_config(name: str, value: object) -> None:
-    """Refuse what is no config of a module.
-
-    Raises:
-        ValueError: With ``name`` and the value.
-    """
-    if not isinstance(value, dict) or 'type' not in value:
-        raise ValueError(f"{name} must be a config, dict(type='...', ...), got {value!r}")
-
-
-def check_init_cfg(value: object) -> None:
-    """Refuse what mmengine cannot initialise by, before it tries to.
-
-    Raises:
-        ValueError: With the value.
-    """
-    if value is None:
-        return
-    for each in value if isinstance(value, (list, tuple)) else [value]:
-        check_config('init_cfg', each)
-        if isinstance(each['type'], str) and WEIGHT_INITIALIZERS.get(each['type']) is None:
-            raise ValueError(f'init_cfg: there is no initialiser {each["type"]!r}')

@@ -9,8 +9,7 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from .recall import sample_at
-from .resizing import plain_resize
+from .recall import plain_resize
 
 
 class LowRankMemory(nn.Module):
@@ -53,43 +52,43 @@ class LowRankMemory(nn.Module):
         with torch.no_grad():
             self.maps.copy_(cosines(*self.maps.shape[1:]))
 
-    def factors(self, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """The weighted sum of the memory blocks as vectors (N, C, P*R) and, for every image, maps (1, P*R, H, W).
-
-        Args:
-            weights: One weight a memory block for each image (N, P); of its dtype are both.
-        """
-        vectors = weights[:, None, :, None] * self.channels.to(weights.dtype).transpose(0, 1)  # (N, C, P, R)
-        return vectors.flatten(2), self.maps.to(weights.dtype).flatten(0, 1)[None]
-
-    def forward(self, x: Tensor, weights: Tensor, place: Tensor | None = None) -> Tensor:
-        """Compute what :func:`.recall.recall_add` does with :func:`memory_blocks`, without making them.
-
-        One matrix product an image with the addition. At another size than (H, W) the P*R maps are resized, not the C
-        of the sum.
-
-        Args:
-            x: Feature map (N, C, h, w), contiguous or channels_last. It is not modified.
-            weights: One weight a memory block for each image (N, P).
-            place: As for :func:`.recall.recall_add_at`; None for images that show the whole scene.
-
-        Returns:
-            Feature map (N, C, h, w), in the dtype of ``x``.
-        """
-        vectors, maps = self.factors(weights.to(x.dtype))
-        if place is not None:
-            maps = sample_at(maps.expand(len(x), -1, -1, -1), place, x.shape[-2:])
-        elif maps.shape[-2:] != x.shape[-2:]:
-            maps = plain_resize(maps, x.shape[-2:])
-        maps = maps.flatten(2).expand(len(x), -1, -1)  # (N, P*R, h*w)
-        if x.is_contiguous():
-            return torch.baddbmm(x.flatten(2), vectors, maps).view_as(x)
-        rows = torch.baddbmm(x.permute(0, 2, 3, 1).flatten(1, 2), maps.mT, vectors.mT)  # (N, h*w, C)
-        return rows.unflatten(1, x.shape[-2:]).permute(0, 3, 1, 2)
-
     def extra_repr(self) -> str:
         (num_memories, channels, rank), size = self.channels.shape, tuple(self.maps.shape[-2:])
         return f'{num_memories}, {channels}, size={size}, rank={rank}'
+
+
+def low_rank_recall_add(x: Tensor, weights: Tensor, channels: Tensor, maps: Tensor) -> Tensor:
+    """Compute what :func:`.recall.recall_add` does with :func:`memory_blocks`, without making them.
+
+    One matrix product an image with the addition. At another size than (H, W) the P*R maps are resized, not the C of
+    the sum.
+
+    Args:
+        x: Feature map (N, C, h, w), contiguous or channels_last. It is not modified.
+        weights: One weight a memory block for each image (N, P).
+        channels: Vectors (P, C, R).
+        maps: Maps (P, R, H, W).
+
+    Returns:
+        Feature map (N, C, h, w), in the dtype of ``x``.
+    """
+    vectors, maps = factors(weights.to(x.dtype), channels, maps)
+    return add_product(x, vectors, maps if maps.shape[-2:] == x.shape[-2:] else plain_resize(maps, x.shape[-2:]))
+
+
+def factors(weights: Tensor, channels: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Write the weighted sum of the memory blocks as vectors (N, C, P*R) times maps (1, P*R, H, W) for all images."""
+    vectors = weights[:, None, :, None] * channels.to(weights.dtype).transpose(0, 1)  # (N, C, P, R)
+    return vectors.flatten(2), maps.to(weights.dtype).flatten(0, 1)[None]
+
+
+def add_product(x: Tensor, vectors: Tensor, maps: Tensor) -> Tensor:
+    """Add to ``x`` (N, C, h, w) vectors (N, C, P*R) times maps (N or 1, P*R, h, w); ``x`` keeps its layout."""
+    maps = maps.flatten(2).expand(len(x), -1, -1)  # (N, P*R, h*w)
+    if x.is_contiguous():
+        return torch.baddbmm(x.flatten(2), vectors, maps).view_as(x)
+    rows = torch.baddbmm(x.permute(0, 2, 3, 1).flatten(1, 2), maps.mT, vectors.mT)  # (N, h*w, C)
+    return rows.unflatten(1, x.shape[-2:]).permute(0, 3, 1, 2)
 
 
 def cosines(count: int, height: int, width: int) -> Tensor:

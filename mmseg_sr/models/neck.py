@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from mmengine.model import BaseModule, ModuleDict
+from mmengine.registry import MODELS as ROOT_MODELS
 from mmseg.registry import MODELS
 from torch import Tensor
 
 from .checks import block_options, build_block, check_config, check_init_cfg, positive
 
 
-@MODELS.register_module()
+@ROOT_MODELS.register_module()
 class SRNeck(BaseModule):
     """Put an SR block on one of the backbone's output maps, or on several, before an optional stock neck.
 

@@ -1,6 +1,8 @@
-"""Recall: the weighted sum over the memory blocks, added to the input.
+"""The block's arithmetic, close to the least memory traffic: squeeze, resize, and recall with the addition.
 
 Shape letters: N batch, C channels, (H, W) size of the memory, (h, w) size of the input, P memory blocks.
+
+Under a compiler, a tracer or an exporter the plain PyTorch forms are used: a compiler fuses them by itself.
 """
 
 from collections.abc import Sequence
@@ -9,21 +11,124 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .resizing import plain_resize, resize
+PIECE = 2**18  # numbers: with what becomes of them they fit a core's cache
+
+
+def _is_traced() -> bool:
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
+# ------------------------------------------------------------------------------------------------------------- squeeze
+
+
+def squeeze(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Squeeze the channels of ``x`` by a 1x1 convolution, and hand ``x`` on for whatever else is done with it.
+
+    The block uses its input twice, to squeeze it and to add to it. Autograd would write the convolution's gradient, as
+    large as the map, and then add it to the gradient of the addition. Here the map passes *through* the squeeze, so
+    both meet in one place, ``d x = d (x after the block) + weight * d squeezed``, read once and written once.
+
+    Args:
+        x: Feature map (N, C, h, w), contiguous or channels_last; any other layout is copied.
+        weight: Kernel of the convolution (1, C, 1, 1).
+        bias: Its bias (1,).
+
+    Returns:
+        ``x`` and the squeezed map (N, 1, h, w). Go on with this ``x``: only then are the gradients joined.
+
+    Example:
+        >>> x, squeezed = squeeze(torch.ones(2, 3, 4, 5), torch.ones(1, 3, 1, 1), torch.zeros(1))
+        >>> squeezed.shape, squeezed.unique()
+        (torch.Size([2, 1, 4, 5]), tensor([3.]))
+    """
+    return (x, F.conv2d(x, weight, bias)) if _is_traced() else _Squeeze.apply(x, weight, bias)
+
+
+class _Squeeze(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        # For each image a product of a vector and a matrix: contiguous and channels_last maps are read as they lie.
+        kernel = weight.flatten(1).expand(len(x), 1, -1)  # (N, 1, C)
+        squeezed = torch.bmm(kernel, x.flatten(2)).add_(bias)  # (N, 1, h*w)
+        return x.view_as(x), squeezed.unflatten(2, x.shape[2:])
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: tuple) -> None:
+        ctx.save_for_backward(*inputs[:2])
+
+    @staticmethod
+    def backward(ctx, d_through: Tensor, d_squeezed: Tensor) -> tuple:
+        x, weight = ctx.saved_tensors
+        d_squeezed = d_squeezed.to(x.dtype)  # under autocast the product was half precision, and x may not be
+        d_x = d_weight = d_bias = None
+        if ctx.needs_input_grad[0]:
+            d_x = torch.addcmul(d_through, weight.to(x.dtype), d_squeezed)
+        if ctx.needs_input_grad[1]:
+            columns = torch.bmm(x.flatten(2), d_squeezed.flatten(2).transpose(1, 2))  # (N, C, 1)
+            d_weight = columns.sum(0).view_as(weight).to(weight.dtype)
+        if ctx.needs_input_grad[2]:
+            d_bias = d_squeezed.sum().view(1).to(weight.dtype)
+        return d_x, d_weight, d_bias
+
+
+# -------------------------------------------------------------------------------------------------------------- resize
+
+
+def plain_resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize maps (N, C, H, W) to ``size``: bilinear, pixel centres aligned, no antialias."""
+    return F.interpolate(maps, size=size, mode='bilinear', align_corners=False)
+
+
+def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Compute the same as :func:`plain_resize`, with a faster gradient.
+
+    Bilinear resizing is linear along each side, so the gradient is two matrix products, here of a few maps at a time;
+    PyTorch scatters it cell by cell.
+
+    Example:
+        >>> resize(torch.tensor([0.0, 4.0]).view(1, 1, 1, 2), (1, 4)).flatten()
+        tensor([0., 1., 3., 4.])
+    """
+    return plain_resize(maps, size) if _is_traced() else _Resize.apply(maps, tuple(size))
+
+
+class _Resize(torch.autograd.Function):
+    @staticmethod
+    def forward(maps: Tensor, size: tuple[int, int]) -> Tensor:
+        return plain_resize(maps, size)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        ctx.shape = inputs[0].shape
+
+    @staticmethod
+    def backward(ctx, d_resized: Tensor) -> tuple:
+        shape, size = ctx.shape, d_resized.shape[-2:]
+        if not d_resized.is_contiguous():  # channels_last, whose maps do not lie one by one
+            return torch.ops.aten.upsample_bilinear2d_backward(d_resized, size, shape, False), None
+        rows, columns = (_shares(old, new, d_resized) for old, new in zip(shape[-2:], size, strict=True))
+        pieces = d_resized.flatten(0, 1).split(max(PIECE // size.numel(), 1))  # (a few, h, w)
+        return torch.cat([rows @ (piece @ columns.T) for piece in pieces]).view(shape), None
+
+
+def _shares(old: int, new: int, like: Tensor) -> Tensor:
+    """The share of each cell of a line of ``old`` cells in each of the ``new`` ones it is resized to (old, new)."""
+    each = torch.eye(old, dtype=torch.promote_types(like.dtype, torch.float32), device=like.device)[None]
+    return F.interpolate(each, size=new, mode='linear', align_corners=False)[0].to(like.dtype)
+
+
+# -------------------------------------------------------------------------------------------------------------- recall
 
 
 def recall_add(x: Tensor, weights: Tensor, memory: Tensor) -> Tensor:
     """Add to each image its own weighted sum of the memory blocks: ``x + sum_p weights[:, p] * memory[p]``.
 
-    At the memory's own size this is one matrix product with an addition: no tensor of N x P x C x H x W, no
-    second copy of ``x``. At any other size the *sum* is resized, not the P blocks one by one; resizing is
-    linear, so the result is the same and costs P times less; ``x`` is added in place to what was resized.
-
-    A channels_last ``x`` is added to as it lies. The memory is copied to that layout unless it has it, as after
-    ``network.to(memory_format=torch.channels_last)``.
+    At the memory's own size this is one matrix product with an addition: no tensor of N x P x C x H x W, no second copy
+    of ``x``. At any other size the *sum* is resized, not the P blocks one by one: resizing is linear.
 
     Args:
-        x: Feature map (N, C, h, w). It is not modified.
+        x: Feature map (N, C, h, w). It is not modified. One in channels_last is added to as it lies; the memory is
+            copied to that layout unless it has it, as after ``network.to(memory_format=torch.channels_last)``.
         weights: One weight a memory block for each image (N, P).
         memory: Memory blocks (P, C, H, W).
 
@@ -42,68 +147,6 @@ def recall_add(x: Tensor, weights: Tensor, memory: Tensor) -> Tensor:
         return _as_maps(torch.addmm(_as_rows(x, last), weights, blocks), x.shape, last)
     recalled = _as_maps(torch.mm(weights, blocks), (len(x), *memory.shape[1:]), last)  # (N, C, H, W)
     return resize(recalled, x.shape[-2:]).add_(x)
-
-
-def recall_add_at(x: Tensor, weights: Tensor, memory: Tensor, place: Tensor) -> Tensor:
-    """Add to each cell of ``x`` what the weighted sum of the memory blocks holds at its place in the scene.
-
-    Bilinear; beyond the edge of the scene, in padding, lies what is at its edge. For a whole image this is
-    :func:`recall_add`.
-
-    Args:
-        x: Feature map (N, C, h, w). It is not modified.
-        weights: One weight a memory block for each image (N, P).
-        memory: Memory blocks (P, C, H, W), which cover the scene.
-        place: Height and width in the scene, -1 to 1, of each cell, or of each pixel of the image that ``x`` is the
-            map of (N, 2, any height, any width). Rows have one height, columns one width.
-
-    Returns:
-        Feature map (N, C, h, w), in the dtype of ``x``.
-
-    Example:
-        >>> x, memory = torch.zeros(1, 1, 1, 2), torch.tensor([1.0, 5.0]).view(1, 1, 1, 2)
-        >>> place = torch.tensor([[0.0, 0.0], [0.5, 0.0]]).view(1, 2, 1, 2)  # the right half's middle, the middle
-        >>> recall_add_at(x, torch.ones(1, 1), memory, place)
-        tensor([[[[5., 3.]]]])
-    """
-    weights, memory, (height, width) = weights.to(x.dtype), memory.to(x.dtype), x.shape[-2:]
-    rows = _shares(place[:, 0, :, 0], height, memory.shape[2]).to(x.dtype)  # (N, h, H)
-    columns = _shares(place[:, 1, 0], width, memory.shape[3]).to(x.dtype)  # (N, w, W)
-    recalled = torch.mm(weights, memory.flatten(1)).unflatten(1, memory.shape[1:])  # (N, C, H, W)
-    lines = (rows[:, None] @ recalled).flatten(1, 2)  # (N, C*h, W)
-    if x.is_contiguous():
-        return torch.baddbmm(x.flatten(1, 2), lines, columns.mT).view_as(x)
-    return x + torch.bmm(lines, columns.mT).view(x.shape)
-
-
-def plain_recall_add_at(x: Tensor, weights: Tensor, memory: Tensor, place: Tensor) -> Tensor:
-    """Compute the same as :func:`recall_add_at`, by PyTorch's own sampling: the reference."""
-    recalled = torch.einsum('np,pchw->nchw', weights.to(x.dtype), memory.to(x.dtype))
-    return x + sample_at(recalled, place, x.shape[-2:])
-
-
-def sample_at(maps: Tensor, place: Tensor, size: tuple[int, int]) -> Tensor:
-    """Sample maps (N, C, H, W) of the scene where the cells of a map of ``size`` lie, as :func:`recall_add_at` does."""
-    exact = torch.promote_types(maps.dtype, torch.float32)  # half precision has no room for a place
-    cells = plain_resize(place.to(exact), size).permute(0, 2, 3, 1)  # (N, h, w, 2)
-    sampled = F.grid_sample(maps.to(exact), cells.flip(-1), padding_mode='border', align_corners=False)  # width first
-    return sampled.to(maps.dtype)
-
-
-def _shares(line: Tensor, count: int, cells: int) -> Tensor:
-    """The share of each memory cell of a line in what is recalled at each of ``count`` places: (N, count, cells).
-
-    Bilinear sampling is linear interpolation along each side, and windows of a scene have straight sides.
-    """
-    centres = F.interpolate(line[:, None].float(), count, mode='linear', align_corners=False)[:, 0]  # (N, count)
-    at = ((centres + 1) * cells - 1).div(2).clamp(0, cells - 1)
-    return (1 - (at[..., None] - torch.arange(cells, device=at.device)).abs()).clamp(min=0)
-
-
-def plain_recall_add(x: Tensor, weights: Tensor, memory: Tensor) -> Tensor:
-    """Compute the same as :func:`recall_add`, as the formula stands: the reference."""
-    recalled = torch.einsum('np,pchw->nchw', weights.to(x.dtype), memory.to(x.dtype))
-    return x + (recalled if recalled.shape[-2:] == x.shape[-2:] else plain_resize(recalled, x.shape[-2:]))
 
 
 def _as_rows(maps: Tensor, channels_last: bool) -> Tensor:

@@ -1,17 +1,63 @@
-"""Moving a block's state between memory sizes: what must fit, what is resized, what an optimizer forgets.
+"""Move a block's state between memory sizes: check what must fit, resize, let the optimizer forget.
 
 Shape letters as in :mod:`.block`.
 """
 
-from collections.abc import Mapping
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from .resizing import plain_resize
+from .recall import plain_resize
+
+
+@contextlib.contextmanager
+def fit_state(block: nn.Module, state_dict: dict[str, Tensor], prefix: str) -> Iterator[None]:
+    """Move the state of an SR block in ``state_dict`` to the block's own memory size, before it is loaded inside.
+
+    Args:
+        block: The SR block to fill.
+        state_dict: Weights, changed in place; a state dict without this block is left alone.
+        prefix: What stands before the block's own names.
+
+    Raises:
+        ValueError: For a part of a block, and for another C, P, U or R; says what to set.
+    """
+    keys = keys_of(state_dict, prefix, block.memory_rank)
+    missing = [key for key in keys if key not in state_dict]
+    if missing and len(missing) < len(keys):
+        raise ValueError(f'the checkpoint holds a part of an SR block only: {", ".join(missing)} is missing')
+    moved = not missing and _move(block, state_dict, keys, prefix.rstrip('.') or 'SRBlock')
+    yield
+    if moved:
+        start_anew(block.memory_parameters()[-1], block.gate[0].weight)
+
+
+def _move(block: nn.Module, state_dict: dict[str, Tensor], keys: list[str], name: str) -> bool:
+    """Check a block's tensors, resize them where the memory has another size, and say whether that was so."""
+    tensors = [state_dict[key] for key in keys]
+    options = ('in_channels', 'num_memories', 'hidden_channels', 'memory_rank')
+    wrong = faults(tensors, {option: getattr(block, option) for option in options})
+    if wrong:
+        raise ValueError(f'{name}: {"; ".join(wrong)}. Only memory_size may differ')
+    old_size = tuple(tensors[-1].shape[-2:])
+    if old_size == block.memory_size:
+        return False
+    print_log(
+        f'{name}: the memory of the checkpoint is {old_size}, it is resized to {block.memory_size}; '
+        'where training is resumed, its momentum starts anew',
+        logger='current',
+        level=logging.WARNING,
+    )
+    state_dict[keys[1]] = resize_columns(tensors[1], old_size, block.memory_size)
+    state_dict[keys[-1]] = plain_resize(tensors[-1], block.memory_size)
+    return True
 
 
 def faults(tensors: list[Tensor], options: dict[str, int]) -> list[str]:

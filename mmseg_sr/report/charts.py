@@ -1,4 +1,4 @@
-"""Charts of the report page, small enough for a phone: differences by class, and training curves."""
+"""Charts of numbers: differences to the baseline, overall and by class, and training curves."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,16 +20,14 @@ NETWORKS = list(COLOURS.values())[:-1]
 DASHES = ('-', '--', '-.', ':')
 WIDTH = 3.9  # inches, of 8 points' text: readable at the width of a phone
 STYLE = {'font.size': 8, 'text.parse_math': False, 'axes.spines.top': False, 'axes.spines.right': False}
+SHOWN, NOT_SHOWN = COLOURS['blue'], COLOURS['grey']
+INTERVALS = (('over_seeds', 's', 0.14), ('over_images', 'o', -0.14))  # key, marker and place of each kind
 
 
 def class_chart(names: Sequence[str], values: Sequence[float | None], label: str, intervals: Sequence = ()) -> Figure:
-    """Draw a bar for each class: blue above zero, orange below; pale where ``intervals`` do not show it.
+    """Draw a bar for each class, the first on top: blue above zero, orange below; none for None.
 
-    Args:
-        names: Of the classes, the first on top.
-        values: Their numbers; None leaves a gap.
-        label: What the numbers are.
-        intervals: For each class 'low', 'high' (or null) and 'verdict', or None; none at all if there are none.
+    ``intervals`` may give 'low', 'high' and 'verdict' of each class, or None: a bar that they do not show is pale.
 
     Example:
         >>> figure = class_chart(['road', 'car'], [0.5, None], 'difference')
@@ -40,9 +38,9 @@ def class_chart(names: Sequence[str], values: Sequence[float | None], label: str
         figure = Figure(figsize=(WIDTH, 0.75 + 0.2 * len(names)), layout='constrained')
         axes = figure.add_subplot()
         for place, value in enumerate(values):
-            interval = (intervals[place] if intervals else None) or {}
             if value is None:
                 continue
+            interval = (intervals[place] if intervals else None) or {}
             shown = not intervals or interval.get('verdict') in ('gain shown', 'loss shown')
             color = COLOURS['blue' if value >= 0 else 'orange']
             axes.barh(place, value, height=0.66, color=color, alpha=1 if shown else 0.4, linewidth=0)
@@ -60,11 +58,7 @@ def class_chart(names: Sequence[str], values: Sequence[float | None], label: str
 
 
 def curve_chart(curves: Mapping[str, Sequence[Mapping[int, float]]], label: str) -> Figure:
-    """Draw a line for each training, those of one network in one colour.
-
-    Args:
-        curves: For each network its trainings, each a number by iteration.
-        label: What the numbers are.
+    """Draw a line for each training, a number by iteration; those of one network in one colour.
 
     Example:
         >>> figure = curve_chart({'FCN': [{50: 2.0, 100: 1.5}], 'SR': [{50: 2.1}]}, 'loss')
@@ -88,22 +82,8 @@ def curve_chart(curves: Mapping[str, Sequence[Mapping[int, float]]], label: str)
     return figure
 
 
-SHOWN, NOT_SHOWN = '#1b6ca8', '#9a9a9a'
-STYLES = {'over_seeds': ('over seeds', 's', 0.14), 'over_images': ('over images', 'o', -0.14)}
-
-
 def forest_plot(differences: Sequence[dict], metric: str = 'mIoU') -> Figure:
-    """Draw the differences to the baselines with their intervals, one line each, and the line of no difference.
-
-    Grey is what is not shown: an interval that holds zero, or none at all.
-
-    Args:
-        differences: 'differences' of a report's document: each with 'arm', 'baseline', 'mode', 'metric', 'seeds',
-            'difference', and 'over_seeds' and 'over_images' with 'low', 'high' and 'verdict', or None.
-        metric: Which of their metrics.
-
-    Returns:
-        A figure to be saved: ``figure.savefig('forest.png')``.
+    """Draw the differences of a report with their intervals, one line each; grey is what is not shown.
 
     Example:
         >>> interval = {'low': -0.1, 'high': 0.5, 'verdict': 'not shown'}
@@ -116,17 +96,13 @@ def forest_plot(differences: Sequence[dict], metric: str = 'mIoU') -> Figure:
     figure = Figure(figsize=(7, 1.3 + 0.6 * max(1, len(rows))), dpi=150, layout='constrained')
     axes = figure.add_subplot()
     axes.axvline(0, color='black', linewidth=0.8)
-    for kind, (label, marker, offset) in STYLES.items():
+    for kind, marker, offset in INTERVALS:
         for position, row in enumerate(rows):
             _draw(axes, row['difference'], row[kind], -position + offset, marker)
-        axes.plot([], [], marker, color='black', markersize=5, label=f'95 % {label}')
-    axes.set_yticks(
-        [-position for position in range(len(rows))],
-        [
-            f'{row["arm"]} - {row["baseline"]}\n{row["mode"]}, {row["seeds"]} seed{"s" * (row["seeds"] != 1)}'
-            for row in rows
-        ],
-    )
+        axes.plot([], [], marker, color='black', markersize=5, label=f'95 % {kind.replace("_", " ")}')
+    seeds = ['1 seed' if row['seeds'] == 1 else f'{row["seeds"]} seeds' for row in rows]
+    names = [f'{row["arm"]} - {row["baseline"]}\n{row["mode"]}, {each}' for row, each in zip(rows, seeds, strict=True)]
+    axes.set_yticks([-position for position in range(len(rows))], names)
     axes.set_ylim(-len(rows) + 0.5, 0.5 if rows else 1)
     axes.set_xlabel(f'difference in {metric} (percent points); grey: not shown')
     axes.spines[['top', 'right', 'left']].set_visible(False)

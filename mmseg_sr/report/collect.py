@@ -1,125 +1,23 @@
-"""What an experiment, or a training, has left on this machine, put together for its report page."""
+"""Collect the results, logs, pictures and config files of a run for its report page."""
 
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from mmengine.config import Config
-
 from ..errors import UserError
-from ..experiments import results as rows
 from ..experiments import settings
 from ..experiments.logs import scalars
 from ..experiments.numbers import METRICS, summarize
 from ..experiments.plan import Arm, Experiment, Mode
-from ..experiments.results import training_dir
+from ..experiments.results import areas_in, read_json, training_dir, training_seconds
 from .gallery import Network, look
 from .page import Page
 
-MODEL, BASELINE = 'model', 'baseline'
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained network.
-
-    Attributes:
-        name: ``MODEL`` or ``BASELINE``.
-        config: As given.
-        cfg: As read, with options.
-        checkpoint: File of the weights.
-        metrics: What ``tools/test.py --metrics`` writes, or has written.
-    """
-
-    name: str
-    config: str
-    cfg: Config
-    checkpoint: str
-    metrics: Path
-
-    @property
-    def folder(self) -> Path:
-        """Work directory of its training."""
-        return Path(self.checkpoint).parent
-
-
-def experiment_of(networks: Sequence[Trained], options: Mapping, work_dir: Path) -> Experiment:
-    """Take a model, and a baseline if there is one, for an experiment of one seed and mode.
-
-    Confusion matrices are read from where :func:`confusion_file` says, if they are there.
-
-    Args:
-        networks: The model, alone or after the baseline.
-        options: ``--cfg-options`` for both.
-        work_dir: Folder of the confusion matrices.
-
-    Raises:
-        UserError: For metrics that are none, of another checkpoint, or of different test modes.
-    """
-    modes = {_document(network)['mode'] for network in networks}
-    if len(modes) > 1:
-        raise UserError(f'the model and the baseline were tested in different modes: {" and ".join(sorted(modes))}')
-    arms = {
-        each.name: Arm(each.name, Path(each.config).resolve(), each.config, options, networks[0].name, {})
-        for each in networks
-    }
-    config = Path(networks[-1].config)
-    return Experiment(config.stem, config, work_dir, networks[0].name, arms, (0,), (Mode(modes.pop()),))
-
-
-def confusion_file(work_dir: Path, name: str, mode: str = 'single-scale') -> Path:
-    """Where the confusion matrices of a network are, as those of an experiment."""
-    return work_dir / 'rows' / name / 'seed0' / f'{Mode(mode).slug}.npz'
-
-
-def document_of(exp: Experiment, networks: Sequence[Trained]) -> dict:
-    """Work out the report of :func:`experiment_of`: see :func:`.summary.summarize`."""
-    return summarize(exp, [row_of(network) for network in networks], partial(rows.read_areas, exp))
-
-
-def row_of(network: Trained) -> dict:
-    """The row of a network, as in an experiment of one seed."""
-    document = _document(network)
-    iterations = (network.cfg.get('train_cfg') or {}).get('max_iters')
-    return {
-        'arm': network.name,
-        'seed': 0,
-        'mode': document['mode'],
-        'fingerprint': '',
-        'parameters': settings.count_parameters(network.cfg),
-        'metrics': document['metrics'],
-        'train_seconds': rows.training_seconds(network.folder, iterations) if isinstance(iterations, int) else None,
-        'test_seconds': document.get('seconds'),
-        **{key: document.get(key) for key in ('commit', 'machine', 'versions', 'date')},
-    }
-
-
-def _document(network: Trained) -> dict:
-    """What tools/test.py wrote of a network."""
-    document = rows.read_json(network.metrics)
-    if not isinstance(document, dict) or not {'checkpoint', 'mode', 'metrics'} <= document.keys():
-        raise UserError(f'{network.metrics} is not what tools/test.py --metrics writes')
-    missing = [metric for metric in METRICS if document['metrics'].get(metric) is None]
-    if missing:
-        raise UserError(f'{network.metrics} has no {", ".join(missing)}: the report needs an IoUMetric')
-    if Path(document['checkpoint']).name != Path(network.checkpoint).name:
-        raise UserError(f'{network.metrics} is of another checkpoint: {document["checkpoint"]}')
-    return document
-
 
 def experiment_page(exp: Experiment, document: dict, pictures: int = 3, images: int = 20) -> Page:
-    """Make the page of an experiment, with pictures and memories of its first seed.
+    """Make the page of an experiment, with pictures and memories of its first seed: see :func:`.gallery.look`.
 
-    Args:
-        exp: The experiment.
-        document: Its report: see :func:`..evaluation.report.document_of`.
-        pictures: Number of images to predict.
-        images: Number of images for the figures of the memory.
-
-    Raises:
-        UserError: For a config that cannot be read.
+    ``document`` is its report: see :func:`mmseg_sr.experiments.markdown.document_of`.
     """
     arms = sorted(exp.arms.values(), key=lambda arm: arm.name != arm.baseline)  # baselines first
     networks = []
@@ -127,48 +25,82 @@ def experiment_page(exp: Experiment, document: dict, pictures: int = 3, images: 
         cfg = settings.resolve(arm)
         checkpoint = training_dir(exp, arm, exp.seeds[0]) / f'iter_{settings.max_iterations(cfg)}.pth'
         networks.append(Network(arm.name, arm.baseline, cfg, checkpoint))
-    work = f' --work-dir {shlex.quote(str(exp.work_dir))}'
+    work = ['--work-dir', str(exp.work_dir)]
+    commands = [f'{document["command"]} {shlex.join(work)}']
+    commands.append(shlex.join(['python', 'tools/report_page.py', str(exp.path), *work]))
     return Page(
         title=exp.name,
         document=document,
-        commands=[document['command'] + work, f'python tools/report_page.py {exp.path}{work}'],
-        sources=sources([exp.path.resolve(), *(arm.config for arm in exp.arms.values())]),
+        commands=commands,
+        sources=_texts([exp.path.resolve(), *(arm.config for arm in exp.arms.values())]),
         curves={arm.name: [scalars(training_dir(exp, arm, seed)) for seed in exp.seeds] for arm in arms},
         gallery=look(networks, pictures, images),
     )
 
 
-def checkpoint_page(
-    exp: Experiment, document: dict, networks: Sequence[Trained], pictures: int = 3, images: int = 20
-) -> Page:
-    """Make the page of a checkpoint, beside its baseline or alone.
+def checkpoint_page(networks: Sequence[Network], tests: Mapping, command: str, pictures: int, images: int) -> Page:
+    """Make the page of a checkpoint, after its baseline or alone, as of an experiment with one seed.
 
     Args:
-        exp: What :func:`..evaluation.checkpoints.experiment_of` makes of them.
-        document: Its report.
         networks: The checkpoint, alone or after its baseline.
-        pictures: Number of images to predict.
-        images: Number of images for the figures of the memory.
+        tests: The files that ``tools/test.py`` wrote of each by ``--metrics`` and ``--confusion``, by its name. The
+            second need not exist: there are no intervals over images then.
+        command: The command line that makes the page.
+        pictures: As for :func:`.gallery.look`, and so are ``images``.
+
+    Raises:
+        UserError: For metrics that are none, of another checkpoint, or of different test modes or images.
     """
     first, last = networks[0], networks[-1]
-    words = ['python', 'tools/report_page.py', last.config, last.checkpoint]
-    words += ['--baseline', first.config, first.checkpoint] if first is not last else []
-    options = exp.arms[last.name].options
-    words += ['--cfg-options', *settings.option_words(options)] if options else []
-    scores = row_of(last)['metrics'] if first is last else {}
+    rows = [_row(each, _read_test(tests[each.name][0], each.checkpoint)) for each in networks]
+    modes = sorted({row['mode'] for row in rows})
+    if len(modes) > 1:
+        raise UserError(f'the model and the baseline were tested in different modes: {" and ".join(modes)}')
+    files = {each.name: Path(each.cfg.filename).resolve() for each in networks}
+    arms = {
+        name: Arm(name=name, config=file, written=str(file), options={}, baseline=first.name, paper={})
+        for name, file in files.items()
+    }
+    path, mode = files[last.name], Mode(name=modes[0])
+    exp = Experiment(
+        name=path.stem, path=path, work_dir=path.parent, baseline=first.name, arms=arms, seeds=(0,), modes=(mode,)
+    )
+    scores = rows[0]['metrics'] if first is last else {}
     return Page(
         title=exp.name,
-        document=document,
-        commands=[shlex.join(words)],
-        sources=sources([Path(each.config).resolve() for each in networks]),
-        curves={each.name: [scalars(each.folder)] for each in networks},
-        gallery=look(
-            [Network(each.name, first.name, each.cfg, each.checkpoint) for each in networks], pictures, images
-        ),
+        document=summarize(exp, rows, lambda row: areas_in(tests[row['arm']][1], row)),
+        commands=[command],
+        sources=_texts(files.values()),
+        curves={each.name: [scalars(Path(each.checkpoint).parent)] for each in networks},
+        gallery=look(networks, pictures, images),
         scores={key.removeprefix('IoU.'): value for key, value in scores.items() if key.startswith('IoU.')},
     )
 
 
-def sources(paths: Sequence[Path]) -> dict[str, str]:
-    """Read files to be shown, each once, by their names and those of their folders."""
+def _read_test(path: Path, checkpoint: str | Path) -> dict:
+    document = read_json(path)
+    if not isinstance(document, dict) or not {'checkpoint', 'mode', 'metrics'} <= document.keys():
+        raise UserError(f'{path} is not what tools/test.py --metrics writes')
+    missing = [metric for metric in METRICS if document['metrics'].get(metric) is None]
+    if missing:
+        raise UserError(f'{path} has no {", ".join(missing)}: the report needs an IoUMetric')
+    if Path(document['checkpoint']).name != Path(checkpoint).name:
+        raise UserError(f'{path} is of another checkpoint: {document["checkpoint"]}')
+    return document
+
+
+def _row(network: Network, test: dict) -> dict:
+    iterations = (network.cfg.get('train_cfg') or {}).get('max_iters')
+    folder = Path(network.checkpoint).parent
+    return {
+        **{key: test.get(key) for key in ('mode', 'metrics', 'commit', 'machine', 'versions', 'date')},
+        'arm': network.name,
+        'seed': 0,
+        'parameters': settings.count_parameters(network.cfg),
+        'train_seconds': training_seconds(folder, iterations) if isinstance(iterations, int) else None,
+        'test_seconds': test.get('seconds'),
+    }
+
+
+def _texts(paths: Iterable[Path]) -> dict[str, str]:
     return {f'{path.parent.name}/{path.name}': path.read_text(encoding='utf-8', errors='replace') for path in paths}

@@ -1,54 +1,61 @@
-"""What trained networks make of some pictures, and what their memory does: the parts of a page that need checkpoints.
+"""Predict images with trained networks for a page, and draw what their memories do.
 
-Whatever is not there, checkpoint or data, leaves a sentence and no exception.
+A checkpoint or data that are missing leave a sentence in the page, and no exception.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import numpy as np
 import torch
+from markupsafe import Markup
+from mmengine.config import Config
 from mmengine.dataset import BaseDataset, pseudo_collate
-from mmengine.device import get_device
-from mmseg.apis import init_model
 from torch import nn
 from tqdm import tqdm
 
-from ..checkpoints.reading import read_checkpoint
-from ..checkpoints.weights import check_weights
-from ..config import prepare
-from ..datasets.build import load_split, spread
+from ..datasets.build import load_split, read_picture, spread
 from ..errors import UserError, blame
 from ..memory.observe import observe
 from ..memory.summary import summarise
 from ..models.find import sr_blocks
-from ..runs.models import class_names
-from .html import drawing
+from ..runs.models import class_names, load_model
+from .html import drawing, painting, photograph
 from .memory_figures import block_figures, in_words
-from .scenes import Network, Predicted, Scene, View, scene_of
+from .pictures import changed_pixels, colour, paint_changes, shares
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained network, and the name of the one that it is compared with: its own name, if there is none."""
+
+    name: str
+    baseline: str
+    cfg: Config
+    checkpoint: str | Path
 
 
 @dataclass
-class Memory:
-    """What an SR block of a network does: figures, and numbers by their names."""
+class View:
+    """An HTML element and the sentence below it."""
 
-    network: str
-    block: str
-    figures: list[View]
-    numbers: dict[str, str]
+    html: Markup
+    caption: str
 
 
 @dataclass
 class Gallery:
-    """What could be looked at, and sentences on what could not, of pictures and of memories."""
+    """The pictures of a page."""
 
-    scenes: list[Scene] = field(default_factory=list)
-    memories: list[Memory] = field(default_factory=list)
-    legend: list[tuple[str, str]] = field(default_factory=list)  # classes and their colours, #rrggbb
-    gaps: list[str] = field(default_factory=list)
+    scenes: list = field(default_factory=list)  # name of an image, and rows of views: of the image, of each network
+    memories: dict = field(default_factory=dict)  # of each network its SR blocks: name, Summary.document(), views
+    legend: list = field(default_factory=list)  # classes and their colours
+    gaps: list[str] = field(default_factory=list)  # sentences on what is missing
 
 
 def look(networks: Sequence[Network], pictures: int = 3, images: int = 20) -> Gallery:
-    """Predict some images of val with each network, and look at the memory of those that have one.
+    """Predict images of val with each network, and draw the memory of those with SR blocks.
 
     Args:
         networks: A baseline stands before the networks that are compared with it.
@@ -58,27 +65,19 @@ def look(networks: Sequence[Network], pictures: int = 3, images: int = 20) -> Ga
     gallery, predicted = Gallery(), {}
     for network in tqdm(networks, desc='look', unit='network'):
         try:
-            model = _load(network)
+            model = load_model(network.cfg, network.checkpoint, whole=True)
             dataset = load_split(network.cfg, 'val')
+            classes, palette = class_names(model, dataset)
             if pictures:
-                predicted[network.name] = _predict(model, dataset, network, pictures)
+                predicted[network.name] = _predict(model, dataset, pictures)
+                gallery.legend = gallery.legend or list(zip(classes, palette, strict=True))
             if images and sr_blocks(model):
-                gallery.memories += _memories(model, dataset, network, pictures or 1, images)
+                seen = [observe(model, _read(dataset, index)) for index in spread(len(dataset), images)]
+                gallery.memories[network.name] = _memories(model, seen, pictures or 1, classes, palette)
         except UserError as error:
             gallery.gaps.append(f'{network.name}: {error}.')
-    if predicted:
-        _show(gallery, networks, predicted)
+    _show(gallery, networks, predicted)
     return gallery
-
-
-def _load(network: Network) -> nn.Module:
-    weights = read_checkpoint(network.checkpoint)
-    with blame('build the model'):
-        model = init_model(prepare(network.cfg), device=get_device())
-    if check_weights(model, weights, network.checkpoint):
-        raise UserError(f'{network.checkpoint} has no weights of its SR blocks')
-    model.dataset_meta = weights.get('meta', {}).get('dataset_meta')
-    return model
 
 
 def _read(dataset: BaseDataset, index: int) -> dict:
@@ -87,54 +86,55 @@ def _read(dataset: BaseDataset, index: int) -> dict:
 
 
 @torch.no_grad()
-def _predict(model: nn.Module, dataset: BaseDataset, network: Network, count: int) -> Predicted:
+def _predict(model: nn.Module, dataset: BaseDataset, count: int) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """File, ground truth (255 where there is none) and prediction (height, width) of some images."""
     found = []
     for index in spread(len(dataset), count):
         (result,) = model.test_step(pseudo_collate([_read(dataset, index)]))
         if 'gt_sem_seg' not in result:
             raise UserError('the data have no labels')
-        maps = [each.data[0].cpu().numpy() for each in (result.gt_sem_seg, result.pred_sem_seg)]
-        found.append((result.img_path, *maps))
-    classes, palette = class_names(model, dataset)
-    return Predicted(found, getattr(dataset, 'ignore_index', 255), classes, palette)
-
-
-def _memories(model: nn.Module, dataset: BaseDataset, network: Network, pictures: int, images: int) -> list[Memory]:
-    seen = [observe(model, _read(dataset, index)) for index in spread(len(dataset), images)]
-    drawn = [seen[index] for index in spread(len(seen), pictures)]
-    classes, palette = class_names(model, dataset)
-    found = []
-    for name, block in sr_blocks(model).items():
-        summary = summarise(seen, name, block, classes)
-        words = in_words(summary)
-        figures = block_figures(name, summary, drawn, palette)
-        views = [View(drawing(figures[kind], words[kind]), words[kind]) for kind in words if kind in figures]
-        found.append(Memory(network.name, name, views, _numbers(summary.document())))
+        truth, prediction = (each.data[0].cpu().numpy() for each in (result.gt_sem_seg, result.pred_sem_seg))
+        void = truth == getattr(dataset, 'ignore_index', 255)
+        found.append((result.img_path, np.where(void, 255, truth), prediction))
     return found
 
 
-def _numbers(document: dict) -> dict[str, str]:
-    """The chief numbers of a memory, in words."""
-    usage, shift = document['usage'], document['shift']['mean']  # null where the map is zero
-    return {
-        'images looked at': f'{document["images"]}',
-        'memory blocks': f'{document["num_memories"]}',
-        'what is added, of the norm of the map': '–' if shift is None else f'{100 * shift:.2g} %',
-        'memory blocks in use, by their mean weights': f'{usage["in_use"]:.2f}',
-        'memory blocks in use in an image': f'{usage["per_image"]:.2f}',
-        'different weight vectors among the images': f'{usage["distinct"]:.2f}',
-    }
+def _memories(model: nn.Module, seen: Sequence, pictures: int, classes: list[str], palette: list) -> list[tuple]:
+    drawn, found = [seen[index] for index in spread(len(seen), pictures)], []
+    for name, block in sr_blocks(model).items():
+        summary = summarise(seen, name, block, classes)
+        words, figures = in_words(summary), block_figures(name, summary, drawn, palette)
+        views = [View(drawing(figure, words[kind]), words[kind]) for kind, figure in figures.items()]
+        found.append((name, summary.document(), views))
+    return found
 
 
-def _show(gallery: Gallery, networks: Sequence[Network], predicted: dict[str, Predicted]) -> None:
-    """Put beside each other what the networks predict, of those that saw the same images as the first one."""
-    first = next(iter(predicted.values()))
-    paths = [path for path, *_ in first.images]
-    for name in list(predicted):
-        if [path for path, *_ in predicted[name].images] != paths:
-            gallery.gaps.append(f'{name}: its data are other images.')
-            del predicted[name]
-    colours = ['#{:02x}{:02x}{:02x}'.format(*each) for each in first.palette]
-    gallery.legend = list(zip(first.classes, colours, strict=True))
-    shown = [network for network in networks if network.name in predicted]
-    gallery.scenes = [scene_of(shown, predicted, index) for index in range(len(paths))]
+def _show(gallery: Gallery, networks: Sequence[Network], predicted: Mapping[str, list]) -> None:
+    """Put side by side what is predicted by the networks whose images are those of the first one."""
+    paths = {name: [path for path, *_ in images] for name, images in predicted.items()}
+    first = next(iter(paths.values()), [])
+    gallery.gaps += [f'{name}: its data are other images.' for name, each in paths.items() if each != first]
+    shown = [network for network in networks if paths.get(network.name) == first]
+    palette = [each for _, each in gallery.legend]
+    for index, path in enumerate(first):
+        images = {network.name: predicted[network.name][index] for network in shown}
+        gallery.scenes.append((Path(path).stem, _rows(shown, images, palette)))
+
+
+def _rows(networks: Sequence[Network], images: Mapping[str, tuple], palette: Sequence) -> list[list[View]]:
+    path, truth, _ = images[networks[0].name]
+    name, image = Path(path).stem, read_picture(path, truth.shape)
+
+    def paint(labels: np.ndarray, alt: str) -> Markup:
+        return painting(colour(np.where(truth == 255, 255, labels), palette), f'{alt} {name}, coloured by class.')
+
+    rows = [[View(photograph(image, f'Picture {name}.'), 'picture')]]
+    rows[0].append(View(paint(truth, 'Ground truth of'), 'ground truth'))
+    for network in networks:
+        ours = images[network.name][2]
+        rows.append([View(paint(ours, f'What {network.name} predicts for'), network.name)])
+        if network.baseline != network.name and network.baseline in images:
+            changes = changed_pixels(truth, ours, images[network.baseline][2])
+            said = f'{network.name} against {network.baseline}: {shares(changes)}'
+            rows[-1].append(View(painting(paint_changes(changes, image), f'Changed pixels of {name}, {said}.'), said))
+    return rows

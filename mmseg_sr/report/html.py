@@ -1,4 +1,4 @@
-"""Figures and pictures as parts of an HTML page: inline, with a text in their place, and in the page's colours."""
+"""Parts of an HTML page: numbers and verdicts as text, figures and pictures as elements that need no other file."""
 
 import base64
 import io
@@ -12,32 +12,76 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+NONE, SPACE = '–', '\u00a0'  # for no number; before a unit, which stays on its line
 NO_METADATA = dict.fromkeys(('Creator', 'Date', 'Format', 'Type'))
 WIDEST = 640  # pixels of a picture
-DPI = 110  # of figures with many pixels
 
 
-def inline_svg(figure: Figure, name: str, alt: str, colours: Mapping[str, str] | None = None) -> Markup:
-    """Turn a chart into an SVG element. Black becomes the colour of the text around it.
-
-    Args:
-        figure: The chart.
-        name: Of its own in the page, for the ids in it; letters, digits and -.
-        alt: What it shows, in words.
-        colours: Other colours to replace, ``#rrggbb``, by CSS colours such as ``var(--gain)``.
+def number(value: float | None, form: str = '.2f', unit: str = '') -> str:
+    """Write a number, by default with two digits behind the point; a dash for None.
 
     Example:
-        >>> inline_svg(Figure(), 'empty', 'a < b').startswith('<svg role="img" aria-label="a &lt; b" ')
+        >>> number(-1.234), number(None), number(0.094, '+.2f'), number(12.8449, '+.1f', '%')
+        ('−1.23', '–', '+0.09', '+12.8\xa0%')
+    """
+    if value is None:
+        return NONE
+    return format(value, form).replace('-', '−') + (SPACE + unit if unit else '')
+
+
+def interval(given: dict | None) -> str:
+    """Write an interval of differences.
+
+    Example:
+        >>> interval({'low': -1.43, 'high': 1.62}), interval(None)
+        ('−1.43 to +1.62', '–')
+    """
+    known = given and given['low'] is not None
+    return f'{number(given["low"], "+.2f")} to {number(given["high"], "+.2f")}' if known else NONE
+
+
+def headline(row: dict) -> str:
+    """Give the verdict on one of a report's differences, from the interval over seeds.
+
+    Example:
+        >>> headline({'seeds': 5, 'over_seeds': {'verdict': 'not shown'}}), headline({'seeds': 1})
+        ('not shown', 'one seed: no verdict')
+    """
+    return 'one seed: no verdict' if row['seeds'] == 1 else row['over_seeds']['verdict']
+
+
+def sentence(row: dict, with_mode: bool = True) -> str:
+    """Say how large a difference is and what it is worth; and in which test mode, where there are several.
+
+    Example:
+        >>> row = {'arm': 'SR', 'baseline': 'FCN', 'mode': 'slide', 'metric': 'mIoU', 'seeds': 5, 'difference': 0.094}
+        >>> sentence({**row, 'over_seeds': {'low': -1.43, 'high': 1.62, 'verdict': 'not shown'}})
+        'SR against FCN, slide: +0.09 mIoU over 5 seeds, 95\xa0% interval −1.43 to +1.62: not shown.'
+    """
+    mode = f', {row["mode"]}' if with_mode else ''
+    said = f'{row["arm"]} against {row["baseline"]}{mode}: {number(row["difference"], "+.2f")} {row["metric"]}'
+    if row['seeds'] == 1:
+        return f'{said}; {headline(row)}.'
+    return f'{said} over {row["seeds"]} seeds, 95{SPACE}% interval {interval(row["over_seeds"])}: {headline(row)}.'
+
+
+def inline_svg(figure: Figure, name: str, alt: str, colours: Mapping[str, str]) -> Markup:
+    """Turn a chart into an SVG element, which ``alt`` describes.
+
+    ``name``, of letters, digits and -, makes the ids in it unique in the page. Black becomes the colour of the text
+    around it; ``colours`` gives CSS colours, such as ``var(--gain)``, for others, ``#rrggbb``.
+
+    Example:
+        >>> inline_svg(Figure(), 'empty', 'a < b', {}).startswith('<svg role="img" aria-label="a &lt; b" ')
         True
     """
     file = io.StringIO()
     with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': name}):
         figure.savefig(file, format='svg', transparent=True, metadata=NO_METADATA)
     text = file.getvalue()
-    text = text[text.index('<svg') :]
-    text = re.sub(r'<style.*?</style>|<!--.*?-->', '', text, flags=re.DOTALL)
+    text = re.sub(r'<style.*?</style>|<!--.*?-->', '', text[text.index('<svg') :], flags=re.DOTALL)
     text = re.sub(r' (?:id="|xlink:href="#|clip-path="url\(#)', rf'\g<0>{name}-', text)
-    for colour, css in {'#000000': 'currentColor', **(colours or {})}.items():
+    for colour, css in {'#000000': 'currentColor', **colours}.items():
         text = text.replace(colour, css)
     head, _, rest = text.partition('>')
     (view,) = re.findall(r'viewBox="[^"]*"', head)
@@ -46,17 +90,15 @@ def inline_svg(figure: Figure, name: str, alt: str, colours: Mapping[str, str] |
 
 def photograph(image: NDArray[np.uint8], alt: str) -> Markup:
     """Turn a picture (height, width, 3) into an image element: JPEG, at most ``WIDEST`` pixels wide."""
-    picture = Image.fromarray(image)
-    return _element(picture.resize(_size(picture), Image.Resampling.LANCZOS), alt, 'jpeg', quality=85)
+    return _element(_shrink(image, Image.Resampling.LANCZOS), alt, 'jpeg', quality=85)
 
 
 def painting(image: NDArray[np.uint8], alt: str) -> Markup:
-    """Turn a picture of few colours (height, width, 3) into an image element, without loss of any.
+    """Turn a picture of few colours (height, width, 3) into an image element that keeps each of them.
 
     One that is wider than ``WIDEST`` pixels loses pixels, and mixes none.
     """
-    picture = Image.fromarray(image)
-    picture = picture.resize(_size(picture), Image.Resampling.NEAREST)
+    picture = _shrink(image, Image.Resampling.NEAREST)
     if picture.getcolors(256):
         picture = picture.convert('P', palette=Image.Palette.ADAPTIVE, colors=256)
     return _element(picture, alt, 'png', optimize=True)
@@ -65,13 +107,14 @@ def painting(image: NDArray[np.uint8], alt: str) -> Markup:
 def drawing(figure: Figure, alt: str) -> Markup:
     """Turn a figure with many pixels into an image element, on white: WebP without loss, half the size of PNG."""
     file = io.BytesIO()
-    figure.savefig(file, format='png', dpi=DPI, facecolor='white')
+    figure.savefig(file, format='png', dpi=110, facecolor='white')
     return _element(Image.open(file).convert('RGB'), alt, 'webp', lossless=True)
 
 
-def _size(picture: Image.Image) -> tuple[int, int]:
-    scale = min(1, WIDEST / picture.width)
-    return round(picture.width * scale), max(1, round(picture.height * scale))
+def _shrink(image: NDArray[np.uint8], how: Image.Resampling) -> Image.Image:
+    height, width = image.shape[:2]
+    scale = min(1, WIDEST / width)
+    return Image.fromarray(image).resize((round(width * scale), max(1, round(height * scale))), how)
 
 
 def _element(picture: Image.Image, alt: str, kind: str, **options) -> Markup:

@@ -1,13 +1,30 @@
-"""Pictures beside label maps: ground truth and what each network predicts."""
+"""Label maps painted by class, pixels that two networks predict differently, and maps drawn over their picture."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import ScalarFormatter
 from numpy.typing import ArrayLike, NDArray
 
+SAME, BETTER, WORSE, VOID = 0, 1, 2, 3
+BLUE, ORANGE, BLACK = (0, 114, 178), (230, 120, 0), (0, 0, 0)  # told apart by colour-blind people too
+SMALL = 8  # points of text
 
-def colour(labels: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
+
+@dataclass
+class Picture:
+    """An image to draw: its name, colours (height, width, 3), and the predicted class of each pixel of it."""
+
+    name: str
+    image: NDArray
+    prediction: NDArray
+
+
+def colour(labels: NDArray, palette: Sequence[Sequence[int]]) -> NDArray[np.uint8]:
     """Paint a label map (H, W) with a palette (classes, 3): an RGB picture (H, W, 3); void (no class) is black.
 
     Example:
@@ -19,86 +36,38 @@ def colour(labels: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
     return colours[labels]
 
 
-def prediction_grid(
-    pictures: Sequence[np.ndarray],
-    columns: dict[str, Sequence[np.ndarray]],
-    palette: Sequence[Sequence[int]],
-    void: Sequence[np.ndarray] | None = None,
-) -> Figure:
-    """Draw one row a picture: the picture, then one painted label map a column.
+def changed_pixels(truth: ArrayLike, ours: ArrayLike, theirs: ArrayLike) -> NDArray[np.uint8]:
+    """Mark where a network is right and its baseline wrong (``BETTER``), or the other way round (``WORSE``).
 
-    Args:
-        pictures: RGB pictures (H, W, 3), uint8.
-        columns: Label maps (H, W) of every picture, by the column's title.
-        palette: RGB colours of the classes.
-        void: Masks (H, W), true where the ground truth has no class: drawn black in every column, since nothing
-            is measured there.
-
-    Returns:
-        A figure two inches a row high.
-    """
-    rows, width = len(pictures), len(columns) + 1
-    aspect = pictures[0].shape[1] / pictures[0].shape[0]
-    figure = Figure(figsize=(2 * aspect * width, 2 * rows + 0.3), layout='constrained', facecolor='white')
-    axes = figure.subplots(rows, width, squeeze=False)
-    for row, picture in enumerate(pictures):
-        axes[row, 0].imshow(picture)
-        for column, maps in enumerate(columns.values(), start=1):
-            labels = maps[row] if void is None else np.where(void[row], 255, maps[row])
-            axes[row, column].imshow(colour(labels, palette), interpolation='nearest')
-    for title, cell in zip(('picture', *columns), axes[0], strict=True):
-        cell.set_title(title)
-    for cell in axes.flat:
-        cell.set_axis_off()
-    return figure
-
-
-SAME, BETTER, WORSE, VOID = 0, 1, 2, 3
-BLUE, ORANGE, BLACK = (0, 114, 178), (230, 120, 0), (0, 0, 0)  # told apart by colour-blind people too
-GREYS = 16  # few, so that the picture stays a small file
-
-
-def changed_pixels(truth: ArrayLike, ours: ArrayLike, theirs: ArrayLike, ignore_index: int = 255) -> NDArray[np.uint8]:
-    """Tell where a network is right and its baseline wrong, and the other way round.
-
-    Args:
-        truth: Class of each pixel (height, width); ``ignore_index`` where there is none.
-        ours: What the network predicts (height, width).
-        theirs: What the baseline predicts (height, width).
-        ignore_index: Label that is not evaluated.
-
-    Returns:
-        ``BETTER``, ``WORSE``, ``SAME`` (both right, or both wrong in whatever way) or ``VOID`` (height, width).
+    Maps are (height, width). Other pixels are ``SAME``, or ``VOID`` where the ground truth has no class (255).
 
     Raises:
         ValueError: For maps of different sizes.
 
     Example:
-        >>> changed_pixels([[0, 0, 0, 0, 255]], [[0, 0, 1, 1, 0]], [[0, 1, 0, 2, 1]]).tolist()
+        >>> changed_pixels([[0, 0, 0, 0, 255]], ours=[[0, 0, 1, 1, 0]], theirs=[[0, 1, 0, 2, 1]]).tolist()
         [[0, 1, 2, 0, 3]]
     """
     truth, ours, theirs = np.asarray(truth), np.asarray(ours), np.asarray(theirs)
     if not truth.shape == ours.shape == theirs.shape:
         raise ValueError(f'label maps of different sizes: {truth.shape}, {ours.shape}, {theirs.shape}')
-    changes = np.full(truth.shape, SAME, np.uint8)
-    changes[(ours == truth) & (theirs != truth)] = BETTER
-    changes[(ours != truth) & (theirs == truth)] = WORSE
-    changes[truth == ignore_index] = VOID
-    return changes
+    cases = [truth == 255, (ours == truth) & (theirs != truth), (ours != truth) & (theirs == truth)]
+    return np.select(cases, [VOID, BETTER, WORSE], SAME).astype(np.uint8)
 
 
-def shares(changes: NDArray[np.uint8]) -> tuple[float, float] | None:
-    """Percent of the labelled pixels that are better and worse; None where no pixel is labelled.
+def shares(changes: NDArray[np.uint8]) -> str:
+    """Say how many percent of the labelled pixels are better and worse.
 
     Example:
         >>> shares(np.array([[BETTER, BETTER, WORSE, SAME, VOID]]))
-        (50.0, 25.0)
+        '50.00 % of the labelled pixels better (blue), 25.00 % worse (orange)'
     """
-    labelled = np.count_nonzero(changes != VOID)
+    same, better, worse, _ = np.bincount(changes.ravel(), minlength=4).tolist()
+    labelled = same + better + worse
     if not labelled:
-        return None
-    better, worse = (float(100 * np.count_nonzero(changes == kind) / labelled) for kind in (BETTER, WORSE))
-    return better, worse
+        return 'no pixel is labelled'
+    share, other = 100 * better / labelled, 100 * worse / labelled
+    return f'{share:.2f} % of the labelled pixels better (blue), {other:.2f} % worse (orange)'
 
 
 def paint_changes(changes: NDArray[np.uint8], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -108,9 +77,55 @@ def paint_changes(changes: NDArray[np.uint8], image: NDArray[np.uint8]) -> NDArr
         >>> paint_changes(np.array([[BETTER, VOID]]), np.zeros((1, 2, 3), np.uint8)).tolist()
         [[[0, 114, 178], [0, 0, 0]]]
     """
-    step = 256 // GREYS
-    pale = 150 + 0.4 * (image.mean(-1) // step * step)
+    pale = 150 + 0.4 * (image.mean(-1) // 16 * 16)  # few greys: the picture is a small file
     painted = np.repeat(pale[..., None], 3, axis=-1).astype(np.uint8)
-    for kind, colour in ((BETTER, BLUE), (WORSE, ORANGE), (VOID, BLACK)):
-        painted[changes == kind] = colour
+    for kind, ink in ((BETTER, BLUE), (WORSE, ORANGE), (VOID, BLACK)):
+        painted[changes == kind] = ink
     return painted
+
+
+def row_height(pictures: Sequence[Picture]) -> float:
+    """Work out the inches of a row of maps 1.9 inches wide, with its title."""
+    height, width = max((picture.image.shape[:2] for picture in pictures), key=lambda size: size[0] / size[1])
+    return min(1.9 * height / width, 4) + 0.4
+
+
+def show_picture(ax: Axes, image: NDArray, name: str) -> None:
+    """Draw a picture; a long name loses its middle."""
+    ax.imshow(image)
+    ax.set_title(name if len(name) <= 30 else f'{name[:14]}…{name[-14:]}', fontsize=SMALL)
+    ax.set_axis_off()
+
+
+def show(ax: Axes, values: NDArray, picture: Picture | None, name: str, **options) -> AxesImage:
+    """Draw a map over the extent of its picture in pixels or, without one, in its own cells."""
+    height, width = picture.image.shape[:2] if picture is not None else values.shape
+    shown = ax.imshow(values, extent=(0, width, height, 0), interpolation='nearest', **options)
+    ax.set_title(name, fontsize=SMALL)
+    ax.set_axis_on()
+    ax.tick_params(labelsize=6)
+    ax.locator_params(nbins=3, integer=True)
+    return shown
+
+
+def show_signed(ax: Axes, values: NDArray, picture: Picture | None, name: str, limit: float) -> AxesImage:
+    """Draw a map whose sign counts, white at zero: from blue to red for -limit to limit, with dots where negative."""
+    limit = limit or 1
+    shown = show(ax, values, picture, name, cmap='RdBu_r', vmin=-limit, vmax=limit)
+    step = -(-values.shape[1] // 32)  # separate dots, up to 32 a row
+    rows, columns = np.nonzero(values[::step, ::step] < 0)
+    left, right, bottom, top = shown.get_extent()
+    x = left + (columns * step + 0.5) * (right - left) / values.shape[1]
+    y = top + (rows * step + 0.5) * (bottom - top) / values.shape[0]
+    ax.plot(x, y, 'ko', markersize=2.2, markeredgecolor='white', markeredgewidth=0.4)
+    return shown
+
+
+def colour_bar(figure: Figure, shown: AxesImage, axes: Axes | NDArray, label: str) -> None:
+    """Set a colour bar beside one or several axes, with small and large numbers as powers of ten."""
+    exponent = ScalarFormatter(useMathText=True)
+    exponent.set_powerlimits((-3, 4))
+    bar = figure.colorbar(shown, ax=axes, format=exponent, shrink=0.9, pad=0.01)
+    bar.set_label(label, fontsize=SMALL)
+    bar.ax.tick_params(labelsize=SMALL)
+    bar.ax.yaxis.get_offset_text().set_fontsize(SMALL)

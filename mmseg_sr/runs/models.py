@@ -17,10 +17,13 @@ from ..errors import UserError, blame
 from ..models.find import sr_blocks
 
 
-def load_model(cfg: Config, checkpoint: str | Path) -> nn.Module:
+def load_model(cfg: Config, checkpoint: str | Path, whole: bool = False) -> nn.Module:
     """Build the model of a config with the weights of a checkpoint, in evaluation mode on this machine's device.
 
-    SR blocks that the checkpoint does not have are the identity.
+    Args:
+        cfg: The config.
+        checkpoint: File of the weights.
+        whole: Refuse a checkpoint without the weights of an SR block; else the block is the identity.
 
     Returns:
         The model. Its ``dataset_meta`` is the checkpoint's, as with mmseg's ``init_model``; None if it has none.
@@ -28,7 +31,13 @@ def load_model(cfg: Config, checkpoint: str | Path) -> nn.Module:
     Raises:
         UserError: For a config without a model, or a checkpoint that is none or does not fit.
     """
-    return _load(cfg, checkpoint, needs_memory=False)
+    weights = read_checkpoint(checkpoint)
+    model = build_model(cfg)
+    missing = check_weights(model, weights, checkpoint)
+    if missing and whole:
+        raise UserError(f'{checkpoint} has no weights of {", ".join(missing)}: there is no memory to look at')
+    model.dataset_meta = weights.get('meta', {}).get('dataset_meta')
+    return model.eval().to(get_device())
 
 
 def load_sr_model(cfg: Config, checkpoint: str | Path) -> nn.Module:
@@ -37,19 +46,10 @@ def load_sr_model(cfg: Config, checkpoint: str | Path) -> nn.Module:
     Raises:
         UserError: For a model or a checkpoint without an SR block too.
     """
-    return _load(cfg, checkpoint, needs_memory=True)
-
-
-def _load(cfg: Config, checkpoint: str | Path, needs_memory: bool) -> nn.Module:
-    weights = read_checkpoint(checkpoint)
-    model = build_model(cfg)
-    if needs_memory and not sr_blocks(model):
+    model = load_model(cfg, checkpoint, whole=True)
+    if not sr_blocks(model):
         raise UserError(f'the model of {cfg.filename} has no SR block: there is no memory to look at')
-    missing = check_weights(model, weights, checkpoint)
-    if needs_memory and missing:
-        raise UserError(f'{checkpoint} has no weights of {", ".join(missing)}: there is no memory to look at')
-    model.dataset_meta = weights.get('meta', {}).get('dataset_meta')
-    return model.eval().to(get_device())
+    return model
 
 
 def build_model(cfg: Config) -> nn.Module:

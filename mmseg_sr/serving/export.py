@@ -1,23 +1,30 @@
-"""A served network as a file: ONNX, or a program of torch.export. Both have the card inside."""
+"""Write a served network to a file, ONNX or torch.export's, with the card inside, and compare it with PyTorch.
+
+Whatever an exporter raises becomes a ``UserError`` with its reason.
+"""
 
 import contextlib
 import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import mmcv
+import numpy as np
 import torch
-from torch import nn
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from ..errors import UserError, one_line
-from .metadata import Card
-from .network import ServedNetwork
+from .card import Card, threshold_of
+from .network import ServedNetwork, labels_of
 
 CARD_FILE = 'mmseg_sr.json'  # in a .pt2
-INPUT = 'image'
+DIFFERENCE = {'float32': 1e-3, 'float16': 5e-2}  # of the largest logit
+AGREEMENT = {'float32': 0.999, 'float16': 0.95}  # of the pixels, where labels are all there is
 
 
 def trace(network: ServedNetwork, size: tuple[int, int], dynamic: bool) -> ExportedProgram:
@@ -25,86 +32,45 @@ def trace(network: ServedNetwork, size: tuple[int, int], dynamic: bool) -> Expor
 
     Args:
         network: Its SR blocks are portable ones, resized where ``dynamic``.
-        size: (height, width) of the images; where ``dynamic``, of the example that is traced.
+        size: (height, width) of the images; where ``dynamic``, the trained one.
         dynamic: Whether height and width are free.
-
-    Raises:
-        UserError: With the reason why the network cannot be traced.
     """
+    if dynamic:  # no map of the example may have the size that a memory was trained for
+        size = [side + max(side // 4, 8) for side in size]
     # Two images: where there is one of something, the tracer takes it that there always is.
     images = torch.zeros(2, 3, *size, dtype=torch.uint8)
     free = {0: Dim.DYNAMIC, **({2: Dim.DYNAMIC, 3: Dim.DYNAMIC} if dynamic else {})}
     network = network.eval().requires_grad_(False)
-    try:
-        with quiet(), torch.no_grad():
-            program = torch.export.export(network, (images,), dynamic_shapes=(free,))
-    except Exception as error:  # the tracer raises what the network raises, and some dozen kinds of its own
-        raise UserError(f'torch.export cannot trace the network: {_reason(error)}') from error
+    with exporting('trace the network by torch.export'), torch.no_grad():
+        program = torch.export.export(network, (images,), dynamic_shapes=(free,))
     for node in program.graph.nodes:
         node.meta.pop('stack_trace', None)  # places of this machine
     return program
 
 
-def example_size(size: tuple[int, int]) -> tuple[int, int]:
-    """A size to trace a network of any size by: no map in it has the size that a memory was trained for.
-
-    Example:
-        >>> example_size((128, 256))
-        (160, 320)
-    """
-    return tuple(side + max(side // 4, 8) for side in size)
-
-
-def write_onnx(program: ExportedProgram, path: Path, card: Card, opset: int | None = None) -> int:
+def write_onnx(program: ExportedProgram, path: Path, card: Card, opset: int | None = None) -> dict:
     """Write a traced network as ONNX, with the card in its ``metadata_props``.
 
-    Args:
-        program: What :func:`trace` gave.
-        path: The file.
-        card: What it is.
-        opset: Version of ONNX's operators; None for the exporter's choice.
-
     Returns:
-        The opset of the file.
-
-    Raises:
-        UserError: With the reason why it cannot be written.
+        The ``opset`` of the file, and ``resizes``: the modules that its Resize nodes come from, 'segmentor' or the name
+        of one in it. A network of one size keeps the one that brings its logits to the size of the image.
     """
-    require('onnx', 'onnxscript')
-    import onnx
+    names = dict(input_names=['image'], output_names=[card.output])
+    with exporting('write the network by torch.onnx'):  # which the checker may refuse, and protobuf above 2 GB
+        import onnx
 
-    try:
-        with quiet():
-            exported = torch.onnx.export(
-                program,
-                dynamo=True,
-                input_names=[INPUT],
-                output_names=[card.output],
-                opset_version=opset,
-                verbose=False,
-            )
-        model = exported.model_proto
-        _clean(model.graph)
-        model.metadata_props.extend(
-            onnx.StringStringEntryProto(key=key, value=text) for key, text in card.texts().items()
-        )
+        model = torch.onnx.export(program, dynamo=True, opset_version=opset, verbose=False, **names).model_proto
+        resizes = _tidy(model.graph)
+        onnx.helper.set_model_props(model, card.texts())
         onnx.save(model, path)
         onnx.checker.check_model(path)
-    except Exception as error:  # of the exporter, of protobuf over 2 GB, of the checker
-        raise UserError(f'torch.onnx cannot write the network: {_reason(error)}') from error
-    return next(each.version for each in model.opset_import if not each.domain)
+    return {'opset': next(each.version for each in model.opset_import if not each.domain), 'resizes': resizes}
 
 
 def write_program(program: ExportedProgram, path: Path, card: Card) -> None:
-    """Write a traced network as torch.export does (.pt2), with the card beside it in the archive.
-
-    Raises:
-        UserError: With the reason why it cannot be written.
-    """
-    try:
+    """Write a traced network as torch.export does (.pt2), with the card beside it in the archive."""
+    with exporting('write the network by torch.export'):
         torch.export.save(program, path, extra_files={CARD_FILE: json.dumps(card.texts())})
-    except Exception as error:
-        raise UserError(f'torch.export cannot write the network: {_reason(error)}') from error
 
 
 def load_program(path: Path) -> tuple[nn.Module, Card]:
@@ -117,70 +83,87 @@ def load_program(path: Path) -> tuple[nn.Module, Card]:
     return program.module(), Card.from_texts(json.loads(extra[CARD_FILE]), path)
 
 
-def resizes(path: Path) -> list[str]:
-    """Which modules the Resize nodes of an ONNX file come from: 'segmentor', or the name of one in it.
+def compare(
+    run: Callable[[np.ndarray], Tensor],
+    segmentor: nn.Module,
+    pictures: Sequence[np.ndarray],
+    size: tuple[int, int],
+    precision: str = 'float32',
+) -> dict:
+    """Compare an exported network with mmseg's own inference by the segmentor that it was made from.
 
-    A network at one size keeps the one that brings its logits to the size of the image.
+    Args:
+        run: The exported network: images (N, 3, h, w), uint8, to logits or labels.
+        segmentor: One of mmseg's.
+        pictures: RGB (H, W, 3), which are resized to ``size``, (height, width).
+        precision: Of the exported network.
+
+    Returns:
+        ``size``, number of ``pictures``, ``agreement`` (share of pixels with the same label), ``max_difference`` of the
+        logits and ``max_logit`` (None where labels come out), and ``passed``.
     """
-    import onnx
+    threshold, equal, differences, largest = threshold_of(segmentor), [], [], []
+    for picture in pictures:
+        image = mmcv.imresize(picture, size[::-1])
+        expected, got = _by_mmseg(segmentor, image), run(np.ascontiguousarray(image.transpose(2, 0, 1))[None])
+        if got.dim() == 4:
+            differences.append((got - expected).abs().max())
+            largest.append(expected.abs().max())
+            got = labels_of(got, threshold)
+        equal.append((got == labels_of(expected, threshold)).double().mean())
+    agreement, difference, most = torch.stack(equal).mean().item(), None, None
+    passed = agreement >= AGREEMENT[precision]
+    if differences:
+        difference, most = (torch.stack(values).max().item() for values in (differences, largest))
+        passed = difference <= DIFFERENCE[precision] * most
+    row = dict(size=list(size), pictures=len(pictures), agreement=agreement, max_difference=difference, max_logit=most)
+    return {**row, 'passed': passed}
 
-    found = []
-    for node in onnx.load(path, load_external_data=False).graph.node:
-        if node.op_type == 'Resize':
-            modules = dict(each.split(': ', 1) for each in _namespace(node).split('/')[:-1] if ': ' in each)
-            found.append(([''] + list(modules))[-1].removeprefix('segmentor.') or 'segmentor')
-    return found
+
+@torch.no_grad()
+def _by_mmseg(segmentor: nn.Module, image: np.ndarray) -> Tensor:
+    """Logits (1, K, h, w), on the CPU, that mmseg makes of an RGB image (h, w, 3), which it takes as OpenCV has it."""
+    height, width = size = image.shape[:2]
+    sample = SegDataSample(metainfo=dict(ori_shape=size, img_shape=size, pad_shape=size))
+    inputs = torch.from_numpy(np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1)))
+    data = segmentor.data_preprocessor(dict(inputs=[inputs], data_samples=[sample]), False)
+    logits = segmentor.whole_inference(data['inputs'], [each.metainfo for each in data['data_samples']])
+    return logits[..., :height, :width].cpu()  # without padding
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the exporters' warnings of what is not installed and not needed from the output."""
+def exporting(task: str) -> Iterator[None]:
+    """Keep an exporter's warnings from the output, and its errors to one line: cannot ``task``, and the last cause."""
     disabled = logging.root.manager.disable
+    logging.disable(logging.ERROR)
     try:
-        logging.disable(logging.ERROR)
         # A graph that fails is printed whole.
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter('ignore')
             yield
+    except Exception as error:  # exporters have some dozen kinds, a page long, and raise what the network raises
+        while error.__cause__ is not None:
+            error = error.__cause__
+        raise UserError(f'cannot {task}: {one_line(error)[:600]}') from error
     finally:
         logging.disable(disabled)
 
 
-def require(*packages: str) -> None:
-    """Refuse what needs packages that are not there.
-
-    Raises:
-        UserError: Says what to install.
-    """
-    for package in packages:
-        try:
-            __import__(package)
-        except ImportError as error:
-            raise UserError(f'{package} is not installed: pip install "mmseg-sr[export]"') from error
-
-
-def _clean(graph: object) -> None:
-    """Give the free sides their names, and take out what tells of this machine."""
-    names = ('batch', None, 'height', 'width')
-    dims = graph.input[0].type.tensor_type.shape.dim
-    symbols = {dim.dim_param: name for dim, name in zip(dims, names, strict=True) if dim.dim_param and name}
+def _tidy(graph: object) -> list[str]:
+    """Give the free sides their names, take out what tells of this machine, and return where each Resize comes from."""
+    sides = zip(graph.input[0].type.tensor_type.shape.dim, ('batch', 'channels', 'height', 'width'), strict=True)
+    names = {dim.dim_param: name for dim, name in sides if dim.dim_param}
     for value in (*graph.input, *graph.output, *graph.value_info):
         for dim in value.type.tensor_type.shape.dim:
-            if dim.dim_param in symbols:
-                dim.dim_param = symbols[dim.dim_param]
+            if dim.dim_param in names:
+                dim.dim_param = names[dim.dim_param]
         del value.metadata_props[:]
+    resizes = []
     for node in graph.node:
-        namespace = _namespace(node)
+        namespace = next((each.value for each in node.metadata_props if each.key == 'namespace'), '')
         del node.metadata_props[:]
         node.metadata_props.add(key='namespace', value=namespace)
-
-
-def _namespace(node: object) -> str:
-    return next((each.value for each in node.metadata_props if each.key == 'namespace'), '')
-
-
-def _reason(error: BaseException) -> str:
-    """The last cause of an exporter's error, whose own text is a page."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return one_line(error)[:600]
+        if node.op_type == 'Resize':
+            modules = [each.split(': ')[0] for each in namespace.split('/')[:-1] if ': ' in each]
+            resizes.append(['', *modules][-1].removeprefix('segmentor.') or 'segmentor')
+    return resizes

@@ -1,31 +1,28 @@
-"""A segmentor as it is served: a pass over RGB pixels of 0 to 255, normalisation included.
+"""A segmentor as it is served, RGB pixels in and logits or labels out, and what runs it: PyTorch or onnxruntime.
 
 Shape letters: N images, K classes (or one, where a head tells two classes apart by a threshold), (h, w) their size.
 """
 
-import contextlib
-from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
-from ..errors import UserError
-from ..models.block import SRBlock
-from .portable import PortableBlock
+from ..errors import UserError, one_line
+from .card import Card, threshold_of
+
+PROVIDERS = ('CUDAExecutionProvider', 'CPUExecutionProvider')
 
 
 class ServedNetwork(nn.Module):
-    """What the data preprocessor and the segmentor do with a whole image: pixels in, logits or labels out.
-
-    Normalisation, the order of the colours and padding are inside, so that nobody has to do them alike elsewhere, and
-    bytes are the only thing it takes.
+    """Do what data preprocessor and segmentor do with a whole image: normalisation, colours and padding are inside.
 
     Args:
         segmentor: One of mmseg's; it is shared, not copied.
         labels: Whether labels (N, h, w) come out, uint8, instead of logits.
-        half: Whether the segmentor computes in half precision; it is changed in place. Logits are float32 as ever.
+        half: Whether the segmentor computes in half precision; it is changed in place.
     """
 
     def __init__(self, segmentor: nn.Module, labels: bool = False, half: bool = False):
@@ -35,18 +32,13 @@ class ServedNetwork(nn.Module):
         self.pad_val = preprocessor.pad_val
         # The network takes RGB; one that was trained on OpenCV's order turns it.
         self.turned = not preprocessor._channel_conversion
-        if preprocessor._enable_normalize:
-            self.register_buffer('mean', preprocessor.mean.detach().clone()[None])  # (1, 3, 1, 1)
-            self.register_buffer('std', preprocessor.std.detach().clone()[None])
-        else:
-            self.mean = self.std = None
+        for name in ('mean', 'std'):  # (1, 3, 1, 1)
+            value = getattr(preprocessor, name)[None].clone() if preprocessor._enable_normalize else None
+            self.register_buffer(name, value)
         self.labels = labels
         self.threshold = threshold_of(segmentor)
         self.dtype = torch.float16 if half else torch.float32
-        self.segmentor = segmentor.half() if half else segmentor
-        for block in self.modules():
-            if isinstance(block, PortableBlock):
-                block.gate.float()
+        self.segmentor = segmentor.to(self.dtype)
 
     def forward(self, images: Tensor) -> Tensor:
         """RGB pixels (N, 3, h, w), uint8, to logits (N, K, h, w), float32, or labels (N, h, w), uint8."""
@@ -63,20 +55,16 @@ class ServedNetwork(nn.Module):
 
     def _pad(self, x: Tensor) -> Tensor:
         """Pad right and below as the preprocessor does in a test."""
-        height, width = x.shape[-2:]
-        if self.padding.get('size') is not None:
-            below, right = (
-                max(wanted - side, 0) for wanted, side in zip(self.padding['size'], (height, width), strict=True)
-            )
-        elif (self.padding.get('size_divisor') or 1) > 1:
-            below, right = (-side % self.padding['size_divisor'] for side in (height, width))
-        else:
+        size, divisor = self.padding.get('size'), self.padding.get('size_divisor') or 1
+        if size is None and divisor == 1:
             return x
+        wanted = size or [side + -side % divisor for side in x.shape[-2:]]
+        below, right = (max(most - side, 0) for most, side in zip(wanted, x.shape[-2:], strict=True))
         return F.pad(x, (0, right, 0, below), value=self.pad_val)
 
 
 def labels_of(logits: Tensor, threshold: float | None) -> Tensor:
-    """Labels (N, h, w), uint8, of logits (N, K, h, w); those of one channel are held against a threshold.
+    """Make labels (N, h, w), uint8, of logits (N, K, h, w); one channel is compared with a threshold.
 
     Example:
         >>> labels_of(torch.tensor([[-1.0, 2.0], [0.0, 0.0]]).view(1, 2, 1, 2), None).tolist()
@@ -87,44 +75,53 @@ def labels_of(logits: Tensor, threshold: float | None) -> Tensor:
     return logits.argmax(1).to(torch.uint8)
 
 
-def threshold_of(segmentor: nn.Module) -> float | None:
-    """The probability from which the one channel of a segmentor means its second class; None with more channels."""
-    if segmentor.out_channels > 1:
-        return None
-    heads = segmentor.decode_head
-    return float((heads[-1] if isinstance(heads, nn.ModuleList) else heads).threshold)
+class TorchRuntime:
+    """Run a network, in evaluation mode and on any device, by PyTorch."""
+
+    def __init__(self, network: nn.Module, card: Card):
+        self.network, self.card = network, card
+        self.device = next(network.parameters()).device
+
+    def __call__(self, images: np.ndarray) -> Tensor:
+        """Logits (N, K, h, w) or labels (N, h, w), on the CPU, for images (N, 3, h, w), uint8."""
+        with torch.inference_mode():
+            return self.network(torch.from_numpy(images).to(self.device)).cpu()
 
 
-@contextlib.contextmanager
-def in_whole(segmentor: nn.Module) -> Iterator[None]:
-    """Let a segmentor take images as a whole, whatever its config says, inside the ``with`` block."""
-    kept = segmentor.test_cfg
-    try:
-        segmentor.test_cfg = ConfigDict(mode='whole')
-        yield
-    finally:
-        segmentor.test_cfg = kept
-
-
-def map_sizes(network: ServedNetwork, size: tuple[int, int]) -> dict[str, tuple[int, int]]:
-    """The sizes (h, w) of the maps that the SR blocks of a network get for an image of ``size``, by name.
+class OnnxRuntime:
+    """Run an ONNX file of ``tools/export.py`` by onnxruntime, with as many threads as torch has.
 
     Raises:
-        UserError: Where a block cannot take its map: it has ``resize=False``.
+        UserError: For a file that is not there, is damaged, or is another program's.
     """
-    sizes: dict[str, tuple[int, int]] = {}
-    handles = [
-        block.register_forward_pre_hook(lambda block, args, name=name: sizes.update({name: tuple(args[0].shape[-2:])}))
-        for name, block in network.segmentor.named_modules()
-        if isinstance(block, SRBlock)
-    ]
-    device = next(network.parameters()).device
-    try:
-        with torch.no_grad():
-            network(torch.zeros(1, 3, *size, dtype=torch.uint8, device=device))
-    except (RuntimeError, ValueError) as error:
-        raise UserError(f'the network cannot take an image of {size[0]}x{size[1]} (height x width): {error}') from error
-    finally:
-        for handle in handles:
-            handle.remove()
-    return sizes
+
+    def __init__(self, path: Path):
+        require('onnxruntime')
+        import onnxruntime
+
+        if not Path(path).is_file():
+            raise UserError(f'no such model: {path}')
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3
+        providers = [name for name in PROVIDERS if name in onnxruntime.get_available_providers()]
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        except Exception as error:  # onnxruntime has a dozen kinds
+            raise UserError(f'{path} is no ONNX model that onnxruntime can run: {one_line(error)[:300]}') from error
+        self.card = Card.from_texts(self.session.get_modelmeta().custom_metadata_map, path)
+        self.input = self.session.get_inputs()[0].name
+
+    def __call__(self, images: np.ndarray) -> Tensor:
+        """Logits (N, K, h, w) or labels (N, h, w) for images (N, 3, h, w), uint8."""
+        (output,) = self.session.run(None, {self.input: np.ascontiguousarray(images)})
+        return torch.from_numpy(output)
+
+
+def require(*packages: str) -> None:
+    """Refuse what needs packages that are not installed."""
+    for package in packages:
+        try:
+            __import__(package)
+        except ImportError as error:
+            raise UserError(f'{package} is not installed: pip install "mmseg-sr[export]"') from error

@@ -1,28 +1,31 @@
-"""SR blocks in the form that is exported: plain PyTorch, resized or not by choice, constant recall folded into a bias.
-
-Shape letters as in :mod:`mmseg_sr.models.block`.
-"""
+"""Bring a segmentor with SR blocks into the form that is exported. Shape letters as in :mod:`mmseg_sr.models.block`."""
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
 from ..models.block import SRBlock
-from ..models.low_rank import LowRankMemory
-from ..models.resizing import plain_resize
+from ..models.find import sr_blocks
+from ..models.low_rank import factors
+from ..models.recall import plain_resize
+from ..scene.scene_block import SceneSRBlock
+from .card import Card
+from .network import ServedNetwork
 
 
 class PortableBlock(nn.Module):
-    """An SR block whose path is chosen when it is made, not by the shape of its input: a graph has no such choice.
+    """Compute an SR block in plain PyTorch, on a path that its input does not choose: a graph has no choice.
 
     The gate works in float32 whatever the rest does, as in the block.
 
     Args:
         block: The block; its weights are shared.
         resized: Whether squeezed map and weighted sum are resized. At the trained size that changes nothing.
+        weights: The softmax weights (P,), where they are the same for every image: the weighted sum is a bias then.
 
     Example:
         >>> block, x = SRBlock(in_channels=2, memory_size=(3, 4)), torch.randn(1, 2, 3, 4)
@@ -30,64 +33,41 @@ class PortableBlock(nn.Module):
         True
     """
 
-    form = 'recall'
-
-    def __init__(self, block: SRBlock, resized: bool):
+    def __init__(self, block: SRBlock, resized: bool, weights: Tensor | None = None):
         super().__init__()
-        self.squeeze, self.gate, self.memory = block.squeeze, block.gate, block.memory
-        self.memory_shape = block.memory_shape
+        self.low_rank, self.memory_shape = block.memory_rank is not None, block.memory_shape
         self.resized = resized
+        self.is_bias = weights is not None
+        if self.is_bias:
+            memory = block.memory_blocks()
+            self.register_buffer('bias', torch.einsum('p,pchw->chw', weights.to(memory), memory)[None])  # (1, C, H, W)
+        else:
+            self.squeeze, self.gate, self.memory = block.squeeze, block.gate, block.memory
 
     def forward(self, x: Tensor) -> Tensor:
         """Add to ``x`` (N, C, h, w) what is remembered for it."""
+        if self.is_bias:
+            return x + self._fit(self.bias, x)
         squeezed = self.squeeze(x)  # (N, 1, h, w)
         if self.resized:
             squeezed = plain_resize(squeezed, self.memory_shape[-2:])  # (N, 1, H, W)
         weights = self.gate(squeezed.flatten(1).float()).to(x.dtype)  # (N, P)
-        if isinstance(self.memory, LowRankMemory):
-            vectors, maps = self.memory.factors(weights)
-            maps = plain_resize(maps, x.shape[-2:]) if self.resized else maps
-            return x + (vectors @ maps.flatten(2)).view(x.shape)
+        if self.low_rank:
+            vectors, maps = factors(weights, self.memory.channels, self.memory.maps)  # (N, C, P*R), (1, P*R, H, W)
+            return x + (vectors @ self._fit(maps, x).flatten(2)).view(x.shape)
         recalled = torch.mm(weights, self.memory.flatten(1)).unflatten(1, self.memory_shape[1:])  # (N, C, H, W)
-        return x + (plain_resize(recalled, x.shape[-2:]) if self.resized else recalled)
+        return x + self._fit(recalled, x)
+
+    def _fit(self, maps: Tensor, x: Tensor) -> Tensor:
+        return plain_resize(maps, x.shape[-2:]) if self.resized else maps
 
 
-class BiasBlock(nn.Module):
-    """An SR block whose weights are the same for every image: its weighted sum (C, H, W), added.
-
-    Args:
-        bias: The weighted sum.
-        resized: Whether it is resized to the input's size.
-
-    Example:
-        >>> BiasBlock(torch.ones(1, 2, 2), resized=False)(torch.zeros(1, 1, 2, 2)).unique()
-        tensor([1.])
-    """
-
-    form = 'bias'
-
-    def __init__(self, bias: Tensor, resized: bool):
-        super().__init__()
-        self.register_buffer('bias', bias[None])  # (1, C, H, W)
-        self.resized = resized
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Add the bias to ``x`` (N, C, h, w)."""
-        return x + (plain_resize(self.bias, x.shape[-2:]) if self.resized else self.bias)
+def _is_known(kind: type[SRBlock]) -> bool:
+    return kind.forward is SRBlock.forward and kind.recall_add in (SRBlock.recall_add, SceneSRBlock.recall_add)
 
 
-@torch.no_grad()
-def constant_weights(block: SRBlock) -> Tensor | None:
-    """The softmax weights (P,) of a block, where they are the same for every input; else None.
-
-    They are with one memory, and where a layer of zeros keeps the input from the softmax.
-
-    Example:
-        >>> constant_weights(SRBlock(in_channels=2, memory_size=(3, 4), num_memories=1))
-        tensor([1.])
-        >>> constant_weights(SRBlock(in_channels=2, memory_size=(3, 4), num_memories=2)) is None
-        True
-    """
+def _constant_weights(block: SRBlock) -> Tensor | None:
+    """The softmax weights (P,), where there is one memory or a layer of zeros keeps the input from the softmax."""
     layers = (block.squeeze, block.gate[0], block.gate[1])
     if block.num_memories > 1 and all(layer.weight.any() for layer in layers):
         return None
@@ -95,25 +75,23 @@ def constant_weights(block: SRBlock) -> Tensor | None:
     return block.gate(squeezed)[0]
 
 
+@torch.no_grad()
 def make_portable(
     model: nn.Module, sizes: Mapping[str, tuple[int, int]] | None, recall: Mapping[str, Tensor] | None = None
 ) -> nn.Module:
     """Copy a model with its SR blocks in the form that is exported. The model stays as it was.
 
-    A block of a subclass with its own ``forward`` is left as it is.
+    A block of a subclass that computes in another way is left as it is; a whole image is a whole scene.
 
     Args:
         model: Any module with SR blocks, or without.
         sizes: (h, w) of the map that each block gets, by its name, where the model is to take one size only: a block
             of that size has no resize then. None for any size.
-        recall: Weights (P,) by the name of a block that is to recall the same for every image. Blocks that do so by
-            themselves need none.
-
-    Raises:
-        UserError: For weights of a block that is not there, or has another number of memories.
+        recall: Weights (P,) by the name of a block that is to recall the same for every image; those of a block that
+            is not there, or has another number of memories, are a ``UserError``.
     """
     model = copy.deepcopy(model)
-    blocks = {name: each for name, each in model.named_modules() if type(each).forward is SRBlock.forward}
+    blocks = {name: each for name, each in sr_blocks(model).items() if _is_known(type(each))}
     recall = {name: torch.as_tensor(weights, dtype=torch.float32) for name, weights in (recall or {}).items()}
     for name, weights in recall.items():
         if name not in blocks:
@@ -121,15 +99,63 @@ def make_portable(
         if weights.shape != (blocks[name].num_memories,):
             raise UserError(f'{name} has {blocks[name].num_memories} memories, and its weights are {weights.tolist()}')
     for name, block in blocks.items():
-        weights = recall.get(name, constant_weights(block))
         resized = sizes is None or sizes[name] != block.memory_size
-        model.set_submodule(name, _portable(block, weights, resized))
+        model.set_submodule(name, PortableBlock(block, resized, recall.get(name, _constant_weights(block))))
     return model
 
 
-def _portable(block: SRBlock, weights: Tensor | None, resized: bool) -> nn.Module:
-    if weights is None:
-        return PortableBlock(block, resized)
-    with torch.no_grad():
-        blocks = block.memory_blocks()
-        return BiasBlock(torch.einsum('p,pchw->chw', weights.to(blocks), blocks), resized)
+def portable_network(
+    segmentor: nn.Module, card: Card, recall: Mapping[str, Tensor] | None = None
+) -> tuple[ServedNetwork, Card]:
+    """Make the network that is exported, and its card, from a segmentor, which stays as it was, on the CPU.
+
+    Args:
+        segmentor: What :func:`.card.load` gave.
+        card: The same, with the ``size``, ``output`` and ``precision`` that are wanted. A network that cannot take
+            images of that size is a ``UserError``.
+        recall: As for :func:`make_portable`.
+    """
+    segmentor, half = segmentor.cpu(), card.precision == 'float16'
+    if card.size is None:
+        _check_any_size(segmentor)
+    copied = make_portable(segmentor, _map_sizes(segmentor, card.size) if card.size else None, recall)
+    copied._modules.pop('auxiliary_head', None)  # it predicts nothing
+    network = ServedNetwork(copied, labels=card.output == 'labels', half=half).eval()
+    rows = []
+    for name, block in copied.named_modules():
+        if isinstance(block, PortableBlock):
+            form, memories = ('bias', 1) if block.is_bias else ('recall', block.memory_shape[0])
+            shape = [memories, *block.memory_shape[1:]]
+            rows.append(dict(name=name, form=form, resized=block.resized, memory=shape))
+            if half and not block.is_bias:
+                block.gate.float()
+    return network, replace(card, blocks=rows)
+
+
+def _check_any_size(segmentor: nn.Module) -> None:
+    fixed = [name for name, block in sr_blocks(segmentor).items() if not block.resize]
+    if fixed:
+        raise UserError(f'{", ".join(fixed)} has resize=False: export with --shape, predict with --mode slide')
+    # The tracer cannot follow either: it takes the example's padding, and its sides, for those of all images.
+    if segmentor.data_preprocessor.test_cfg:
+        raise UserError('the data preprocessor pads images in tests: export with --shape')
+    if segmentor.align_corners:
+        raise UserError('a network with align_corners=True: export with --shape')
+
+
+@torch.no_grad()
+def _map_sizes(segmentor: nn.Module, size: tuple[int, int]) -> dict[str, tuple[int, int]]:
+    """The sizes (h, w) of the maps that the SR blocks of a segmentor get for an image of ``size``, by name."""
+    sizes: dict[str, tuple[int, int]] = {}
+    handles = [
+        block.register_forward_pre_hook(lambda block, args, name=name: sizes.update({name: tuple(args[0].shape[-2:])}))
+        for name, block in sr_blocks(segmentor).items()
+    ]
+    try:
+        ServedNetwork(segmentor)(torch.zeros(1, 3, *size, dtype=torch.uint8))
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f'the network cannot take an image of {size[0]}x{size[1]} (height x width): {error}') from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    return sizes

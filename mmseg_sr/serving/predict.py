@@ -1,61 +1,58 @@
 """From pictures to label maps with any network, whole or in windows, as mmseg does it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import UserError
-from .metadata import Card
+from ..errors import UserError, blame
+from ..memory.windows import spans
+from .card import STEPS, Card
 from .network import labels_of
-from .preparation import Preparation
+
+Run = Callable[[np.ndarray], Tensor]  # images (N, 3, h, w), uint8, to logits or labels
+Sides = Sequence[int]  # (height, width)
 
 
 class Predictor:
-    """Label maps of pictures.
+    """Predict label maps of pictures.
 
     Args:
-        run: A network that has a ``card``: images (N, 3, h, w), uint8, to logits or labels.
+        run: A network that has a ``card``, as :class:`.network.OnnxRuntime`.
         mode: 'whole' or 'slide'; None for the card's.
         window: (height, width) in slide mode; None for the card's, or the size of a network of one size.
         stride: From one window to the next; None for the card's, or half a window.
 
     Raises:
-        UserError: For a mode that the network cannot do.
+        UserError: For a mode that the network cannot do, or resizing steps that are none.
     """
 
-    def __init__(
-        self,
-        run: Callable[[np.ndarray], Tensor],
-        mode: str | None = None,
-        window: Sequence[int] | None = None,
-        stride: Sequence[int] | None = None,
-    ):
+    def __init__(self, run: Run, mode: str | None = None, window: Sides | None = None, stride: Sides | None = None):
         self.run, self.card = run, run.card
         self.mode = mode or self.card.mode
-        self.prepare = Preparation(self.card.steps)
+        self.steps = _transforms(self.card.steps)
         self.window = self.stride = None
-        if self.mode == 'slide' and self.card.scene:
-            raise UserError(
-                'the memory covers a scene, and each window would be taken for a whole one: use --mode whole'
-            )
         if self.mode == 'slide':
             self.window, self.stride = _windows_of(self.card, window, stride)
         elif window or stride:
             raise UserError('windows and strides belong to mode slide')
 
     def prepared(self, picture: np.ndarray) -> np.ndarray:
-        """The image (3, h, w) that the network gets of an RGB picture (H, W, 3).
+        """Resize an RGB picture (H, W, 3), uint8, to the image (3, h, w) that the network gets, as in a test.
 
         Raises:
             UserError: Where the network does not take its size.
         """
-        image = self.prepare(picture)
+        sample = {'img': picture, 'img_shape': picture.shape[:2]}
+        for step in self.steps:
+            sample = step(sample)
+        image = sample['img']
         size, taken = list(image.shape[:2]), self.card.size
         if taken and self.mode == 'whole' and size != taken:
-            raise UserError(f'the image is {_by(size)}, and the network takes {_by(taken)} only: {_ADVICE}')
+            advice = 'predict with --mode slide, or export with --dynamic or another --shape'
+            raise UserError(f'the image is {_by(size)}, and the network takes {_by(taken)} only: {advice}')
         if taken and self.mode == 'slide' and (size[0] < taken[0] or size[1] < taken[1]):
             raise UserError(f'the image is {_by(size)}, less than a window of {_by(taken)}: export with --dynamic')
         if self.card.output == 'labels' and image.shape != picture.shape:
@@ -63,7 +60,7 @@ class Predictor:
         return np.ascontiguousarray(image.transpose(2, 0, 1))
 
     def __call__(self, images: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
-        """Label maps (H, W), uint8, of pictures of these sizes, whose :meth:`prepared` images have one size."""
+        """Predict label maps (H, W), uint8, of pictures of these sizes, whose :meth:`prepared` images have one size."""
         batch = np.stack(images)
         output = self.run(batch) if self.mode == 'whole' else slide(self.run, batch, self.window, self.stride)
         if self.card.output == 'labels':
@@ -76,42 +73,33 @@ class Predictor:
         return labels_of(logits, self.card.threshold)[0].numpy()
 
 
-_ADVICE = 'predict with --mode slide, or export with --dynamic or another --shape'
-
-
-def slide(
-    run: Callable[[np.ndarray], Tensor], images: np.ndarray, window: Sequence[int], stride: Sequence[int]
-) -> Tensor:
-    """Mean logits (N, K, h, w) of all windows over a pixel, for images (N, 3, h, w)."""
-    height, width = images.shape[-2:]
-    total: Tensor | None = None
-    count = torch.zeros(1, 1, height, width)
-    for top, bottom in spans(height, window[0], stride[0]):
-        for left, right in spans(width, window[1], stride[1]):
-            logits = run(images[..., top:bottom, left:right])
-            if total is None:
-                total = logits.new_zeros(*logits.shape[:2], height, width)
-            total[..., top:bottom, left:right] += logits
-            count[..., top:bottom, left:right] += 1
+def slide(run: Run, images: np.ndarray, window: Sides, stride: Sides) -> Tensor:
+    """Compute mean logits (N, K, h, w) of all windows over a pixel, for images (N, 3, h, w)."""
+    size = images.shape[-2:]
+    total, count = None, torch.zeros(1, 1, *size)
+    for rows, columns in spans(size, window, stride):
+        logits = run(images[..., rows, columns])
+        if total is None:
+            total = logits.new_zeros(*logits.shape[:2], *size)
+        total[..., rows, columns] += logits
+        count[..., rows, columns] += 1
     return total / count
 
 
-def spans(side: int, window: int, stride: int) -> Iterator[tuple[int, int]]:
-    """Where windows begin and end along a side, by mmseg's rule: the last one ends at the border.
-
-    Example:
-        >>> list(spans(10, 4, 4)), list(spans(3, 4, 4))
-        ([(0, 4), (4, 8), (6, 10)], [(0, 3)])
-    """
-    for index in range(max(side - window + stride - 1, 0) // stride + 1):
-        end = min(index * stride + window, side)
-        yield max(end - window, 0), end
+def _transforms(steps: Sequence[dict]) -> list[Callable[[dict], dict]]:
+    """The stock transforms of a card's steps, of which JSON made lists of tuples. Nothing else can be named there."""
+    made = []
+    with blame('set up the resizing'):
+        for step in steps:
+            options = {key: tuple(value) if isinstance(value, list) else value for key, value in step.items()}
+            made.append(STEPS[options.pop('type')](**options))
+    return made
 
 
-def _windows_of(
-    card: Card, window: Sequence[int] | None, stride: Sequence[int] | None
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _windows_of(card: Card, window: Sides | None, stride: Sides | None) -> tuple[Sides, Sides]:
     window = window or card.size or card.window
+    if card.scene:
+        raise UserError('the memory covers a scene, and each window would be taken for a whole one: use --mode whole')
     if window is None:
         raise UserError('mode slide needs a window: say its --window H W')
     if card.output == 'labels':
@@ -124,5 +112,5 @@ def _windows_of(
     return tuple(window), tuple(stride)
 
 
-def _by(size: Sequence[int]) -> str:
+def _by(size: Sides) -> str:
     return 'x'.join(map(str, size))

@@ -1,22 +1,37 @@
-"""Predictions of image files: in batches, taken up where they were stopped, and not stopped by one that is damaged."""
+"""Predictions of image files, made in batches, taken up where they were stopped, not stopped by a damaged image.
 
-from collections.abc import Callable, Iterable, Iterator
+    DIR/predict.json             what made them: a folder is taken up again only by the same
+    DIR/labels/<name>.png        ids of the classes, one byte a pixel
+    DIR/overlays/<name>.png      the picture, coloured
+
+Files appear whole or not at all, so what is there is done.
+"""
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+from tqdm import tqdm
 
+from ..atomic import check_folder, replacing, write_text
+from ..datasets.build import read_picture
 from ..errors import UserError
-from .outputs import is_whole, overlay, write_image
 from .predict import Predictor
-from .preparation import read_picture
 
 IMAGES = {'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm'}
+FOLDERS = ('labels', 'overlays')
+RECORD = 'predict.json'
 
 
 @dataclass
 class Report:
-    """What became of the pictures: ``written``, ``skipped`` (done before), ``failed`` with the reason."""
+    """Count the pictures ``written`` and ``skipped`` (done before); ``failed`` has the reason by the path."""
 
     written: int = 0
     skipped: int = 0
@@ -24,94 +39,121 @@ class Report:
 
 
 def find_images(source: Path) -> dict[str, Path]:
-    """An image file, or all below a folder, by the names of their predictions: path in the folder, without suffix.
+    """Find an image file, or all below a folder, by the names of their predictions: path in it, without suffix.
 
     Raises:
         UserError: Where there is none, or two would have the same name.
     """
     if not source.is_dir():
         return {source.stem: source}
-    paths = sorted(path for path in source.rglob('*') if path.suffix.lower() in IMAGES and not _hidden(path, source))
-    if not paths:
-        raise UserError(f'{source} has no images ({", ".join(sorted(IMAGES))})')
     found: dict[str, Path] = {}
-    for path in paths:
-        name = path.relative_to(source).with_suffix('').as_posix()
-        if name in found:
-            raise UserError(f'the predictions of {found[name]} and {path} would have the same name')
-        found[name] = path
+    for path in sorted(source.rglob('*')):
+        inside = path.relative_to(source)
+        if path.suffix.lower() not in IMAGES or any(part.startswith('.') for part in inside.parts):
+            continue
+        other = found.setdefault(inside.with_suffix('').as_posix(), path)
+        if other != path:
+            raise UserError(f'the predictions of {other} and {path} would have the same name')
+    if not found:
+        raise UserError(f'{source} has no images ({", ".join(sorted(IMAGES))})')
     return found
 
 
+def claim(out: Path, record: Mapping[str, object], overwrite: bool = False) -> None:
+    """Write down what makes the predictions of a folder, or check that the same made those that are there.
+
+    Args:
+        out: The folder.
+        record: What changes predictions: the network, how it is used, the pictures' place.
+        overwrite: Whether the predictions that are there go first.
+
+    Raises:
+        UserError: For a folder with predictions that something else made.
+    """
+    check_folder('--out', out)
+    path, there = out / RECORD, [out / name for name in FOLDERS if (out / name).exists()]
+    text = json.dumps(record, indent=2) + '\n'
+    if there and not path.exists():
+        raise UserError(f'{there[0]} is there, and nothing says what made it: choose another --out')
+    if overwrite:
+        for folder in there:
+            shutil.rmtree(folder)
+    elif path.exists() and (differ := _differences(path, json.loads(text))):  # which has lists for tuples
+        raise UserError(f'{out} has other predictions ({", ".join(differ)}): choose another --out, or --overwrite')
+    write_text(path, text)
+
+
+def _differences(path: Path, record: Mapping[str, object]) -> list[str]:
+    try:
+        before = json.loads(path.read_text())
+        return sorted(key for key in {*before, *record} if before.get(key) != record.get(key))
+    except (AttributeError, OSError, TypeError, ValueError):
+        return [f'{path.name} is damaged']
+
+
 def predict_pictures(
-    predictor: Predictor,
-    pictures: dict[str, Path],
-    out: Path,
-    batch: int = 1,
-    opacity: float = 0.5,
-    progress: Callable[[Iterable], Iterable] = iter,
-    complain: Callable[[str], None] = print,
+    predictor: Predictor, pictures: Mapping[str, Path], out: Path, batch: int = 1, opacity: float = 0.5
 ) -> Report:
-    """Write label map and overlay of each picture that does not have them yet.
+    """Write label map and overlay of each picture that does not have them yet, with a progress bar.
 
     Args:
         predictor: Gives the label maps.
-        pictures: What :func:`find_images` found.
-        out: Folder, see :mod:`.outputs`.
+        pictures: What :func:`find_images` found. One that cannot be read, or that the network does not take, is named
+            on stderr.
+        out: The folder.
         batch: How many images go through the network at once; neighbours of the same size do.
         opacity: Of the overlay's colours.
-        progress: Goes round the names, to show how far it is.
-        complain: Gets a line for each picture that failed.
-
-    Returns:
-        What became of them. A picture that cannot be read, or that the network does not take, stops no other.
     """
     report = Report()
-    for group in _batches(_prepared(predictor, pictures, out, progress, complain, report), batch):
-        labels = predictor([image for _, _, image in group], [picture.shape[:2] for _, picture, _ in group])
-        for (name, picture, _), each in zip(group, labels, strict=True):
-            write_image(out / f'labels/{name}.png', each)
-            write_image(out / f'overlays/{name}.png', overlay(picture, each, predictor.card.palette, opacity))
-            report.written += 1
+    for _, same in groupby(_prepared(predictor, pictures, out, report), key=lambda each: each[2].shape):
+        while group := list(islice(same, batch)):
+            labels = predictor([image for _, _, image in group], [picture.shape[:2] for _, picture, _ in group])
+            for (name, picture, _), each in zip(group, labels, strict=True):
+                _write(out / f'labels/{name}.png', each)
+                _write(out / f'overlays/{name}.png', overlay(picture, each, predictor.card.palette, opacity))
+                report.written += 1
     return report
 
 
-Prepared = tuple[str, np.ndarray, np.ndarray]
-
-
 def _prepared(
-    predictor: Predictor,
-    pictures: dict[str, Path],
-    out: Path,
-    progress: Callable[[Iterable], Iterable],
-    complain: Callable[[str], None],
-    report: Report,
-) -> Iterator[Prepared]:
+    predictor: Predictor, pictures: Mapping[str, Path], out: Path, report: Report
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Name, picture and image of what is to be predicted; the rest goes into the report."""
-    for name in progress(pictures):
-        if all(is_whole(out / f'{kind}/{name}.png') for kind in ('labels', 'overlays')):
+    for name, path in tqdm(pictures.items(), 'predict', unit='image'):
+        if all(_is_whole(out / folder / f'{name}.png') for folder in FOLDERS):
             report.skipped += 1
             continue
         try:
-            picture = read_picture(pictures[name])
+            picture = read_picture(path)
             yield name, picture, predictor.prepared(picture)
         except UserError as error:
-            path, reason = str(pictures[name]), str(error)
-            report.failed[path] = reason
-            complain(reason if path in reason else f'{path}: {reason}')
+            reason = report.failed[str(path)] = str(error)
+            tqdm.write(f'error: {reason}' if str(path) in reason else f'error: {path}: {reason}', file=sys.stderr)
 
 
-def _batches(prepared: Iterable[Prepared], count: int) -> Iterator[list[Prepared]]:
-    """Neighbours whose images have the same size, at most ``count`` at once."""
-    group: list[Prepared] = []
-    for each in prepared:
-        if group and (len(group) == count or each[2].shape != group[0][2].shape):
-            yield group
-            group = []
-        group.append(each)
-    if group:
-        yield group
+def _is_whole(path: Path) -> bool:
+    """Whether an image file is there and all of its bytes are."""
+    try:
+        with Image.open(path) as image:
+            image.verify()
+        return True
+    except (OSError, SyntaxError, ValueError):
+        return False
 
 
-def _hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith('.') for part in path.relative_to(folder).parts)
+def _write(path: Path, pixels: np.ndarray) -> None:
+    with replacing(path) as partial:
+        Image.fromarray(pixels).save(partial)
+
+
+def overlay(
+    picture: np.ndarray, labels: np.ndarray, palette: Sequence[Sequence[int]], opacity: float = 0.5
+) -> np.ndarray:
+    """Lay the colours of the labels (H, W) over an RGB picture (H, W, 3).
+
+    Example:
+        >>> overlay(np.zeros((1, 1, 3), np.uint8), np.array([[1]]), [[0, 0, 0], [200, 100, 0]]).tolist()
+        [[[100, 50, 0]]]
+    """
+    colours = np.asarray(palette, np.float32)[labels]
+    return (picture * np.float32(1 - opacity) + colours * np.float32(opacity) + 0.5).astype(np.uint8)

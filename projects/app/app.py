@@ -1,4 +1,4 @@
-"""Try a network on your own pictures, in a page of this machine: scale its memory blocks, or switch them off.
+"""Try a network on your own pictures, in a page on this machine: scale its memory blocks, or switch them off.
 
     python projects/app/app.py
     python projects/app/app.py CONFIG CHECKPOINT --baseline CONFIG CHECKPOINT
@@ -9,7 +9,8 @@ sliders scale each memory block by 0 (off) to 2.
 
 The page asks nothing of any other machine and, by default, answers none: it listens at 127.0.0.1. With another --host
 everybody who reaches this machine can use it, and it has no password. Uploads are PNG, JPEG or WebP of at most
---max-size MB; they are not kept, and their names are not sent. Needs pip install "mmseg-sr[app]". Stop it by Ctrl-C.
+--max-size MB; they are not kept, and their names are not sent. It needs pip install -r projects/app/requirements.txt.
+Stop it by Ctrl-C.
 
 The last line of the output, when the page is ready, is a JSON document: its url.
 """
@@ -20,17 +21,13 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools'))
 from _cli import Parser, program
-from server import LOOPBACK, create_app
-from trial import Trial
 
-from mmseg_sr.config import load_config, read_options
-from mmseg_sr.errors import UserError
-from mmseg_sr.mini_cityscapes.generate import draw_mini_cityscapes
-from mmseg_sr.openmmlab import HOME
-from mmseg_sr.report.scenes import Network
+if TYPE_CHECKING:
+    from trial import Trial
 
 RELEASED = 'fcn_r18-w16-d8{}_1xb4-2k_mini-cityscapes-128x256'
 EXAMPLES = 3
@@ -56,20 +53,24 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def load_trial(args: argparse.Namespace) -> Trial:
-    source = args.source or released('-sr')
-    baseline = args.baseline or (None if args.source else released(''))
-    names = ('SR', 'baseline')
-    networks = [
-        Network(name, names[1], load_config(str(pair[0]), read_options(args.cfg_options)), pair[1])
-        for name, pair in zip(names, (source, baseline), strict=True)
-        if pair
-    ]
-    return Trial(*networks)
+def load_trial(args: argparse.Namespace) -> 'Trial':
+    from trial import Trial
+
+    from mmseg_sr.config import load_config, read_options
+    from mmseg_sr.report.gallery import Network
+
+    given = {'SR': args.source or released('-sr')}
+    if args.baseline or not args.source:
+        given['baseline'] = args.baseline or released('')
+    options = read_options(args.cfg_options)
+    return Trial(*[Network(name, 'baseline', load_config(pair[0], options), pair[1]) for name, pair in given.items()])
 
 
 def released(variant: str) -> tuple[Path, Path]:
-    """Config and weights that come with mmseg_sr."""
+    """Find the config and the weights of a network that comes with mmseg_sr."""
+    from mmseg_sr.errors import UserError
+    from mmseg_sr.openmmlab import HOME
+
     stem = RELEASED.format(variant)
     found = sorted((HOME / 'checkpoints').glob(f'{stem}-*.safetensors'))
     if not found:
@@ -78,13 +79,17 @@ def released(variant: str) -> tuple[Path, Path]:
 
 
 def draw_examples() -> list[bytes]:
-    """Image files of drawn streets that the released networks were not trained on."""
+    """Draw streets that the released networks were not trained on, as image files."""
+    from mmseg_sr.mini_cityscapes import draw_mini_cityscapes
+
     with tempfile.TemporaryDirectory() as folder:
         draw_mini_cityscapes(Path(folder), train=1, val=EXAMPLES)
         return [path.read_bytes() for path in sorted((Path(folder) / 'leftImg8bit/val').rglob('*.png'))]
 
 
 def listen(host: str, port: int) -> socket.socket:
+    from mmseg_sr.errors import UserError
+
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
@@ -95,12 +100,17 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def work(args: argparse.Namespace) -> None:
-    limit = int(args.max_size * 1e6)
-    trial = load_trial(args)
-    local = args.host in LOOPBACK
-    app = create_app(trial, draw_examples(), limit, args.max_side, LOOPBACK if local else None)
-    from waitress import create_server  # create_app has said what to install
+    from mmseg_sr.errors import UserError
 
+    try:
+        import flask  # noqa: F401  (server needs it)
+        from waitress import create_server
+    except ImportError:
+        raise UserError('the page needs Flask and waitress: pip install -r projects/app/requirements.txt') from None
+    from server import LOOPBACK, create_app
+
+    limit, local = int(args.max_size * 1e6), args.host in LOOPBACK
+    app = create_app(load_trial(args), draw_examples(), limit, args.max_side, LOOPBACK if local else None)
     listening = listen(args.host, args.port)
     # It refuses a larger upload by its header, before reading it.
     server = create_server(app, sockets=[listening], max_request_body_size=limit, threads=4)

@@ -1,4 +1,4 @@
-"""One picture tried on a network whose memory is scaled, beside the same as trained and its baseline.
+"""Predict a picture with a network whose memory is scaled, with the same network as trained, and with its baseline.
 
 Shape letters: P memory blocks of an SR block, (height, width) size of the picture.
 """
@@ -22,7 +22,7 @@ from mmseg_sr.errors import UserError
 from mmseg_sr.memory.interventions import scaling
 from mmseg_sr.memory.observe import Seen, observe
 from mmseg_sr.models.find import sr_blocks
-from mmseg_sr.report.scenes import Network
+from mmseg_sr.report.gallery import Network
 from mmseg_sr.runs.models import class_names, load_model, load_sr_model
 
 MAX_SCALE = 2
@@ -30,14 +30,8 @@ MAX_SCALE = 2
 
 @dataclass
 class Tried:
-    """What came out for a picture.
-
-    Attributes:
-        image: The picture (height, width, 3).
-        baseline: Class of each pixel by the baseline (height, width); None where there is none.
-        trained: What the network does with its memory as trained.
-        scaled: The same with the memory scaled.
-    """
+    """The results for a picture (height, width, 3): a class for each pixel by the baseline, if there is one, and what
+    :func:`mmseg_sr.memory.observe.observe` finds with the memory as trained and scaled."""
 
     image: NDArray[np.uint8]
     baseline: NDArray | None
@@ -46,13 +40,9 @@ class Tried:
 
 
 class Trial:
-    """A network with SR blocks, and perhaps its baseline, to try pictures on; from several threads, one after another.
+    """Try pictures on a network with SR blocks, and on its baseline; from several threads, one after another.
 
     Nothing of a trial stays in the network, also after an exception.
-
-    Args:
-        network: Has SR blocks.
-        baseline: What it is compared with.
 
     Raises:
         UserError: For a network without memory, files that do not fit, or a baseline of other classes.
@@ -65,12 +55,10 @@ class Trial:
         self.classes, self.palette = class_names(self.model)
         if len(self.classes) == 1:  # no class, and the one
             self.classes, self.palette = ['background', *self.classes], [[0, 0, 0], [255, 255, 255]]
-        self._baseline_model = None
-        if baseline:
-            self._baseline_model = load_model(baseline.cfg, baseline.checkpoint)
+        self._baseline_model = load_model(baseline.cfg, baseline.checkpoint) if baseline else None
+        if baseline and self._baseline_model.out_channels != self.model.out_channels:
             counts = self._baseline_model.out_channels, self.model.out_channels
-            if counts[0] != counts[1]:
-                raise UserError(f'the baseline has {counts[0]} classes and the network {counts[1]}')
+            raise UserError('the baseline has {} classes and the network {}'.format(*counts))
         self._lock = threading.Lock()
         self._last: Tried | None = None  # moving a slider asks for the same picture again
 
@@ -111,7 +99,7 @@ class Trial:
 
 
 def _sample(network: Network, image: NDArray[np.uint8]) -> dict:
-    """A picture as the network's tests read it: from a file, whose name is ours."""
+    """A picture as the network's tests read it: from a file, named here."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'picture.png'
         Image.fromarray(image).save(path, compress_level=1)

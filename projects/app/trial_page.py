@@ -1,4 +1,4 @@
-"""What a page shows of a trial: pictures, where predictions differ, what the memory adds."""
+"""Show a trial: the picture, the predictions, where they differ, and what the memory adds."""
 
 from collections.abc import Iterator
 
@@ -6,30 +6,25 @@ import numpy as np
 from matplotlib.figure import Figure
 from trial import Trial, Tried
 
+from mmseg_sr.report.gallery import View
 from mmseg_sr.report.html import drawing, painting, photograph
-from mmseg_sr.report.memory_figures import Picture, colour_bar, row_height, show_signed
-from mmseg_sr.report.pictures import SAME, WORSE, colour, paint_changes
-from mmseg_sr.report.scenes import View
+from mmseg_sr.report.pictures import SAME, WORSE, Picture, colour, colour_bar, paint_changes, row_height, show_signed
 
 
 def parts_of(trial: Trial, tried: Tried) -> dict:
-    """What the page shows of a trial: ``views`` of the picture, ``memories`` by SR block, ``legend`` of its classes."""
-    name = trial.network.name
-    ours, trained, theirs = tried.scaled.prediction, tried.trained.prediction, tried.baseline
-    predictions = {name: ours} if theirs is None else {trial.baseline.name: theirs, name: ours}
+    """Make what the page shows: ``views`` of the picture, ``memories`` by SR block, ``legend`` of the classes in it."""
+    name, ours = trial.network.name, tried.scaled.prediction
+    predictions = {name: ours} if tried.baseline is None else {trial.baseline.name: tried.baseline, name: ours}
     views = [View(photograph(tried.image, 'The picture.'), 'picture')]
     for network, labels in predictions.items():
         alt = f'What {network} predicts, coloured by class.'
         views.append(View(painting(colour(labels, trial.palette), alt), network))
-    if theirs is not None:
-        views.append(_difference(f'{name} against {trial.baseline.name}', ours, theirs, tried.image))
-    views.append(_difference(f'{name} as scaled against as trained', ours, trained, tried.image))
+    if tried.baseline is not None:
+        views.append(_difference(f'{name} against {trial.baseline.name}', ours, tried.baseline, tried.image))
+    views.append(_difference(f'{name} as scaled against as trained', ours, tried.trained.prediction, tried.image))
     present = np.unique(np.stack(list(predictions.values())))
-    return {
-        'views': views,
-        'memories': list(_memories(tried)),
-        'legend': [(trial.classes[index], '#{:02x}{:02x}{:02x}'.format(*trial.palette[index])) for index in present],
-    }
+    legend = [(trial.classes[index], trial.palette[index]) for index in present]
+    return {'views': views, 'memories': list(_memories(tried)), 'legend': legend}
 
 
 def _difference(pair: str, ours: np.ndarray, theirs: np.ndarray, image: np.ndarray) -> View:
@@ -43,14 +38,13 @@ def _memories(tried: Tried) -> Iterator[tuple[str, View]]:
     """For each SR block what it adds to its map, as trained and scaled, in the same colours."""
     picture = Picture('picture', tried.image, tried.scaled.prediction)
     for name, scaled in tried.scaled.blocks.items():
-        trained = tried.trained.blocks[name]
-        maps = {'as trained': trained, 'as scaled': scaled}
-        added = {title: seen.after - seen.before for title, seen in maps.items()}
-        limit = max(np.abs(each).max() for each in added.values())
+        blocks = {'as trained': tried.trained.blocks[name], 'as scaled': scaled}
+        limit = max(np.abs(block.after - block.before).max() for block in blocks.values())
         figure = Figure(figsize=(7, row_height([picture]) * 1.5), layout='constrained')
         axes = figure.subplots(1, 2)
-        for ax, (title, values) in zip(axes, added.items(), strict=True):
-            shown = show_signed(ax, values, picture, f'{title} ({100 * maps[title].shift:.2g} %)', limit)
+        for ax, (title, block) in zip(axes, blocks.items(), strict=True):
+            title = f'{title} ({100 * block.shift:.2g} %)'
+            shown = show_signed(ax, block.after - block.before, picture, title, limit)
         colour_bar(figure, shown, axes, 'mean over the channels')
         weights = ', '.join(f'{weight:.2f}' for weight in scaled.weights)
         said = (

@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import stat
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -15,11 +13,10 @@ import pytest
 from cityscapesscripts.helpers.labels import id2label, labels
 from PIL import Image
 
-from mmseg_sr.datasets import archives, cityscapes, label_maps
+from mmseg_sr.datasets import cityscapes, label_maps
 from mmseg_sr.datasets.cityscapes import make_labels, prepare
 from mmseg_sr.errors import UserError
 
-TOOL = Path(__file__).parents[2] / 'tools/prepare_cityscapes.py'
 SIZE = (48, 24)  # width, height
 STEMS = ('train/ulm/ulm_000000_000019', 'train/ulm/ulm_000001_000019', 'val/jena/jena_000000_000019')
 OBJECTS = [
@@ -77,6 +74,10 @@ def listing(root):
     return {path: (state.st_ino, state.st_mtime_ns) for path, state in states.items()}
 
 
+def contents(root):
+    return {path: (root / path).read_bytes() for path in listing(root)}
+
+
 def read(path):
     return np.asarray(Image.open(path))
 
@@ -109,19 +110,14 @@ def test_instances_are_numbered_and_groups_are_not(root):
     assert instances[10, 20] == 26001
 
 
-def test_zip_files_give_what_the_folder_gives(root, tmp_path):
-    out = tmp_path / 'out'
-    assert prepare(zips(root, tmp_path), out, subset=True) == {'train': 2, 'val': 1}
-    prepare([root], root, subset=True)
-    assert listing(out).keys() == listing(root).keys()
-    assert all((out / path).read_bytes() == (root / path).read_bytes() for path in listing(root))
-
-
-def test_another_folder_stays_untouched(root, tmp_path):
-    before = listing(root)
-    prepare([root], tmp_path / 'out', subset=True)
-    assert listing(root) == before
-    assert len(listing(tmp_path / 'out')) == 5 * len(STEMS)
+def test_zip_files_a_folder_and_several_jobs_give_the_same(root, tmp_path):
+    before, archives = listing(root), zips(root, tmp_path)
+    ways = {'zip': (archives, 1), 'folder': ([root], 1), 'jobs': ([root], 2)}
+    for name, (sources, jobs) in ways.items():
+        assert prepare(sources, tmp_path / name, subset=True, jobs=jobs) == {'train': 2, 'val': 1}
+    assert listing(root) == before, 'another folder stays untouched'
+    assert len(contents(tmp_path / 'zip')) == 5 * len(STEMS)
+    assert contents(tmp_path / 'zip') == contents(tmp_path / 'folder') == contents(tmp_path / 'jobs')
 
 
 def test_images_and_labels_may_come_from_two_folders(root, tmp_path):
@@ -146,14 +142,6 @@ def test_a_void_test_split_is_accepted(root):
     add_frame(root, 'test/bonn/bonn_000000_000019', [{'label': 'out of roi', 'polygon': frame}])
     assert prepare([root], root, subset=True) == {'train': 2, 'val': 1, 'test': 1}
     assert (read(gt_path(root, 'test/bonn/bonn_000000_000019', 'labelTrainIds.png')) == 255).all()
-
-
-def test_several_jobs_make_the_same_labels(root, tmp_path):
-    shutil.copytree(root, tmp_path / 'two')
-    prepare([root], root, subset=True)
-    assert prepare([tmp_path / 'two'], tmp_path / 'two', subset=True, jobs=2) == {'train': 2, 'val': 1}
-    assert listing(tmp_path / 'two').keys() == listing(root).keys()
-    assert all((tmp_path / 'two' / path).read_bytes() == (root / path).read_bytes() for path in listing(root))
 
 
 def no_links(source, target):
@@ -211,17 +199,11 @@ def test_remains_of_a_killed_run_are_no_frames(root):
     assert prepare([root], root, subset=True) == {'train': 2, 'val': 1}
 
 
-def test_wrong_counts_are_an_error_that_gives_them(root):
-    with pytest.raises(UserError) as error:
+def test_without_subset_other_than_the_official_counts_are_an_error_that_gives_them(root, monkeypatch):
+    with pytest.raises(UserError, match='--subset') as error:
         prepare([root], root)
-    message = str(error.value)
-    assert 'train: 2 images, 2 annotations, expected 2975 each' in message
-    assert 'test: 0 images, 0 annotations, expected 1525 each' in message
-    assert '--subset' in message
-
-
-def test_the_official_counts_pass_without_subset(root, monkeypatch):
-    assert cityscapes.OFFICIAL_COUNTS == {'train': 2975, 'val': 500, 'test': 1525}
+    for split, found, wanted in (('train', 2, 2975), ('val', 1, 500), ('test', 0, 1525)):
+        assert f'{split}: {found} images, {found} annotations, expected {wanted} each' in str(error.value)
     monkeypatch.setattr(cityscapes, 'OFFICIAL_COUNTS', {'train': 2, 'val': 1})
     assert prepare([root], root) == {'train': 2, 'val': 1}
 
@@ -274,18 +256,17 @@ def test_half_of_the_download_is_answered_with_what_is_missing(root, tmp_path):
 
 def test_unfit_sources_are_refused(root, tmp_path):
     (tmp_path / 'empty').mkdir()
-    page = tmp_path / 'login.zip'
-    page.write_text('<html>please log in</html>')
-    other = zip_up(root, tmp_path / 'other.zip', 'nothing')
+    (tmp_path / 'login.zip').write_text('<html>please log in</html>')
+    zip_up(root, tmp_path / 'other.zip', 'nothing')
     cases = {
-        tmp_path / 'nowhere': 'no such file',
-        tmp_path / 'empty': 'holds neither',
-        page: 'not a zip file',
-        other: 'holds neither',
+        'nowhere': 'no such file',
+        'empty': 'holds neither',
+        'login.zip': 'not a zip',
+        'other.zip': 'holds neither',
     }
     for source, message in cases.items():
         with pytest.raises(UserError, match=message):
-            prepare([source], tmp_path / 'out', subset=True)
+            prepare([tmp_path / source], tmp_path / 'out', subset=True)
     with pytest.raises(UserError, match='jobs'):
         prepare([root], root, subset=True, jobs=0)
     assert not (tmp_path / 'out').exists()
@@ -314,15 +295,15 @@ def member(name, mode=stat.S_IFREG | 0o644):
 @pytest.mark.parametrize(
     ('bad', 'message'),
     [
-        ([member('/gtFine/train/a.png')], 'absolute path'),
-        ([member('C:/gtFine/a.png')], 'absolute path'),
-        ([member('gtFine/../../a.png')], r"'\.\.'"),
-        ([member('other/../../a.png')], r"'\.\.'"),
-        ([member('gtFine\\train\\a.png')], 'no plain path'),
+        ([member('/gtFine/train/a.png')], 'would leave the folder'),
+        ([member('C:/gtFine/a.png')], 'would leave the folder'),
+        ([member('gtFine/../../a.png')], 'would leave the folder'),
+        ([member('other/../../a.png')], 'would leave the folder'),
+        ([member('gtFine\\..\\..\\a.png')], 'would leave the folder'),
         ([member('gtFine/train', stat.S_IFLNK | 0o777)], 'link'),
         ([member('gtFine/a.png'), member('gtFine/a.png')], 'twice'),
         ([member('gtFine/a.png'), member('gtFine/./a.png')], 'twice'),
-        ([member('gtFine/a'), member('gtFine/a/b.png')], 'inside another file'),
+        ([member('gtFine/a.png'), member('gtFine\\a.png')], 'twice'),
     ],
 )
 def test_a_hostile_zip_is_refused_before_anything_is_written(tmp_path, bad, message):
@@ -337,56 +318,28 @@ def test_a_hostile_zip_is_refused_before_anything_is_written(tmp_path, bad, mess
     assert [file.name for file in tmp_path.rglob('*')] == ['bad.zip']
 
 
-def test_zip_bombs_are_refused(tmp_path, monkeypatch):
-    path = tmp_path / 'bomb.zip'
-    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr('gtFine/train/ulm/a.png', bytes(2 << 20))
-    with pytest.raises(UserError, match='bomb'):
-        prepare([path], tmp_path / 'out', subset=True)
-    monkeypatch.setattr(archives, 'SMALL', 1 << 30)
+def test_what_does_not_fit_on_the_disk_is_refused_before_anything_is_written(root, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, 'disk_usage', lambda path: shutil._ntuple_diskusage(1 << 20, 1 << 20, 1 << 10))
     with pytest.raises(UserError, match='GB are free'):
-        prepare([path], tmp_path / 'out', subset=True)
-    assert not (tmp_path / 'out').exists()
-
-
-def test_members_that_share_their_bytes_are_refused(tmp_path):
-    path = tmp_path / 'overlap.zip'
-    with zipfile.ZipFile(path, 'w') as archive:
-        archive.writestr('gtFine/train/ulm/a.png', os.urandom(8192))
-        first = archive.infolist()[0]
-        for number in range(3):  # further entries of the directory, all of which point at the first one's bytes
-            info = zipfile.ZipInfo(f'gtFine/train/ulm/{number}.png')
-            info.file_size, info.compress_size, info.CRC, info.header_offset = 8192, 8192, first.CRC, 0
-            archive.filelist.append(info)
-    with pytest.raises(UserError, match='overlap'):
-        prepare([path], tmp_path / 'out', subset=True)
+        prepare(zips(root, tmp_path), tmp_path / 'out', subset=True)
     assert not (tmp_path / 'out').exists()
 
 
 def test_two_zips_with_the_same_member_are_refused(root, tmp_path):
     images, _ = zips(root, tmp_path)
     shutil.copy(images, tmp_path / 'copy.zip')
-    with pytest.raises(UserError, match='occurs in .* as well'):
+    with pytest.raises(UserError, match='occurs twice, in .* as well'):
         prepare([images, tmp_path / 'copy.zip'], tmp_path / 'out', subset=True)
 
 
-def run_tool(*arguments, cwd):
-    return subprocess.run([sys.executable, TOOL, *arguments], capture_output=True, text=True, cwd=cwd)
+def test_the_tool_prepares_and_ends_with_a_json_line(root, call):
+    done = call('prepare_cityscapes', 'city', '--subset')
+    assert done.status == 0, done.err
+    assert json.loads(done.out.splitlines()[-1]) == {'train': 2, 'val': 1}
 
 
-def test_the_tool_prepares_and_ends_with_a_json_line(root, tmp_path):
-    run = run_tool('city', '--subset', cwd=tmp_path)
-    assert run.returncode == 0, run.stderr
-    assert json.loads(run.stdout.splitlines()[-1]) == {'train': 2, 'val': 1}
-
-
-@pytest.mark.parametrize(
-    ('arguments', 'message'),
-    [(['city'], 'expected 2975 each'), (['a.zip'], '--out DIR')],
-)
-def test_the_tool_answers_a_mistake_with_status_2_and_no_traceback(root, tmp_path, arguments, message):
-    run = run_tool(*arguments, cwd=tmp_path)
-    assert run.returncode == 2
-    assert message in run.stderr and 'error: ' in run.stderr
-    assert 'Traceback' not in run.stderr
+@pytest.mark.parametrize(('word', 'message'), [('city', 'expected 2975 each'), ('a.zip', '--out DIR')])
+def test_the_tool_answers_a_mistake_with_one_message_and_status_2(root, call, word, message):
+    done = call('prepare_cityscapes', word)
+    assert done.status == 2 and 'Traceback' not in done.err
+    assert done.err.count('error: ') == 1 and message in done.err

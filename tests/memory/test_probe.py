@@ -12,13 +12,16 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from tiny_config import SR, write_config
 from torch import nn
 
 from mmseg_sr import SRBlock
+from mmseg_sr.config import load_config
 from mmseg_sr.memory.interventions import without
-from mmseg_sr.memory.observe import observe, stitch
+from mmseg_sr.memory.observe import observe
 from mmseg_sr.memory.probe import probe
 from mmseg_sr.models.find import sr_blocks
+from mmseg_sr.runs.models import build_model
 
 
 def filled(block: SRBlock) -> SRBlock:
@@ -39,33 +42,12 @@ def network() -> nn.Sequential:
 
 
 @pytest.fixture
-def segmentor() -> nn.Module:
-    """A small FCN with a block after layer3, whose map is a sixteenth of the image."""
-    torch.manual_seed(0)
-    norm = dict(type='BN')
-    config = dict(
-        type='EncoderDecoder',
-        data_preprocessor=dict(type='SegDataPreProcessor'),
-        backbone=dict(
-            type='SRBackbone',
-            backbone=dict(type='ResNet', depth=18, base_channels=8, norm_cfg=norm),
-            sr=dict(after='layer3', memory_size=(2, 4), num_memories=3, hidden_channels=4),
-        ),
-        decode_head=dict(
-            type='FCNHead',
-            in_channels=32,
-            in_index=2,
-            channels=8,
-            num_convs=1,
-            concat_input=False,
-            num_classes=4,
-            norm_cfg=norm,
-            align_corners=False,
-        ),
-        test_cfg=ConfigDict(mode='whole'),
-    )
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        model = MODELS.build(config).eval()
+def segmentor(tmp_path) -> nn.Module:
+    """A small FCN with a block after layer3, whose map is a sixteenth of the image; pixels are taken as they are."""
+    changes = {'backbone.sr.memory_size': (2, 4), 'backbone.sr.num_memories': 3}
+    changes |= {'data_preprocessor.mean': None, 'data_preprocessor.std': None}
+    cfg = load_config(write_config(tmp_path, extra=SR), {f'model.{key}': value for key, value in changes.items()})
+    model = build_model(cfg).eval()
     filled(model.backbone.layer3.sr)
     return model
 
@@ -80,10 +62,8 @@ def sample(height: int = 32, width: int = 64, labelled: bool = False) -> dict:
 
 
 def hooks(model: nn.Module) -> int:
-    return sum(
-        len(module._forward_hooks) + len(module._forward_pre_hooks) + len(module._forward_hooks_with_kwargs)
-        for module in model.modules()
-    )
+    kinds = ('_forward_hooks', '_forward_pre_hooks', '_forward_hooks_with_kwargs')
+    return sum(len(getattr(module, kind)) for module in model.modules() for kind in kinds)
 
 
 # ------------------------------------------------------------------------------------------------------------- probe
@@ -285,13 +265,3 @@ def test_observe_in_slide_mode(segmentor):
     np.testing.assert_allclose(
         view.before[0, 3], (passes.before[0][0, 0, 3] + passes.before[1][0, 0, 1]) / 2, rtol=1e-5
     )
-
-
-@pytest.mark.parametrize('size', [(32, 64), (33, 65), (47, 100), (20, 200), (64, 64)])
-def test_stitching_takes_mmsegs_windows(segmentor, size):
-    segmentor.test_cfg = ConfigDict(mode='slide', crop_size=(32, 64), stride=(20, 48))
-    positions = torch.arange(float(size[0] * size[1])).reshape(1, 1, *size)
-    windows = []
-    segmentor.encode_decode = lambda inputs, metas: windows.append(inputs[0, 0]) or inputs.expand(-1, 4, -1, -1)
-    segmentor.slide_inference(positions, [dict(ori_shape=size)])
-    assert torch.equal(stitch(torch.stack(windows), size, (32, 64), (20, 48)), positions[0, 0])

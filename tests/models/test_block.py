@@ -219,7 +219,9 @@ def test_a_moved_gate_answers_a_constant_map_as_before(old, new, value):
 
 def test_moving_a_checkpoint_warns_with_both_sizes(monkeypatch):
     seen = []
-    monkeypatch.setattr('mmseg_sr.models.block.print_log', lambda message, **options: seen.append((message, options)))
+    monkeypatch.setattr(
+        'mmseg_sr.models.resize_state.print_log', lambda message, **options: seen.append((message, options))
+    )
     network = torch.nn.Sequential(trained(memory_size=(8, 3)))
     network.load_state_dict({f'0.{key}': value for key, value in trained().state_dict().items()})
     ((message, options),) = seen

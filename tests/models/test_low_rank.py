@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.fft
 import torch
+import torch.utils.flop_counter
 import trained_block
 from exporting import export, picture, predicted, segmentor_of, write_network
 from hypothesis import given, settings
@@ -23,6 +24,7 @@ from mmseg_sr.memory.interventions import without
 from mmseg_sr.models.low_rank import LowRankMemory, memory_blocks
 from mmseg_sr.runs.models import build_model
 from mmseg_sr.scene.places import place_of
+from mmseg_sr.scene.scene_block import SceneSRBlock
 
 sizes = st.tuples(st.integers(1, 7), st.integers(1, 7))
 layouts = st.sampled_from([torch.contiguous_format, torch.channels_last])
@@ -37,7 +39,9 @@ def full(block: SRBlock) -> SRBlock:
     memory = np.zeros((len(vectors), vectors.shape[1], *maps.shape[2:]))
     for p, c, i, j in np.ndindex(memory.shape):
         memory[p, c, i, j] = sum(vectors[p, c, r] * maps[p, r, i, j] for r in range(vectors.shape[2]))
-    twin = SRBlock(block.in_channels, block.memory_size, block.num_memories, hidden_channels=4, fused=False).double()
+    twin = trained_block.PlainBlock(
+        block.in_channels, block.memory_size, block.num_memories, hidden_channels=4
+    ).double()
     state = {name: value for name, value in block.state_dict().items() if 'memory' not in name}
     twin.load_state_dict({**state, 'memory': torch.from_numpy(memory)})
     return twin
@@ -53,14 +57,12 @@ def test_it_computes_what_the_full_memory_does_at_every_size(batch, size, other,
     out = block(x)
     torch.testing.assert_close(out, wanted)
     assert out.is_contiguous(memory_format=layout)
-    block.fused = False
-    torch.testing.assert_close(block(x), wanted)
 
 
 @settings(max_examples=20, deadline=None)
-@given(sizes, sizes, layouts, st.booleans())
-def test_it_recalls_what_lies_at_its_place_in_the_scene(size, other, layout, fused):
-    block = trained(memory_size=size, memory_rank=1, fused=fused).double()
+@given(sizes, sizes, layouts)
+def test_it_recalls_what_lies_at_its_place_in_the_scene(size, other, layout):
+    block = trained(memory_size=size, memory_rank=1, kind=SceneSRBlock).double()
     x, twin = torch.randn(2, 6, *other, dtype=torch.float64).to(memory_format=layout), full(block)
     boxes = (0.1, 0.7, 0.0, 1.0), (0.9, 0.2, 0.3, 0.5)
     block.place = twin.place = torch.stack([place_of(box, other, other) for box in boxes])
@@ -68,21 +70,19 @@ def test_it_recalls_what_lies_at_its_place_in_the_scene(size, other, layout, fus
 
 
 def test_in_half_precision_places_stay_exact():
-    block = trained(memory_size=(64, 128), memory_rank=1)
+    block = trained(memory_size=(64, 128), memory_rank=1, kind=SceneSRBlock)
     ramp = (torch.arange(128.0) - 119).clamp(min=0) / 8  # where places are largest, and so their rounding
     block.memory.maps.data = ramp.expand(3, 1, 64, 128).clone()
     block.memory.channels.data.fill_(1)
     x, block.place = torch.zeros(1, 6, 16, 128), place_of((0.0, 1.0, 0.0, 1.0), (64, 128), (64, 128))[None]
-    for fused in (True, False):
-        block.fused = fused
-        out = block.bfloat16()(x.bfloat16())
-        torch.testing.assert_close(out[0, 0, 0].float(), ramp, rtol=0, atol=0.01)
+    out = block.bfloat16()(x.bfloat16())
+    torch.testing.assert_close(out[0, 0, 0].float(), ramp, rtol=0, atol=0.01)
 
 
 @pytest.mark.parametrize('size', [(2, 3), (4, 2)])
 @pytest.mark.parametrize('placed', [False, True])
 def test_gradients_are_right(size, placed):
-    block = trained(3, (2, 3), 2).double()
+    block = trained(3, (2, 3), 2, kind=SceneSRBlock).double()
     if placed:
         block.place = place_of((0.1, 0.7, 0.0, 1.0), size, size).expand(2, -1, -1, -1)
     x = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
@@ -310,7 +310,7 @@ def test_it_is_drawn_and_ablated(home, call):
 @pytest.mark.parametrize('dynamic', [False, True])
 def test_it_is_exported_as_it_is(tmp_path, dynamic):
     pytest.importorskip('onnx', reason='pip install "mmseg-sr[export]" to test exported networks')
-    from mmseg_sr.serving.runtime import OnnxRuntime
+    from mmseg_sr.serving.network import OnnxRuntime
 
     extra = "model['backbone']['sr']['memory_rank'] = 2\n"
     config, checkpoint = write_network(tmp_path, extra=extra)

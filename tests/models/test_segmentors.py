@@ -171,9 +171,9 @@ def test_what_cannot_take_a_block_says_so_and_what_can(backbone, after, message)
 def test_the_page_shows_what_was_measured():
     rows = json.loads((ROOT / 'results/segmentors.json').read_text())['rows']
     assert [row['network'] for row in rows] == list(segmentors.NETWORKS)
-    assert segmentors.table(rows) in (ROOT / 'docs/segmentors.md').read_text()
+    page = (ROOT / 'docs/segmentors.md').read_text()
     for row in rows:
         network = segmentors.NETWORKS[row['network']]
         memories = [shape[2:] for shape in row['places'].values()]
         crop = [side * stride for side, stride in zip(memories[0], 2 * [*network.places.values()][:1], strict=True)]
-        assert row['lines'] == network.lines(crop), 'the lines of the page are those that are tested'
+        assert row['lines'] == network.lines(crop) and row['lines'] in page, 'the lines of the page are those tested'

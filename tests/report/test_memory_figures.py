@@ -10,19 +10,16 @@ import torch
 from matplotlib import _pylab_helpers
 from matplotlib.figure import Figure
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
-from mmseg.registry import MODELS
 from PIL import Image
 from tiny_config import write_config, write_images
+from tiny_report import write_checkpoint
 
-from mmseg_sr.config import prepare
+from mmseg_sr.errors import UserError
 from mmseg_sr.memory.stats import class_shares, weights_by_group
-from mmseg_sr.models.find import sr_blocks
 from mmseg_sr.report import memory_figures as figures
-from mmseg_sr.report.memory_figures import Picture
+from mmseg_sr.report.pictures import Picture
 from mmseg_sr.runs.models import class_names, load_sr_model
 
-ROOT = Path(__file__).resolve().parents[2]
 SR = """
 model['backbone'] = dict(
     type='SRBackbone', backbone=model['backbone'],
@@ -49,13 +46,6 @@ def text(figure: Figure) -> str:
     return '\n'.join(artist.get_text() for artist in found if isinstance(artist.get_text(), str))
 
 
-def panels(figure: Figure) -> dict[str, object]:
-    return {ax.get_title(): ax for ax in figure.axes}
-
-
-# ------------------------------------------------------------------------------------------------------------ figures
-
-
 @pytest.mark.parametrize(('classes', 'blocks'), [(2, 1), (11, 3), (19, 10)])
 def test_weights_figure(classes, blocks):
     weights = random().dirichlet(np.ones(blocks), 7)
@@ -64,8 +54,8 @@ def test_weights_figure(classes, blocks):
     names = [f'class {index}' for index in range(classes)]
     groups, everything = weights_by_group(weights, shares), weights_by_group(weights, np.ones((7, 1)))
     figure = figures.weights_figure('some.block', names, groups, everything, 'by share')
-    found = panels(figure)
-    assert list(found) == ['all (7)', *(f'{name} (7)' for name in names[:-1]), f'{names[-1]} (0)']
+    titles = ['all (7)', *(f'{name} (7)' for name in names[:-1]), f'{names[-1]} (0)']
+    assert [ax.get_title() for ax in figure.axes] == titles
     for ax, mean in zip(figure.axes, [*everything.mean, *groups.mean], strict=True):
         heights = [bar.get_height() for bar in ax.patches]
         assert heights == ([] if np.isnan(mean).any() else pytest.approx(mean))
@@ -80,7 +70,8 @@ def test_maps_figure(pictures):
     before = [random().random((5, 10)), random().random((6, 6)) + 4]
     after = [before[0] + 0.5, before[1] - np.linspace(0, 2, 6)]
     palette = [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
-    figure = figures.maps_figure('some.block', pictures, before, after, ('road', 'car', 'tree'), palette)
+    maps = list(zip(before, after, strict=True))
+    figure = figures.maps_figure('some.block', pictures, maps, ('road', 'car', 'tree'), palette)
     rows = [figure.axes[:5], figure.axes[5:10]]
     for row, picture, x, y in zip(rows, pictures, before, after, strict=True):
         images = [ax.images[0] for ax in row]
@@ -141,20 +132,6 @@ def test_places_figure(pictures, blocks):
         assert image.get_clim() == (0, change[1].max()), 'one range for all'
 
 
-# --------------------------------------------------------------------------------------------------------------- tool
-
-
-def save_checkpoint(config: Path, place: Path) -> dict:
-    cfg = prepare(Config.fromfile(config))
-    torch.manual_seed(0)
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        model = MODELS.build(cfg.model)
-    for block in sr_blocks(model).values():
-        torch.nn.init.normal_(block.memory)
-    torch.save({'state_dict': model.state_dict()}, place)
-    return model.state_dict()
-
-
 @pytest.fixture(scope='module')
 def home(tmp_path_factory) -> Path:
     """A folder with a dataset of two drives, and configs with one SR block and two, with a checkpoint of each."""
@@ -163,18 +140,15 @@ def home(tmp_path_factory) -> Path:
     for index in range(6):
         for place in ('img', 'ann'):
             (home / 'data' / place / f'{index}.png').rename(home / 'data' / place / f'drive{index % 2}_{index}.png')
-    save_checkpoint(write_config(home, extra=ONE), home / 'weights.pth')
-    save_checkpoint(write_config(home, 'two.py', TWO), home / 'two.pth')
+    write_checkpoint(write_config(home, extra=ONE), home / 'weights.pth')
+    write_checkpoint(write_config(home, 'two.py', TWO), home / 'two.pth')
     return home
 
 
 def test_draws_a_checkpoint_and_writes_the_numbers(home, call):
     out = home / 'some figures'
-    status, printed, errors = call(
-        'visualize_sr', home / 'tiny.py', home / 'weights.pth', '--out', out, '--pictures', 2, '--dpi', 50
-    )
-    assert status == 0, errors
-    document = json.loads(printed.splitlines()[-1])
+    options = ['--out', out, '--pictures', 2, '--dpi', 50]
+    document = call('visualize_sr', home / 'tiny.py', home / 'weights.pth', *options).document
     assert document == json.loads((out / 'memory.json').read_text())
     assert sorted(path.name for path in out.iterdir()) == document['files']
     drawings = ('weights', 'drives', 'maps', 'memory', 'scores', 'places')
@@ -203,12 +177,10 @@ def test_draws_a_checkpoint_and_writes_the_numbers(home, call):
 def test_images_alone_where_there_are_no_data(home, call):
     image = home / 'data/img/drive0_0.png'
     options = ['--cfg-options', 'val_dataloader=None', 'test_dataloader=None', 'train_dataloader=None']
-    status, printed, errors = call(
-        'visualize_sr', home / 'tiny.py', home / 'weights.pth', '--images', image, '--no-ablation', *options
-    )
-    assert status == 0, errors
-    document = json.loads(printed.splitlines()[-1])
-    assert 'weights by class are left out' in printed and document['data'] == 'images'
+    options = ['--images', image, '--no-ablation', *options]
+    done = call('visualize_sr', home / 'tiny.py', home / 'weights.pth', *options)
+    document = done.document
+    assert 'weights by class are left out' in done.out and document['data'] == 'images'
     assert document['blocks']['backbone.layer3.sr']['weights']['classes'] is None
     assert document['out'] == str(home / 'work/tiny/memory')
     assert not [file for file in document['files'] if 'weights.png' in file] and len(document['files']) == 4 + 2
@@ -217,9 +189,7 @@ def test_images_alone_where_there_are_no_data(home, call):
 def test_two_blocks_in_slide_mode_without_ablation(home, call):
     slide = ['model.test_cfg.mode=slide', 'model.test_cfg.crop_size=(32,64)', 'model.test_cfg.stride=(16,64)']
     options = ['--no-ablation', '--num-images', 2, '--split', 'train', '--out', 'out', '--cfg-options', *slide]
-    status, printed, errors = call('visualize_sr', home / 'two.py', home / 'two.pth', *options)
-    assert status == 0, errors
-    document = json.loads(printed.splitlines()[-1])
+    document = call('visualize_sr', home / 'two.py', home / 'two.pth', *options).document
     assert list(document['blocks']) == BLOCKS
     assert {f'{name}.weights.png' for name in BLOCKS} < set(document['files'])
     assert document['windows'] == 3 and 'scores.csv' not in document['files']
@@ -231,7 +201,7 @@ def test_two_blocks_in_slide_mode_without_ablation(home, call):
 def test_mistakes_are_one_message(home, call, tmp_path):
     config, weights = home / 'tiny.py', home / 'weights.pth'
     stock = write_config(home, 'stock.py')
-    save_checkpoint(stock, home / 'stock.pth')
+    write_checkpoint(stock, home / 'stock.pth')
     (tmp_path / 'text.png').write_text('no image')
     nowhere = ('--cfg-options', 'val_dataloader.dataset.data_root=nowhere')
     for arguments, message in (
@@ -243,19 +213,17 @@ def test_mistakes_are_one_message(home, call, tmp_path):
         ((config, weights, '--images', 'none.png'), 'no such image: none.png'),
         ((config, weights, '--images', 'text.png'), 'cannot read the image text.png'),
         ((config, weights, *nowhere), '--images'),
-        ((config, weights, '--num-images', 0), '--num-images must be at least 1'),
+        ((config, weights, '--num-images', 0), '--num-images: must be a whole number of at least 1'),
         ((config, weights, '--out', config), '--out needs a folder'),
     ):
-        status, _, errors = call('visualize_sr', *arguments)
-        messages = [line for line in errors.splitlines() if line.startswith('error: ')]
-        assert status == 2 and len(messages) == 1 and message in messages[0], (arguments, errors)
-        assert 'Traceback' not in errors
+        assert message in call('visualize_sr', *arguments).mistake
 
 
 def test_class_names_without_a_dataset(home):
     model = load_sr_model(Config.fromfile(home / 'tiny.py'), home / 'weights.pth')
-    assert class_names(model)[0] == [f'class {index}' for index in range(4)]
+    assert class_names(model, None, home / 'weights.pth')[0] == [f'class {index}' for index in range(4)]
     meta = dict(dataset_meta=dict(classes=('a', 'b', 'c', 'd'), palette=[[1, 2, 3]] * 4))
     torch.save({'state_dict': model.state_dict(), 'meta': meta}, home / 'named.pth')
-    named = load_sr_model(Config.fromfile(home / 'tiny.py'), home / 'named.pth')
-    assert class_names(named) == (['a', 'b', 'c', 'd'], [[1, 2, 3]] * 4)
+    assert class_names(model, None, home / 'named.pth') == (['a', 'b', 'c', 'd'], [[1, 2, 3]] * 4)
+    with pytest.raises(UserError, match='no such checkpoint'):
+        class_names(model, None, home / 'none.pth')

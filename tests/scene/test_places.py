@@ -14,14 +14,16 @@ from mmseg.apis import inference_model, init_model
 from mmseg.structures import SegDataSample
 from scipy.ndimage import map_coordinates
 from tiny_config import write_config
+from trained_block import plain_recall
 
 from mmseg_sr import SceneDataPreProcessor, SRBackbone
 from mmseg_sr.config import load_config
 from mmseg_sr.errors import UserError
-from mmseg_sr.models.recall import plain_recall_add_at, recall_add, recall_add_at
+from mmseg_sr.models.recall import recall_add
 from mmseg_sr.runs import launch
 from mmseg_sr.runs.models import build_model
 from mmseg_sr.scene.places import WHOLE, place_of
+from mmseg_sr.scene.scene_block import recall_add_at
 
 pytestmark = pytest.mark.usefixtures('fresh')
 
@@ -85,7 +87,7 @@ def test_the_fast_form_computes_what_the_plain_form_does(box, size, layout):
     place = torch.stack([place_of(box, (32, 48), (32, 48)), place_of(WHOLE, (32, 48), (32, 48))])
     direction = torch.randn(x.shape, dtype=torch.float64)
     results = []
-    for form in (recall_add_at, plain_recall_add_at):
+    for form in (recall_add_at, lambda x, *given: x + plain_recall(*given, x.shape[-2:])):
         out = form(x, weights, memory, place)
         assert out.is_contiguous(memory_format=layout)
         results.append([out, *torch.autograd.grad(out, (x, weights, memory), direction)])

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,12 +21,11 @@ from mmseg_sr import SRBlock, __version__
 from mmseg_sr.config import load_config, prepare
 from mmseg_sr.errors import UserError
 from mmseg_sr.memory.interventions import recalling
+from mmseg_sr.serving.card import Card, load
 from mmseg_sr.serving.export import load_program, trace
-from mmseg_sr.serving.portable import BiasBlock, PortableBlock, make_portable
+from mmseg_sr.serving.network import OnnxRuntime, TorchRuntime
+from mmseg_sr.serving.portable import PortableBlock, make_portable, portable_network
 from mmseg_sr.serving.predict import Predictor
-from mmseg_sr.serving.preparation import Preparation
-from mmseg_sr.serving.runtime import OnnxRuntime, TorchRuntime
-from mmseg_sr.serving.served import load, portable_network
 
 onnx = pytest.importorskip('onnx', reason='pip install "mmseg-sr[export]" to test exported networks')
 onnxruntime = pytest.importorskip('onnxruntime', reason='pip install "mmseg-sr[export]"')
@@ -122,7 +122,8 @@ def test_half_precision_takes_half_the_space_and_the_same_pixels(home, tmp_path)
 
 def test_a_file_says_all_that_is_needed_and_nothing_of_this_machine(home):
     session = onnxruntime.InferenceSession(str(home.dynamic))
-    texts = {key.removeprefix('mmseg_sr.'): json.loads(text) for key, text in _properties(session).items()}
+    written = session.get_modelmeta().custom_metadata_map
+    texts = {key.removeprefix('mmseg_sr.'): json.loads(text) for key, text in written.items()}
     assert texts['classes'] == list(CLASSES) and texts['palette'] == PALETTE and texts['version'] == __version__
     assert texts['mean'] == [120, 110, 100] and texts['std'] == [60, 55, 50] and texts['size'] is None
     assert texts['blocks'][0]['name'] == BLOCK and texts['output'] == 'logits' and texts['checkpoint'] == 'net.pth'
@@ -177,17 +178,23 @@ def zeroed(part: str) -> SRBlock:
 
 @pytest.mark.parametrize('size', [(6, 7), (9, 4)])
 @pytest.mark.parametrize(
-    'block',
-    [random_block(1), zeroed('squeeze'), zeroed('gate.0'), zeroed('gate.1')],
-    ids=['one memory', 'no squeeze', 'no hidden layer', 'no output layer'],
+    ('block', 'constant'),
+    [
+        (random_block(1), True),
+        (zeroed('squeeze'), True),
+        (zeroed('gate.0'), True),
+        (zeroed('gate.1'), True),
+        (random_block(2), False),
+    ],
+    ids=['one memory', 'no squeeze', 'no hidden layer', 'no output layer', 'recalls'],
 )
 @torch.no_grad()
-def test_a_block_of_constant_weights_becomes_a_bias_that_is_equal(block, size):
-    x = torch.randn(2, 5, *size)
+def test_a_block_is_equal_in_its_portable_form_and_a_bias_where_its_weights_are_constant(block, constant, size):
+    x, tolerance = torch.randn(2, 5, *size), {} if constant else dict(rtol=1e-4, atol=1e-5)
     for sizes in (None, {'0': size}):
-        folded = make_portable(torch.nn.Sequential(block), sizes)
-        assert isinstance(folded[0], BiasBlock) and not list(folded.parameters())
-        torch.testing.assert_close(folded(x), block(x))
+        portable = make_portable(torch.nn.Sequential(block), sizes)
+        assert portable[0].is_bias is constant is (not list(portable.parameters()))
+        torch.testing.assert_close(portable(x), block(x), **tolerance)
 
 
 @torch.no_grad()
@@ -198,14 +205,15 @@ def test_static_recall_becomes_a_bias_that_is_equal():
         torch.testing.assert_close(folded(x), block(x))
 
 
-@pytest.mark.parametrize('size', [(6, 7), (9, 4)])
 @torch.no_grad()
-def test_a_block_that_recalls_is_not_folded_and_equal(size):
-    block, x = random_block(2), torch.randn(3, 5, *size)
-    for sizes in (None, {'0': size}):
-        portable = make_portable(torch.nn.Sequential(block), sizes)
-        assert isinstance(portable[0], PortableBlock)
-        torch.testing.assert_close(portable(x), block(x), rtol=1e-4, atol=1e-5)
+def test_a_block_that_computes_in_another_way_is_left_as_it_is():
+    class Twice(SRBlock):
+        def recall_add(self, x, weights):
+            return super().recall_add(super().recall_add(x, weights), weights)
+
+    block, x = Twice(in_channels=5, memory_size=(6, 7), num_memories=1), torch.randn(2, 5, 6, 7)
+    torch.nn.init.normal_(block.memory)
+    assert torch.equal(make_portable(torch.nn.Sequential(block), None)(x), block(x))
 
 
 def test_a_static_network_has_no_gate_in_its_graph(home, tmp_path):
@@ -239,7 +247,7 @@ def test_a_network_that_cannot_be_traced_gives_the_reason(home, tmp_path, monkey
 
     monkeypatch.setattr(PortableBlock, 'forward', forward)
     done = export(home.config, home.checkpoint, tmp_path / 'wrong.onnx')
-    assert done.status == 2 and 'torch.export cannot trace the network' in done.err and 'data-dependent' in done.err
+    assert done.status == 2 and 'cannot trace the network by torch.export' in done.err and 'data-dependent' in done.err
     assert len(done.err.splitlines()) < 5 and list(tmp_path.iterdir()) == []
 
 
@@ -251,7 +259,7 @@ def test_a_memory_of_the_scene_is_exported_for_whole_images_only(home, tmp_path)
     # Held against PyTorch, whose data preprocessor says where each pixel lies.
     sizes = ['--dynamic', '--check-sizes', '51x133', '64x96']
     done = export(home.config, home.checkpoint, out, *sizes, '--cfg-options', *SCENE)
-    assert done.status == 0, done.err
+    assert done.status == 0 and '"form": "recall"' in done.out, done.err
     with pytest.raises(UserError, match='a whole one: use --mode whole'):
         Predictor(OnnxRuntime(out), mode='slide', window=(64, 64))
     slide = ['model.test_cfg.mode=slide', 'model.test_cfg.crop_size=(64,64)', 'model.test_cfg.stride=(32,32)']
@@ -312,7 +320,7 @@ def test_pixels_become_what_mmseg_makes_of_them(tmp_path, extra):
     config, checkpoint = write_network(tmp_path, 'kind', extra)
     segmentor, card = load(load_config(config), checkpoint)
     reference, image = segmentor_of(config, checkpoint), picture((50, 77))
-    network, card = portable_network(segmentor, card, image.shape[:2])
+    network, card = portable_network(segmentor, replace(card, size=list(image.shape[:2])))
     program = trace(network, image.shape[:2], dynamic=False).module()
     got = program(torch.from_numpy(image.transpose(2, 0, 1).copy())[None])
     wanted = predicted(reference, image)
@@ -324,8 +332,4 @@ def test_pixels_become_what_mmseg_makes_of_them(tmp_path, extra):
 def test_a_pipeline_named_in_a_file_runs_nothing_else():
     for steps in ([dict(type='os.system', command='true')], [dict(type='Resize', scale=[8, 8], command='true')]):
         with pytest.raises(UserError, match='cannot set up the resizing'):
-            Preparation(steps)
-
-
-def _properties(session: object) -> dict[str, str]:
-    return session.get_modelmeta().custom_metadata_map
+            Predictor(SimpleNamespace(card=Card(['road'], [[0, 0, 0]], steps=steps)))

@@ -1,25 +1,31 @@
-"""Predictions of pictures, folders and videos are mmseg's, by either kind of network, and a stopped run is taken up."""
+"""Predictions of pictures and folders are mmseg's, by either kind of network, and a stopped run is taken up."""
 
+import hashlib
 import json
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from exporting import PALETTE, exported, picture, predicted, write_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from in_process import call
 from mmengine.config import ConfigDict
+from mmseg.models import EncoderDecoder
 from PIL import Image
 
+from mmseg_sr.checkpoints.reading import read_checkpoint
 from mmseg_sr.errors import UserError
-from mmseg_sr.serving import outputs
+from mmseg_sr.serving.network import OnnxRuntime
 from mmseg_sr.serving.predict import Predictor, slide
-from mmseg_sr.serving.runtime import OnnxRuntime
+from mmseg_sr.serving.predictions import RECORD
 
 onnx = pytest.importorskip('onnx', reason='pip install "mmseg-sr[export]" to test exported networks')
 
@@ -54,7 +60,7 @@ def read(path: Path) -> np.ndarray:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    files = [path for path in sorted(folder.rglob('*')) if path.is_file() and path.name != outputs.RECORD]
+    files = [path for path in sorted(folder.rglob('*')) if path.is_file() and path.name != RECORD]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
@@ -126,17 +132,13 @@ def _fit(size: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
 def test_windows_of_one_size_average_to_mmseg_s_slide_inference(home, size, stride, images):
     run = home.__dict__.setdefault('fixed_run', OnnxRuntime(home.fixed))
     batch = np.stack([picture(size, seed).transpose(2, 0, 1) for seed in range(images)])
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (run.card.mean, run.card.std))
-    kept = home.segmentor.test_cfg
-    try:
-        home.segmentor.test_cfg = ConfigDict(mode='slide', crop_size=(64, 64), stride=stride)
-        with torch.no_grad():
-            metas = [dict(ori_shape=size, img_shape=size, pad_shape=size) for _ in range(images)]
-            expected = home.segmentor.slide_inference((torch.from_numpy(batch).float() - mean) / std, metas)
-    finally:
-        home.segmentor.test_cfg = kept
-    got = slide(run, batch, (64, 64), stride)
-    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
+    stand_in = SimpleNamespace(
+        test_cfg=ConfigDict(crop_size=(64, 64), stride=stride),
+        out_channels=4,
+        encode_decode=lambda window, _: run(window.byte().numpy()),
+    )
+    expected = EncoderDecoder.slide_inference(stand_in, torch.from_numpy(batch).float(), [{}])
+    torch.testing.assert_close(slide(run, batch, (64, 64), stride), expected)
 
 
 def test_windows_smaller_than_the_image_are_taken_where_the_config_says_so(home, streets, tmp_path):
@@ -151,6 +153,72 @@ def test_windows_smaller_than_the_image_are_taken_where_the_config_says_so(home,
     for name in SIZES:
         labels = [read(tmp_path / folder / f'labels/{name}.png') for folder in ('config', 'onnx', 'whole')]
         assert (labels[0] == labels[1]).mean() > 0.999 and (labels[0] != labels[2]).any()
+
+
+# -------------------------------------------------------------------------------------------------------- what is read
+
+
+WRITTEN = {  # what an export of the first version says of itself, word by word
+    'mmseg_sr.classes': '["road", "car", "tree", "train"]',
+    'mmseg_sr.palette': '[[9, 8, 7], [80, 0, 80], [0, 160, 160], [240, 240, 240]]',
+    'mmseg_sr.size': 'null',
+    'mmseg_sr.output': '"logits"',
+    'mmseg_sr.steps': '[{"type": "Resize", "scale": [96, 80], "keep_ratio": true}]',
+    'mmseg_sr.mode': '"slide"',
+    'mmseg_sr.window': '[48, 40]',
+    'mmseg_sr.stride': '[24, 30]',
+    'mmseg_sr.blocks': '[{"name": "backbone.layer3.sr", "form": "recall", "resized": true, "memory": [3, 32, 4, 4]}]',
+    'mmseg_sr.mean': '[120.0, 110.0, 100.0]',
+    'mmseg_sr.version': '"0.1.0"',
+}
+
+
+def test_a_file_of_the_first_version_is_used_as_it_says(home, tmp_path):
+    model = onnx.load(home.dynamic)
+    onnx.helper.set_model_props(model, {**WRITTEN, 'mmseg_sr.of_a_later_version': '0', 'another.key': '{'})
+    onnx.save(model, tmp_path / 'old.onnx')
+    predictor = Predictor(OnnxRuntime(tmp_path / 'old.onnx'))
+    assert (predictor.mode, predictor.window, predictor.stride) == ('slide', (48, 40), (24, 30))
+    assert predictor.prepared(picture((100, 90))).shape == (3, 89, 80), 'the short side is 80'
+    said = {key.removeprefix('mmseg_sr.'): json.loads(text) for key, text in WRITTEN.items()}
+    assert said.items() <= vars(predictor.card).items()
+
+
+OPENED: dict[str, int] = {}  # how often this process has opened a file
+
+
+def count(event: str, values: tuple) -> None:
+    if event == 'open' and (path := str(values[0])) in OPENED:
+        OPENED[path] += 1
+
+
+sys.addaudithook(count)
+
+
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+def test_a_checkpoint_is_read_once_and_its_bytes_are_hashed_once(home, streets, tmp_path, monkeypatch, suffix):
+    path, safe_open = tmp_path / f'net{suffix}', safetensors.safe_open
+    if suffix == '.pth':
+        path.write_bytes(home.checkpoint.read_bytes())
+    else:
+        safetensors.torch.save_file(torch.load(home.checkpoint)['state_dict'], path)
+
+    def counted(name: object, **options: object) -> object:  # it opens in Rust
+        count('open', (name,))
+        return safe_open(name, **options)
+
+    def opened(work: Callable) -> int:
+        OPENED[str(path)] = 0
+        work()
+        return OPENED.pop(str(path))
+
+    monkeypatch.setattr(safetensors, 'safe_open', counted)
+    once = opened(lambda: read_checkpoint(path))
+    arguments = ('--checkpoint', path, '--batch', 2)
+    assert once >= 1
+    assert opened(lambda: predict(home, streets, tmp_path / 'out', *arguments, model=home.config)) == once + 1
+    weights = json.loads((tmp_path / 'out' / RECORD).read_text())['weights']
+    assert weights == hashlib.sha256(path.read_bytes()).hexdigest() and len(contents(tmp_path / 'out')) == 10
 
 
 # ------------------------------------------------------------------------------------------------------- taken up again
@@ -242,30 +310,27 @@ def test_a_mistake_is_one_message_and_nothing_is_written(home, streets, tmp_path
     foreign = onnx.load(home.fixed)
     del foreign.metadata_props[:]
     onnx.save(foreign, tmp_path / 'foreign.onnx')
-    (tmp_path / 'no.mp4').write_bytes(b'no video')
-    out, mistakes = (
-        tmp_path / 'out',
-        {
-            'give its weights by --checkpoint': (home.config, streets),
-            'leave out --checkpoint': (home.fixed, streets, '--checkpoint', home.checkpoint),
-            'no such model': (tmp_path / 'nothing.onnx', streets),
-            'broken.onnx is no ONNX model': (tmp_path / 'broken.onnx', streets),
-            'was not written by tools/export.py': (tmp_path / 'foreign.onnx', streets),
-            'there is no': (home.fixed, tmp_path / 'nowhere'),
-            'has no images': (home.fixed, tmp_path / 'none'),
-            'would have the same name': (home.fixed, tmp_path / 'twins'),
-            'windows are 32x32': (home.fixed, streets, '--mode', 'slide', '--window', 32, 32),
-            'belong to mode slide': (home.dynamic, streets, '--stride', 32, 32),
-            'needs a window': (home.dynamic, streets, '--mode', 'slide'),
-            'leaves pixels without a label': (home.fixed, streets, '--mode', 'slide', '--stride', 65, 32),
-            '--batch must be at least 1': (home.fixed, streets, '--batch', 0),
-            'no.mp4: it is damaged, or no video': (home.fixed, tmp_path / 'no.mp4'),
-        },
-    )
+    (tmp_path / 'no.mp4').write_bytes(b'no image')
+    mistakes = {
+        'give its weights by --checkpoint': (home.config, streets),
+        'leave out --checkpoint': (home.fixed, streets, '--checkpoint', home.checkpoint),
+        'no such model': (tmp_path / 'nothing.onnx', streets),
+        'broken.onnx is no ONNX model': (tmp_path / 'broken.onnx', streets),
+        'was not written by tools/export.py': (tmp_path / 'foreign.onnx', streets),
+        'there is no': (home.fixed, tmp_path / 'nowhere'),
+        'has no images': (home.fixed, tmp_path / 'none'),
+        'would have the same name': (home.fixed, tmp_path / 'twins'),
+        'windows are 32x32': (home.fixed, streets, '--mode', 'slide', '--window', 32, 32),
+        'belong to mode slide': (home.dynamic, streets, '--stride', 32, 32),
+        'needs a window': (home.dynamic, streets, '--mode', 'slide'),
+        'leaves pixels without a label': (home.fixed, streets, '--mode', 'slide', '--stride', 65, 32),
+        '--batch: must be a whole number of at least 1': (home.fixed, streets, '--batch', 0),
+        'no.mp4: it is damaged, or none': (home.fixed, tmp_path / 'no.mp4'),
+    }
     for advice, (model, source, *arguments) in mistakes.items():
-        done = predict(home, source, out, *arguments, model=model)
+        done = predict(home, source, tmp_path / 'out', *arguments, model=model)
         assert done.status == 2 and advice in done.err and 'Traceback' not in done.err, (advice, done.err)
-        assert contents(out) == {}
+        assert contents(tmp_path / 'out') == {}
 
 
 def test_labels_cannot_be_averaged_or_resized(home, streets, tmp_path):

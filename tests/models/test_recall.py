@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributed._tools.mem_tracker import MemTracker
+from trained_block import PlainBlock, trained
 
 from mmseg_sr import SRBlock
-from mmseg_sr.models.resizing import plain_resize, resize
-from mmseg_sr.models.squeeze import squeeze
+from mmseg_sr.models.recall import plain_resize, resize, squeeze
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 sizes = st.tuples(st.integers(1, 7), st.integers(1, 7))
@@ -16,14 +16,9 @@ sizes = st.tuples(st.integers(1, 7), st.integers(1, 7))
 
 def pair(in_channels=6, memory_size=(4, 5), num_memories=3, seed=0) -> tuple[SRBlock, SRBlock]:
     """The fast and the plain form of one trained block."""
-    generator = torch.Generator().manual_seed(seed)
-    blocks = [SRBlock(in_channels, memory_size, num_memories, 4, fused=fused) for fused in (True, False)]
-    for parameters in zip(*(block.parameters() for block in blocks), strict=True):
-        # Small: large scores saturate the softmax, and the gate would get no gradient to compare.
-        value = 0.3 * torch.randn(parameters[0].shape, generator=generator)
-        for parameter in parameters:
-            parameter.data = value.clone()
-    return blocks[0], blocks[1]
+    # Small: large scores saturate the softmax, and the gate would get no gradient to compare.
+    given = (in_channels, memory_size, num_memories, 4, seed)
+    return trained(*given, scale=0.3), trained(*given, scale=0.3, kind=PlainBlock)
 
 
 def pass_through(block: SRBlock, x: torch.Tensor, direction: torch.Tensor) -> list[torch.Tensor]:
@@ -112,7 +107,7 @@ def test_derivatives_of_a_resize_are_right(old, new):
 
 
 def test_the_gradient_of_many_maps_is_taken_piece_by_piece(monkeypatch):
-    monkeypatch.setattr('mmseg_sr.models.resizing.PIECE', 100)
+    monkeypatch.setattr('mmseg_sr.models.recall.PIECE', 100)
     maps = torch.randn(3, 5, 4, 6, requires_grad=True)
     direction = torch.randn(3, 5, 7, 8)
     (got,) = torch.autograd.grad(resize(maps, (7, 8)), maps, direction)
@@ -158,8 +153,3 @@ def test_forward_holds_the_result_and_no_second_map(size, layout):
         block(x)
     held = tracker.get_tracker_snapshot('peak')[x.device]['Total'] - before
     assert held <= 1.1 * (x.numel() * 4 + recalled)
-
-
-def test_a_switch_that_is_none_is_a_value_error():
-    with pytest.raises(ValueError, match='fused must be True or False, got 1'):
-        SRBlock(6, (4, 5), fused=1)

@@ -1,19 +1,19 @@
-"""Execute docs/tour.ipynb and keep its outputs in it: the pages, and sites that host code, show it with them.
+"""Execute docs/tour.ipynb and keep its outputs: in it, and the pictures in docs/tour/ for the page.
 
-    python docs/execute.py
-    python docs/execute.py --out elsewhere.ipynb
+    python scripts/execute_tour.py            # or: make notebook, which writes docs/tour.md too
+    python scripts/execute_tour.py --out elsewhere.ipynb
 
-They are kept because a tour is read far more often than it is run. They may grow old, not wrong: the tests execute the
-cells anew, wherever they run, and hold that each cell still answers in the same way.
+The kept outputs may grow old, not wrong: a test executes the cells and compares the kinds of their answers.
 """
 
 import argparse
+import base64
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 
-TOUR = Path(__file__).resolve().parent / 'tour.ipynb'
+TOUR = Path(__file__).resolve().parents[1] / 'docs/tour.ipynb'
 SECONDS = 900  # for a cell, on a machine that does something else
 
 
@@ -32,8 +32,18 @@ def execute() -> nbformat.NotebookNode:
     return notebook
 
 
+def pictures(notebook: nbformat.NotebookNode) -> list[bytes]:
+    """The PNG files among the outputs, in their order."""
+    outputs = [output.get('data', {}) for cell in notebook.cells for output in cell.get('outputs', [])]
+    return [base64.b64decode(data['image/png']) for data in outputs if 'image/png' in data]
+
+
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, default=TOUR, help='another file than docs/tour.ipynb')
     args = parser.parse_args()
-    nbformat.write(execute(), args.out)
+    executed = execute()
+    nbformat.write(executed, args.out)
+    if args.out == TOUR:
+        for number, picture in enumerate(pictures(executed), 1):
+            (TOUR.parent / f'tour/{number}.png').write_bytes(picture)

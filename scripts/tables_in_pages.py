@@ -1,0 +1,182 @@
+"""Tables of README.md and docs/*.md, beyond the rows of a file. numbers_in_pages.py says how they get there."""
+
+import csv
+from pathlib import Path
+
+from numbers_in_pages import ROOT, read, rows, show, table
+
+COSTS = [  # heads of columns, and what tools/cost.py calls them
+    ('parameters', 'parameters', 'all'),
+    ('without auxiliary head', 'parameters', 'without_auxiliary'),
+    ('multiply-adds', 'multiply_adds', 'all'),
+    ('peak memory', 'memory_mib', 'peak_training'),
+    ('weights', 'memory_mib', 'weights'),
+]
+TIMES = {'training step': 'train', 'prediction': 'predict'}
+
+
+def interval(found: dict, digits: int = 2) -> str:
+    """An interval in brackets."""
+    return f'[{found["low"]:+.{digits}f}, {found["high"]:+.{digits}f}]'
+
+
+def more(value: float, reference: float, digits: int = 2) -> str:
+    """What a value has more than another, in percent."""
+    return f'{100 * (value / reference - 1):+.{digits}f} %'
+
+
+def slower(found: dict) -> str:
+    """A ratio of times with its interval, in percent."""
+    middle, low, high = (100 * (found[key] - 1) for key in ('ratio', 'low', 'high'))
+    return f'{middle:+.2f} % [{low:+.2f}, {high:+.2f}]'
+
+
+def report(experiment: str) -> dict:
+    """What `tools/experiment.py report` wrote."""
+    return read(f'results/{experiment}/report.json')
+
+
+def of_miou(experiment: str) -> list[dict]:
+    """The differences of mIoU in a report."""
+    return [row for row in report(experiment)['differences'] if row['metric'] == 'mIoU']
+
+
+def results(experiment: str) -> None:
+    """Write the scores of all networks of an experiment."""
+    lines = []
+    for row in report(experiment)['results']:
+        scores = [f'{row[name]["mean"]:.2f} ± {row[name]["std"]:.2f}' for name in ('mIoU', 'mAcc', 'aAcc')]
+        overhead = '-' if row['parameter_overhead'] is None else f'{row["parameter_overhead"]:+.2f} %'
+        seeds = f'{len(row["seeds"])} of {row["of"]}'
+        lines.append([row['arm'], seeds, *scores, f'{row["parameters"]["total"]:,}', overhead])
+    table('network | seeds | mIoU | mAcc | aAcc | parameters | more', lines)
+
+
+def differences(*experiments: str) -> None:
+    """Write the differences of mIoU to the baseline, with both intervals and verdicts."""
+    lines = []
+    for row in (row for experiment in experiments for row in of_miou(experiment)):
+        verdicts = [f'{interval(row[over])} {row[over]["verdict"]}' for over in ('over_seeds', 'over_images')]
+        lines.append([row['arm'], row['mode'], row['seeds'], f'{row["difference"]:+.2f}', *verdicts])
+    table('network | tested on | seeds | mIoU | 95 % over seeds | 95 % over images', lines)
+
+
+def screening(experiment: str) -> None:
+    """Write the differences of mIoU alone: a row a network, a column a way of testing."""
+    found = {(row['arm'], row['mode']): f'{row["difference"]:+.2f}' for row in of_miou(experiment)}
+    modes = dict.fromkeys(mode for _, mode in found)
+    lines = [[arm, *(found[arm, mode] for mode in modes)] for arm in dict.fromkeys(arm for arm, _ in found)]
+    table(' | '.join(['network', *modes]), lines)
+
+
+def paper(name: str) -> None:
+    """Write what the paper publishes of the networks of an experiment."""
+    found = {arm: row['paper'] for arm, row in read(name)['arms'].items()}
+    lines = [
+        [arm, *('{:.2f} ± {:.2f}'.format(*row[score]) for score in ('mIoU', 'mAcc'))] for arm, row in found.items()
+    ]
+    table('network, in the paper | mIoU | mAcc', lines)
+
+
+def ablation(name: str, digits: int) -> None:
+    """Write what one trained network scores with its blocks changed, or several do, by a file of tools/ablate.py."""
+    found, lines = read(name), []
+    several = len(found['checkpoints']) > 1
+    for variant, row in found['variants'].items():
+        if 'memory' not in variant:
+            score = row['mIoU']['mean'] if several else row['mIoU']
+            change = f'{row["change"]["mIoU"]:+.{digits}f}'
+            lines.append([variant, f'{score:.2f}', change, interval(row['change'], digits)])
+    table(f'SR blocks | mIoU | change | 95 % over {"seeds" if several else "images"}', lines)
+
+
+def verdict(text: str, experiment: str, arm: str) -> None:
+    """Write a sentence: the difference of mIoU of a network to its baseline, its interval over seeds, the verdict."""
+    (row,) = (row for row in of_miou(experiment) if row['arm'] == arm)
+    over = row['over_seeds']
+    change = f'{row["difference"]:+.2f} mIoU ({row["seeds"]} seeds, 95 % interval {interval(over)})'
+    show(f'{text} {change}: **{over["verdict"]}**.')
+
+
+def summary() -> None:
+    """Write what the README says of all experiments."""
+    lines = []
+    for data, what, experiment, arm in [
+        ('CamVid', 'the block of the paper', 'camvid_cpu', 'SR'),
+        ('CamVid', 'memory of rank 16', 'camvid_rank', 'SR-rank16'),
+        ('drawn streets', 'the block of the paper', 'scene_mini', 'SR'),
+        ('drawn streets', 'memory of the scene, rank 16', 'scene_mini', 'placed-rank16'),
+    ]:
+        (row,) = (row for row in of_miou(experiment) if row['arm'] == arm)
+        means = {each['arm']: f'{each["mIoU"]["mean"]:.2f}' for each in report(experiment)['results']}
+        change = f'{row["difference"]:+.2f} {interval(row["over_seeds"])}'
+        scores = [means[row['baseline']], means[arm], change, row['over_seeds']['verdict']]
+        lines.append([data, f'[{what}](results/{experiment}/report.md)', row['seeds'], *scores])
+    lines.append(['Cityscapes', '[Table IV of the paper](experiments/table4.yaml)', *'----', 'not measured'])
+    table('data | with SR | seeds | mIoU without | mIoU with | difference, 95 % over seeds | verdict', lines)
+
+
+def cost(name: str, heads: str) -> None:
+    """Write what the blocks add, by a file of tools/cost.py; ``heads`` says which columns."""
+    lines = []
+    for result in read(name)['results']:
+        ours, base = result['rows']['SR'], result['rows']['baseline']
+        cells = {'config': f'`{Path(result["config"]).stem}`', 'numbers': f'{ours["parameters"]["sr"]:,}'}
+        cells |= {head: more(ours[kind][key], base[kind][key], 3) for head, kind, key in COSTS}
+        cells |= {head: slower(result['ratio'][key]) for head, key in TIMES.items()}
+        lines.append([cells[head] for head in heads.split(' | ')])
+    table(heads, lines)
+
+
+def models() -> None:
+    """Write networks with configs here, what their blocks add, and the released weights."""
+    lines, scores = [], {row['config']: f'{row["mIoU"]["mean"]:.2f}' for row in report('camvid_cpu')['results']}
+    for result in read('results/cost.json')['results']:
+        count = [result['rows'][arm]['parameters']['all'] for arm in ('SR', 'baseline')]
+        config = f'[{Path(result["config"]).stem}]({result["config"]})'
+        lines.append([config, f'{count[0]:,}', more(*count), scores.get(result['config'], 'not measured'), '-'])
+    released = read('results/released.json')['models']
+    for model in reversed(released):
+        count = [each['parameters']['total'] for each in (model, released[0])]
+        config, weights = f'[{Path(model["config"]).stem}]({model["config"]})', f'[safetensors]({model["weights"]})'
+        added = more(*count) if model['parameters']['sr'] else '-'
+        lines.append([config, f'{count[0]:,}', added, f'{model["metrics"]["mIoU"]:.2f}', weights])
+    table('network | parameters | SR adds | mIoU | released weights', lines)
+
+
+def block_speed() -> None:
+    """Write the times of the block alone, over the least that its memory traffic takes and over the block's own."""
+    with open(ROOT / 'results/block.csv', newline='') as file:
+        found = [row for row in csv.DictReader(file) if row['form'] in ('SR', 'rank 16', 'naive', 'SE', 'CBAM')]
+    there, back = ([row for row in found if row['passes'] == passes] for passes in ('forward', 'forward + backward'))
+    lines = []
+    for row, both in zip(there, back, strict=True):
+        case = [row[key] for key in ('form', 'shape', 'memory', 'P')]
+        lines.append([*case, *(f'{float(each):.2f}' for each in (row['ratio'], both['ratio'], both['to_SR']))])
+    heads = 'block | map (N, C, h, w) | memory (H, W) | P | forward / limit | forward + backward / limit'
+    table(f'{heads} | / SR', lines)
+
+
+def prior(*names: str) -> None:
+    """Write the scores of benchmarks/scene_prior.py: a row a weight, a column a file."""
+    found = [read(name)['rows'] for name in names]
+    lines = [[each[0]['weight'], *(f'{row["mIoU"]:.2f}' for row in each)] for each in zip(*found, strict=True)]
+    table(' | '.join(['weight', *(f'mIoU, {Path(name).stem.removeprefix("prior-")}' for name in names)]), lines)
+
+
+def sizes(network: str) -> None:
+    """Write what a network and its block score at sizes that they were not trained at."""
+    heads = 'image | tested | memory | mIoU | block | 95 % | labels | weights'
+    cells = '{size[0]}x{size[1]} | {mode} | {memory_size[0]}x{memory_size[1]} | {mIoU:.2f} | {block[mIoU]:+.3f}'
+    cells += ' | [{block[low]:+.3f}, {block[high]:+.3f}] | {labels:.2%} | {weights:.3f}'
+    rows('results/other_sizes.json', f'networks/{network}', heads, cells)
+
+
+def moved(name: str) -> None:
+    """Write what it costs to resize a memory, by benchmarks/other_sizes.py."""
+    lines = []
+    for network, row in ((network, row) for network, each in read(name)['networks'].items() for row in each):
+        if row['moved'] is not None:
+            places = ['{}x{}'.format(*row[key]) for key in ('size', 'memory_size')]
+            lines.append([network, *places, f'{100 * row["moved"]:.2f} %'])
+    table('network | image | memory | other labels', lines)

@@ -1,0 +1,41 @@
+"""Inside a ``with`` block an SR block recalls something else; after it, it is as before."""
+
+import pytest
+import torch
+
+from mmseg_sr.memory.interventions import recalling, scaling, without
+from mmseg_sr.models.block import SRBlock
+
+
+@pytest.fixture
+def block() -> SRBlock:
+    block = SRBlock(in_channels=3, memory_size=(4, 6), num_memories=3, hidden_channels=2)
+    torch.nn.init.normal_(block.memory)
+    return block
+
+
+def test_a_scaled_memory_block_is_that_much_of_it_and_zero_is_none(block):
+    x = torch.randn(2, 3, 4, 6)
+    plain = block(x)
+    with scaling(block, torch.ones(3)):
+        assert torch.equal(block(x), plain)
+    with scaling(block, torch.tensor([1.0, 0.0, 1.0])):
+        found = block(x)
+    with without(block, 1):
+        torch.testing.assert_close(found, block(x))
+    with scaling(block, torch.zeros(3)):
+        assert torch.equal(block(x), x)
+    with recalling(block, torch.tensor([0.2, 0.3, 0.5])), scaling(block, torch.tensor([2.0, 0.5, 1.5])):
+        expected = x + torch.einsum('p,pchw->chw', torch.tensor([0.4, 0.15, 0.75]), block.memory)
+        torch.testing.assert_close(block(x), expected)
+
+
+def test_scaling_leaves_nothing_also_after_an_exception(block):
+    x, memory = torch.randn(2, 3, 4, 6), block.memory.detach().clone()
+    plain = block(x)
+    with pytest.raises(RuntimeError, match='inside'), scaling(block, torch.zeros(3)):
+        assert torch.equal(block.memory, memory)
+        raise RuntimeError('inside')
+    assert torch.equal(block(x), plain) and not block.gate._forward_hooks
+    with pytest.raises(ValueError, match=r'factors must be \(3,\)'), scaling(block, torch.zeros(2)):
+        pass
