@@ -87,8 +87,14 @@ def plain_name(name: str) -> str:
 
 
 def without_blocks(checkpoint: dict, model: nn.Module) -> dict:
-    """Leave the weights of the SR blocks of ``model`` out of a checkpoint, so that they stay the identity."""
+    """Leave the weights of the SR blocks of a model out of a checkpoint, so that the blocks stay the identity.
+
+    Raises:
+        UserError: For a model without an SR block.
+    """
     below = tuple(f'{name}.' for name in sr_blocks(model))
+    if not below:
+        raise UserError('--without-sr: the model of the config has no SR block')
     weights = {key: value for key, value in plain_weights(checkpoint).items() if not key.startswith(below)}
     return {**checkpoint, 'state_dict': weights}
 
