@@ -1,7 +1,7 @@
 """mmseg_sr: the Squeeze-and-Remember (SR) block for MMSegmentation. Importing it registers what configs name."""
 
-from . import openmmlab  # noqa: F401  (first: it says what to install where mmseg itself cannot be imported)
-from .checkpoints.loaders import use_in_mmengine
+from . import openmmlab  # first: it says what to install where mmseg itself cannot be imported
+from .checkpoints import loaders
 from .checkpoints.saving import AtomicCheckpointHook
 from .datasets.camvid import CamVidDataset
 from .hooks.channels_last import ChannelsLastHook
@@ -17,7 +17,7 @@ from .scene import scene_block  # noqa: F401  (registers what scene=True asks fo
 from .scene.places import PackSceneInputs, SceneDataPreProcessor, SceneRandomCrop
 from .version import __version__
 
-use_in_mmengine()
+openmmlab.apply_changes(loaders)
 
 __all__ = [
     'AtomicCheckpointHook',

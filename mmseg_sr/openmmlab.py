@@ -1,12 +1,18 @@
-"""Which OpenMMLab packages are installed: exactly one of the two lines that share their import names.
+"""Tie the package to OpenMMLab: which line is installed, names of configs and models, changes to other packages.
 
-``onedl-*`` is the maintained line, the other one is upstream. Installed beside each other they overwrite
-one another's files, so neither and both are refused, with advice, before anything else can fail.
+``CHANGES`` lists all that ``import mmseg_sr`` changes for other code: what, why, and the name that switches it off.
+``MMSEG_SR_STOCK=in1d,loading`` in the environment leaves these two out, ``MMSEG_SR_STOCK=all`` all of them.
+
+Exactly one of two lines of packages must be installed, ``onedl-*``, the maintained one, or upstream's: they share their
+import names, and overwrite one another's files.
 """
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -41,18 +47,13 @@ def check_line(installed: Iterable[str]) -> str:
     return 'openmmlab' if upstream else 'onedl'
 
 
-def restore_in1d() -> None:
-    """Give numpy back ``in1d``, which cityscapesscripts 2.3.0 calls and numpy 2.4 dropped."""
-    if not hasattr(np, 'in1d'):
-        np.in1d = np.isin
-
-
 LINE = check_line(name for name in (dist.metadata['Name'] for dist in metadata.distributions()) if name)
-restore_in1d()
 
 # These packages can be imported now.
 from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
 from mmengine.infer import BaseInferencer  # noqa: E402
+from mmengine.runner import CheckpointLoader  # noqa: E402
+from mmengine.runner import checkpoint as runner_checkpoint  # noqa: E402
 
 PACKAGE = Path(__file__).resolve().parent
 HOME = PACKAGE.parent if (PACKAGE.parent / 'model-index.yml').is_file() else PACKAGE / '.mim'
@@ -60,26 +61,110 @@ HOME = PACKAGE.parent if (PACKAGE.parent / 'model-index.yml').is_file() else PAC
 
 SCHEME = 'mmseg_sr://'  # how the address of released weights begins: mmseg_sr://checkpoints/<file>
 
-MODULE2PACKAGE['mmseg_sr'] = 'mmseg_sr'
-if LINE == 'onedl':  # else 'mmseg::...' in a config fails, and in the hub it installs upstream's package over this one
-    MODULE2PACKAGE['mmseg'] = 'onedl-mmsegmentation'
 
-_listed = BaseInferencer._get_models_from_metafile
+class Change(NamedTuple):
+    """A change to other packages: the name that switches it off, the places, why, and what makes it."""
 
-
-def _models(folder: str) -> Iterator[dict]:
-    """The models of a model index, for mmengine's inferencers; after those of mmseg, ours of other names.
-
-    mmengine wants an address of weights even where the user gives a file: models without weights get one that says so.
-    """
-    names = set()
-    for model in _listed(folder):
-        names.add(model['Name'])
-        yield model if Path(folder).resolve() != HOME else {'Weights': f'{SCHEME}{model["Name"]}', **model}
-    if folder == BaseInferencer._get_repo_or_mim_dir('mmseg'):
-        for model in _models(str(HOME)):
-            if model['Name'] not in names:
-                yield {**model, 'Config': str(HOME / model['Config'])}
+    name: str
+    what: tuple[str, ...]
+    why: str
+    apply: Callable[[ModuleType], None]
 
 
-BaseInferencer._get_models_from_metafile = staticmethod(_models)
+CHANGES: list[Change] = []
+
+
+def change(name: str, *what: str, why: str) -> Callable[[Callable], Callable]:
+    """List the function below, which is given the module ``checkpoints.loaders``, among the changes."""
+
+    def add(apply: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
+        CHANGES.append(Change(name, what, why, apply))
+        return apply
+
+    return add
+
+
+def apply_changes(loaders: ModuleType) -> None:
+    """Make all changes that are not switched off."""
+    for each in CHANGES:
+        if not is_stock(each.name):
+            each.apply(loaders)
+
+
+def is_stock(name: str) -> bool:
+    """Return whether the change of this name is switched off."""
+    return bool({name, 'all'} & set(os.environ.get('MMSEG_SR_STOCK', '').split(',')))
+
+
+@change('in1d', 'numpy.in1d', why='cityscapesscripts 2.3.0 calls it, and numpy 2.4 has it no more')
+def restore_in1d(_: ModuleType | None = None) -> None:
+    if not hasattr(np, 'in1d'):
+        np.in1d = np.isin
+
+
+@change(
+    'packages',
+    'mmengine.config.utils.MODULE2PACKAGE',
+    why="_base_ = 'mmseg_sr::...' and 'mmseg::...' are looked up in it; without an entry mmengine's hub would install "
+    "upstream's package over the onedl line's",
+)
+def name_packages(_: ModuleType) -> None:
+    MODULE2PACKAGE['mmseg_sr'] = 'mmseg_sr'
+    if LINE == 'onedl':
+        MODULE2PACKAGE['mmseg'] = 'onedl-mmsegmentation'
+
+
+@change(
+    'models',
+    'mmengine.infer.BaseInferencer._get_models_from_metafile',
+    why='MMSegInferencer takes the names of our model index too, after those of mmseg',
+)
+def list_models(_: ModuleType) -> None:
+    listed = BaseInferencer._get_models_from_metafile
+
+    def models(folder: str) -> Iterator[dict]:
+        names = set()
+        for model in listed(folder):
+            names.add(model['Name'])
+            # mmengine wants an address of weights even where the user gives a file: one that says so is put there.
+            yield model if Path(folder).resolve() != HOME else {'Weights': f'{SCHEME}{model["Name"]}', **model}
+        if folder == BaseInferencer._get_repo_or_mim_dir('mmseg'):
+            for model in models(str(HOME)):
+                if model['Name'] not in names:
+                    yield {**model, 'Config': str(HOME / model['Config'])}
+
+    BaseInferencer._get_models_from_metafile = staticmethod(models)
+
+
+@change(
+    'loading',
+    "mmengine.runner.CheckpointLoader._schemes['']",
+    'mmengine.runner.checkpoint.load_url',
+    'mmengine.runner.checkpoint._safe_torch_load',
+    why='where reading a checkpoint safely fails mmengine runs what it holds; and it compares no checksum',
+)
+def load_safely(loaders: ModuleType) -> None:
+    CheckpointLoader.register_scheme('', loaders.load_from_local, force=True)
+    # mmengine's loaders of addresses (https, torchvision://, open-mmlab://, s3://, ...) come to these two in the end.
+    runner_checkpoint.load_url = loaders.load_url
+    if hasattr(runner_checkpoint, '_safe_torch_load'):  # upstream's leave it to torch, whose default is safe
+        runner_checkpoint._safe_torch_load = loaders.load
+
+
+@change(
+    'schemes',
+    "mmengine.runner.CheckpointLoader._schemes['.safetensors', 'mmseg_sr://']",
+    why='load_from, init_model and MMSegInferencer take .safetensors files and released weights',
+)
+def add_schemes(loaders: ModuleType) -> None:
+    CheckpointLoader.register_scheme(r'(?!\S+://).*\.safetensors$', loaders.load_from_safetensors, force=True)
+    CheckpointLoader.register_scheme(SCHEME, loaders.load_from_mmseg_sr, force=True)
+
+
+@change(
+    'moved',
+    'torch.optim.optimizer._global_optimizer_pre_hooks',
+    why='the momentum of a memory that was resized on loading starts anew at the next step of its optimizer',
+)
+def forget_moved(_: ModuleType) -> None:
+    """Nothing on import: ``models.resize_state.start_anew`` does it once a memory of another size was loaded."""

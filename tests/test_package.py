@@ -6,11 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from mmseg_sr.errors import UserError, command
-from mmseg_sr.openmmlab import check_line, restore_in1d
 
 PACKAGE = Path(__file__).resolve().parents[1] / 'mmseg_sr'
 FLOORS = (  # imports run down only; rooms of one floor know nothing of each other, but for ALSO
@@ -110,35 +108,6 @@ def test_custom_imports_is_all_a_config_needs_from_any_folder(tmp_path):
     done = subprocess.run([sys.executable, '-c', program], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == 'memory (2, 256, 4, 8)'
-
-
-ONEDL = ['torch', 'onedl-mmengine', 'onedl_mmcv', 'onedl-mmsegmentation']
-UPSTREAM = ['torch', 'mmengine', 'mmcv', 'mmsegmentation']
-
-
-def test_either_openmmlab_line_is_accepted():
-    assert check_line(ONEDL) == 'onedl'
-    assert check_line(UPSTREAM) == 'openmmlab'
-
-
-@pytest.mark.parametrize(
-    ('installed', 'advice'),
-    [
-        (['torch'], r'needs onedl-mmengine, onedl-mmcv, onedl-mmsegmentation.*pip install "mmseg-sr\[onedl\]"'),
-        (ONEDL[:-1], r'needs onedl-mmsegmentation\. .*\[onedl\]'),
-        (['mmengine', 'mmcv-lite'], r'needs mmsegmentation\. .*\[openmmlab\]'),
-        ([*ONEDL, 'mmcv'], r'both OpenMMLab lines.*pip uninstall .*mmcv'),
-    ],
-)
-def test_no_line_a_part_of_one_and_both_are_refused_with_advice(installed, advice):
-    with pytest.raises(ImportError, match=advice):
-        check_line(installed)
-
-
-def test_the_evaluator_of_cityscapesscripts_finds_in1d(monkeypatch):
-    monkeypatch.delattr(np, 'in1d', raising=False)
-    restore_in1d()
-    assert np.in1d([1, 5], [5, 6]).tolist() == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,10 @@
-"""Load checkpoints for mmengine, safely: by itself it runs what a file holds where reading it safely fails."""
+"""Load checkpoints for mmengine, safely. ``openmmlab.py`` gives it these functions, and says why."""
 
 import os
 from pathlib import Path
 from urllib.parse import urlparse
 
 import torch
-from mmengine.runner import CheckpointLoader
-from mmengine.runner import checkpoint as runner_checkpoint
 
 from ..errors import UserError
 from ..openmmlab import HOME, SCHEME
@@ -66,17 +64,3 @@ def load_url(
         named = torch.hub.HASH_REGEX.search(path.name) if check_hash else None
         torch.hub.download_url_to_file(url, str(path), named and named[1], progress)
     return load(path, map_location)
-
-
-def use_in_mmengine() -> None:
-    """Let mmengine load by these functions, wherever it takes a checkpoint from: ``load_from``, ``init_cfg``, ..."""
-    for prefix, loader in {
-        '': load_from_local,
-        r'(?!\S+://).*\.safetensors$': load_from_safetensors,
-        SCHEME: load_from_mmseg_sr,
-    }.items():
-        CheckpointLoader.register_scheme(prefix, loader, force=True)
-    # mmengine's loaders of addresses (https, torchvision://, open-mmlab://, s3://, ...) come to these two in the end.
-    runner_checkpoint.load_url = load_url
-    if hasattr(runner_checkpoint, '_safe_torch_load'):  # upstream's leave it to torch, whose default is safe
-        runner_checkpoint._safe_torch_load = load

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from ..openmmlab import is_stock
 from .recall import plain_resize
 
 
@@ -117,7 +118,7 @@ def options_of(squeeze: Tensor, columns: Tensor, rows: Tensor, *memory: Tensor) 
 
 
 def keys_of(state_dict: Mapping[str, Tensor], prefix: str, rank: int | None = None) -> list[str]:
-    """The keys under which a state dict has, or lacks, the tensors that :func:`options_of` takes.
+    """List the keys under which a state dict has, or lacks, the tensors that :func:`options_of` takes.
 
     Args:
         state_dict: Weights; a part of the block, or all of it, may be missing.
@@ -165,7 +166,7 @@ def start_anew(*parameters: nn.Parameter) -> None:
     """
     for parameter in parameters:
         _moved[parameter] = True
-    if not _watching:
+    if not _watching and not is_stock('moved'):
         _watching.append(register_optimizer_step_pre_hook(_forget))
 
 
