@@ -1,9 +1,10 @@
-"""Tools called in the test's own process: a new one would import for seconds."""
+"""Tools called in the test's own process, where a new one would import for seconds, and in a process of their own."""
 
 import contextlib
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -42,6 +43,16 @@ def forget_runs() -> None:
     """Let mmengine start as in a new process: its loggers, else, write to the last run's closed stdout."""
     for kept in (MMLogger, MessageHub, Visualizer, DefaultScope):
         kept._instance_dict.clear()
+
+
+def command(*words: object, cwd: Path | None = None, **environment: str) -> Done:
+    """Run a program of the checkout as a user does, from another folder."""
+    paths = os.pathsep.join(filter(None, [str(ROOT), str(ROOT / 'tests'), os.environ.get('PYTHONPATH')]))
+    programs = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': paths, 'PATH': programs, **environment}
+    options = dict(cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run([*map(str, words)], **options)
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 def find(name: str) -> Path:
