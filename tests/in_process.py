@@ -1,9 +1,10 @@
-"""Tools called in the test's own process: a new one would import for seconds."""
+"""Tools called in the test's own process, as a new one would import for seconds; and Python where it must be new."""
 
 import contextlib
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -36,6 +37,15 @@ class Done(NamedTuple):
         assert self.status == 2 and 'Traceback' not in self.err, self
         (message,) = [line for line in self.err.splitlines() if 'error: ' in line]
         return message
+
+
+def python(*words: object, cwd: Path | None = None, check: bool = True, **environment: str) -> Done:
+    """Run Python in a new process, which must end well unless ``check`` is off."""
+    path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
+    options = dict(cwd=cwd, env={**os.environ, 'PATH': path, **environment}, timeout=600, check=False)
+    done = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, **options)
+    assert not check or done.returncode == 0, f'{words}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}'
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 def forget_runs() -> None:
