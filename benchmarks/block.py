@@ -5,7 +5,7 @@
 
 Forms: `SR` (this package), `naive` (a product of weights and memory blown up to N x P x C x H x W, then a sum),
 `rank 16` (SRBlock(memory_rank=16)), `compiled` (torch.compile of the naive form, with --compile), and from timm `SE`
-and `CBAM`. timm need not be installed with its dependencies:
+and `CBAM`, and with --before the SR block of another checkout. timm need not be installed with its dependencies:
 `pip install --no-deps --target FOLDER timm`.
 
 `limit_ms` is what the traffic alone takes on this machine, measured in the same rounds: a map is X or one like it,
@@ -19,19 +19,20 @@ is the most memory that tensors held during forward and backward, beyond the inp
 """
 
 import argparse
-import csv
-import io
+import importlib
 import json
 import sys
 import types
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
+from mmengine.registry import Registry
 from torch import Tensor, nn
 
 from mmseg_sr import SRBlock
-from mmseg_sr.atomic import write_text
+from mmseg_sr.atomic import write_csv
 from mmseg_sr.cost.peak import peak_bytes
 from mmseg_sr.cost.timing import in_turn, ratio, spread
 from mmseg_sr.errors import command
@@ -72,6 +73,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--dtype', default='float32', choices=['float32', 'bfloat16', 'float16'])
     parser.add_argument('--channels-last', action='store_true', help='the layout of maps and memory')
     parser.add_argument('--compile', action='store_true', help='time torch.compile of the naive form too')
+    parser.add_argument('--before', type=Path, metavar='CHECKOUT', help='time the SR block of another checkout too')
     parser.add_argument('--timm', type=Path, metavar='FOLDER', help='where timm lies, if not installed')
     return parser.parse_args()
 
@@ -89,7 +91,7 @@ def main() -> None:
     shared = dict(machine=source['machine']['gpu'] or source['machine']['cpu'], threads=args.threads, dtype=args.dtype)
     shared |= dict(channels_last=args.channels_last, torch=torch.__version__)
     shared |= dict(date=source['date'], commit=source['commit'])
-    write(args.out, [row | shared for row in rows])
+    write_csv(args.out, [row | shared for row in rows])
     print(json.dumps({'rows': len(rows), 'out': str(args.out)}))
 
 
@@ -117,6 +119,8 @@ def measure(args: argparse.Namespace, others: dict, shape: tuple, size: tuple, n
     to = dict(device=args.device, dtype=getattr(torch, args.dtype))
     block, low_rank = (SRBlock(shape[1], size, num_memories, memory_rank=rank) for rank in (None, 16))
     forms = {'SR': block, 'naive': Naive(block), 'rank 16': low_rank}
+    if args.before:
+        forms['before'] = block_of(args.before)(shape[1], size, num_memories)
     if args.compile:
         forms['compiled'] = torch.compile(forms['naive'])
     forms |= {name: other(shape[1]) for name, other in others.items()}
@@ -150,6 +154,18 @@ def measure(args: argparse.Namespace, others: dict, shape: tuple, size: tuple, n
     return rows
 
 
+def block_of(checkout: Path) -> type[nn.Module]:
+    """Import the SRBlock of another checkout, which registers nothing."""
+    ours = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split('.')[0] == 'mmseg_sr'}
+    for name in ('mmseg_sr', 'mmseg_sr.models'):
+        sys.modules[name] = types.ModuleType(name)
+        sys.modules[name].__path__ = [str(checkout.joinpath(*name.split('.')))]
+    with mock.patch.object(Registry, '_register_module'):
+        theirs = importlib.import_module('mmseg_sr.models.block').SRBlock
+    sys.modules.update(ours)
+    return theirs
+
+
 def limit(form: str, passes: str, seconds: dict[str, np.ndarray]) -> np.ndarray:
     """Add up the time that the least traffic of a form takes, round by round."""
     backward = passes != 'forward'
@@ -179,14 +195,6 @@ def table(rows: list[dict]) -> str:
         f'  {row["ratio"]:5.2f} x limit  peak {row["peak_mib"]} MiB'
         for row in rows
     )
-
-
-def write(path: Path, rows: list[dict]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0], lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
 
 
 if __name__ == '__main__':

@@ -8,8 +8,6 @@ half of the sizes: 1 is linear; less where a part of the cost does not depend on
 """
 
 import argparse
-import csv
-import io
 import json
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from matplotlib import pyplot
 from torch import nn
 
 from mmseg_sr import SRBlock
-from mmseg_sr.atomic import replacing, write_text
+from mmseg_sr.atomic import replacing, write_csv
 from mmseg_sr.cost.timing import in_turn, spread
 from mmseg_sr.errors import command
 from mmseg_sr.provenance import provenance
@@ -82,11 +80,7 @@ def main() -> None:
     shared = dict(machine=source['machine']['gpu'] or source['machine']['cpu'], threads=args.threads)
     shared |= dict(torch=torch.__version__, date=source['date'], commit=source['commit'])
     rows = [row | {'exponent': exponents[row['varied']]} | shared for row in rows]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0], lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(args.out, text.getvalue())
+    write_csv(args.out, rows)
     with replacing(args.out.with_suffix('.png')) as partial:
         figure.savefig(partial, format='png', dpi=110)
     print(json.dumps({'exponents': exponents, 'out': str(args.out)}))

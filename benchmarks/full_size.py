@@ -11,19 +11,18 @@ already and that are not measured now are kept.
 import argparse
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 
 from tqdm import tqdm
 
 from mmseg_sr.atomic import write_text
+from mmseg_sr.provenance import provenance
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEDULE = '4xb2-80k_cityscapes-512x1024'
@@ -87,9 +86,8 @@ def write(path: Path, rows: list[dict]) -> dict:
     """Write what was measured so far."""
     document = {
         'command': 'python benchmarks/full_size.py',
-        'date': date.today().isoformat(),
-        'machine': {'cores': os.cpu_count(), 'platform': platform.platform()},
         'rows': rows,
+        **provenance(),
     }
     write_text(path, json.dumps(document, indent=2) + '\n')
     return document

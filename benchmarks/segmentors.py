@@ -23,7 +23,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from mmseg_sr.atomic import replacing
+from mmseg_sr.atomic import write_text
 from mmseg_sr.config import load_config
 from mmseg_sr.cost.count import count_parameters, without_blocks
 from mmseg_sr.cost.timing import in_turn, ratio
@@ -167,8 +167,7 @@ def main() -> None:
         rows[name] = measure(name, tuple(args.size), args.rounds)
         ordered = [rows[each] for each in NETWORKS if each in rows]
         document = {'command': ' '.join(['python', 'benchmarks/segmentors.py', *sys.argv[1:]]), 'rows': ordered}
-        with replacing(args.out) as partial:
-            partial.write_text(f'{json.dumps(document, indent=1, allow_nan=False)}\n')
+        write_text(args.out, f'{json.dumps(document, indent=1, allow_nan=False)}\n')
     print(json.dumps(json.loads(args.out.read_text())))
 
 

@@ -12,13 +12,10 @@ kept. Compiling takes minutes. Needs g++ and `pip install "mmseg-sr[export]"`.
 
 import argparse
 import json
-import os
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +24,11 @@ import torch
 from mmengine.registry import MODELS, DefaultScope
 from tqdm import tqdm
 
-from mmseg_sr.atomic import replacing
+from mmseg_sr.atomic import write_text
 from mmseg_sr.config import load_config, prepare
 from mmseg_sr.errors import command
 from mmseg_sr.models.find import sr_blocks
+from mmseg_sr.provenance import provenance
 from mmseg_sr.serving.card import Card
 from mmseg_sr.serving.export import exporting, trace, write_onnx
 from mmseg_sr.serving.network import OnnxRuntime, ServedNetwork
@@ -160,15 +158,13 @@ def main() -> None:
         rows = [other for other in rows if other['network'] != name] + [row(name, args.rounds)]
         document = {
             'command': ' '.join(['python', *sys.argv]),
-            'date': date.today().isoformat(),
-            'machine': f'{platform.processor() or platform.machine()}, {os.cpu_count()} cores',
             'threads': torch.get_num_threads(),
             'torch': torch.__version__,
             'onnxruntime': onnxruntime.__version__,
             'rows': rows,
+            **provenance(),
         }
-        with replacing(args.out) as partial:
-            partial.write_text(json.dumps(document, indent=2) + '\n')
+        write_text(args.out, json.dumps(document, indent=2) + '\n')
     print(json.dumps(document))
 
 

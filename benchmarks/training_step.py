@@ -8,15 +8,12 @@ each config two things are measured. *Phases*: the images and labels of a batch 
 config's own pipeline, transform by transform, in this process; then come the preprocessor, forward, backward and the
 optimizer. Data workers do the first part beside the others: it costs time only where the workers are too few.
 *Variants*: whole steps on random images, each against the step as it is, in turn; `ratio` is the median over the
-rounds, under 1 is faster, with its 95 % interval. `huge_pages` has a process of its own, since the allocator reads its
-switch at start, and is in turn with another one that has not.
+rounds, under 1 is faster, with its 95 % interval.
 """
 
 import argparse
 import copy
 import json
-import os
-import subprocess
 import sys
 import time
 from collections import defaultdict
@@ -45,7 +42,6 @@ CONFIGS = [
     ROOT / 'configs/camvid/fcn_m-v2-d16-sr_1xb8-800_camvid-160x160.py',
     ROOT / 'configs/mini_cityscapes/fcn_r18-w16-d8-sr_1xb4-2k_mini-cityscapes-128x256.py',
 ]
-HUGE_PAGES = {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'}
 
 
 def parse_args() -> argparse.Namespace:
@@ -56,7 +52,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--threads', type=int, default=torch.get_num_threads(), help='threads on a CPU')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--compile', action='store_true', help='torch.compile too; compiling takes minutes')
-    parser.add_argument('--steps-only', type=Path, metavar='CONFIG', help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -129,44 +124,10 @@ def variants(cfg: Config, args: argparse.Namespace) -> dict[str, Drill]:
     return drills
 
 
-def huge_pages(config: Path, args: argparse.Namespace) -> dict[str, float]:
-    """Time steps of two processes in turn: one whose allocator asks for huge pages, and one whose does not."""
-    call = [sys.executable, __file__, os.devnull, '--steps-only', config, '--threads', args.threads]
-    call = [*map(str, call), '--device', args.device]
-    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    workers = [subprocess.Popen(call, env=os.environ | changed, **pipes) for changed in (HUGE_PAGES, {})]
-
-    def step(worker: subprocess.Popen) -> float:
-        worker.stdin.write('step\n')
-        worker.stdin.flush()
-        while not (line := worker.stdout.readline()).startswith('took '):
-            if not line:
-                raise SystemExit('a worker of huge_pages died')
-        return float(line.split()[1])
-
-    times = np.array([[step(worker) for worker in workers] for _ in range(args.rounds + 2)])[2:]
-    for worker in workers:
-        worker.communicate()
-    return ratio(times[:, 0], times[:, 1])
-
-
-def serve_steps(args: argparse.Namespace) -> None:
-    cfg = load_config(args.steps_only)
-    shape, batch = tuple(cfg.model.data_preprocessor.size), cfg.train_dataloader.batch_size
-    drill = Drill(build_model(cfg), cfg, shape, batch, args.device)
-    for _ in sys.stdin:
-        start = time.perf_counter()
-        drill.train()
-        print(f'took {time.perf_counter() - start}', flush=True)
-
-
 @command
 def main() -> None:
     args = parse_args()
     torch.set_num_threads(args.threads)
-    if args.steps_only:
-        serve_steps(args)
-        return
     results = []
     for config in args.configs:
         cfg = load_config(config)
@@ -174,7 +135,6 @@ def main() -> None:
         drills = variants(cfg, args)
         seconds = in_turn({name: drill.train for name, drill in drills.items()}, args.rounds, show=True)
         against = {name: ratio(taken, seconds['as it is']) for name, taken in seconds.items() if name != 'as it is'}
-        against['huge_pages'] = huge_pages(config, args)
         step = spread(seconds['as it is'])
         results.append({'config': config.stem, 'step': step, 'phases': found, 'variants': against})
         print(table(results[-1]))

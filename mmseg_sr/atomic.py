@@ -1,6 +1,7 @@
 """Write files that appear whole or not at all."""
 
 import contextlib
+import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,14 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all, as UTF-8."""
     with replacing(path) as partial:
         partial.write_text(text, encoding='utf-8')
+
+
+def write_csv(path: Path, rows: list[dict]) -> None:
+    """Write rows with the same keys as a CSV file, whole or not at all."""
+    with replacing(path) as partial, partial.open('w', newline='', encoding='utf-8') as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def check_folder(option: str, path: Path | None) -> None:
