@@ -1,6 +1,7 @@
 """Share what the command lines of all tools need, and import nothing heavy: help is there at once."""
 
 import argparse
+import contextlib
 import gc
 import os
 import re
@@ -70,7 +71,8 @@ def at_least(least: int) -> Callable[[str], int]:
 def _import_once() -> None:
     """Import the package without garbage collections: what is imported stays, and to look through it takes a second."""
     gc.disable()
-    import mmseg_sr  # noqa: F401
+    with contextlib.redirect_stdout(sys.stderr):  # mmseg prints, and stdout may be JSON or a shell script
+        import mmseg_sr  # noqa: F401
 
     gc.freeze()
     gc.enable()

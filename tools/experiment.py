@@ -21,7 +21,6 @@ The last line of the output is a JSON document. Exit status 2 and one message fo
 """
 
 import argparse
-import contextlib
 import json
 import sys
 from pathlib import Path
@@ -81,8 +80,6 @@ def report(args: argparse.Namespace) -> int:
 
 
 def work(args: argparse.Namespace) -> int:
-    with contextlib.redirect_stdout(sys.stderr):  # mmseg prints as it is imported, and stdout may be a shell script
-        import mmseg_sr  # noqa: F401
     return run(args) if args.command == 'run' else report(args)
 
 
