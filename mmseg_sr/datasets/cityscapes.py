@@ -80,7 +80,7 @@ def find_frames(root: Path) -> list[Frame]:
     for folder, suffix, attribute in kinds:
         for path in _files(root / folder):
             if path.name.endswith(suffix):
-                name = '/'.join(path.relative_to(root / folder).parts).removesuffix(suffix)
+                name = path.relative_to(root / folder).as_posix().removesuffix(suffix)
                 setattr(frames.setdefault(name, Frame(name)), attribute, path)
     return [frames[name] for name in sorted(frames)]
 

@@ -92,17 +92,15 @@ def _see(model: nn.Module, sample: dict, passes: Passes) -> SeenBlock:
 def _take_out_in_turn(
     model: nn.Module, sample: dict, block: nn.Module, seen: SeenBlock, logits: Tensor, prediction: Tensor
 ) -> None:
-    scores, places, flips = [], [], []
+    changes = []
     for index in range(block.num_memories):
         with without(block, index):
             others, other_prediction, _ = _predict(model, sample)
         change = others - logits  # (K, height, width)
-        scores.append(change.mean((1, 2)))
-        places.append(F.adaptive_avg_pool2d(change.abs().mean(0)[None], seen.before.shape)[0])
-        flips.append((other_prediction != prediction).float().mean())
-    seen.score_change, seen.place_change, seen.flips = (
-        torch.stack(values).cpu().numpy() for values in (scores, places, flips)
-    )
+        place = F.adaptive_avg_pool2d(change.abs().mean(0)[None], seen.before.shape)[0]
+        changes.append((change.mean((1, 2)), place, (other_prediction != prediction).float().mean()))
+    arrays = (torch.stack(each).cpu().numpy() for each in zip(*changes, strict=True))
+    seen.score_change, seen.place_change, seen.flips = arrays
 
 
 def _whole_map(model: nn.Module, sample: dict, maps: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..atomic import replacing
+from ..atomic import replacing, write_text
 from ..errors import UserError
 from .painting import paint
 from .streets import draw_scene
@@ -67,8 +67,7 @@ def _write_frame(out: Path, split: str, index: int, size: tuple[int, int], seed:
     camera = Camera(*size, horizon, bend=rng.normal(0, 0.0012), aside=style.road * rng.uniform(0.15, 0.4))
     things = draw_scene(camera, style, rng, index)
     objects = [{'label': thing.label, 'polygon': thing.polygon} for thing in things if thing.label]
-    with replacing(polygons_path) as partial:
-        partial.write_text(json.dumps({'imgHeight': size[1], 'imgWidth': size[0], 'objects': objects}))
+    write_text(polygons_path, json.dumps({'imgHeight': size[1], 'imgWidth': size[0], 'objects': objects}))
     with replacing(image_path) as partial:
         paint(things, size, style, rng).save(partial)
 
@@ -92,8 +91,7 @@ def _claim(out: Path, arguments: dict) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         if all(path.name.startswith('.') for path in out.iterdir()):
-            with replacing(marker) as partial:
-                partial.write_text(json.dumps(arguments) + '\n')
+            write_text(marker, json.dumps(arguments) + '\n')
     except OSError as error:
         raise UserError(f'cannot write to {out}: {error.strerror}') from None
     try:

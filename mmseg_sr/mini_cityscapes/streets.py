@@ -171,10 +171,10 @@ def barrier(camera: Camera, style: Style, rng: Rng, side: int, label: str) -> li
     return [Thing('fence', outline, vary(rng, (128, 135, 120), 15), 'grass', 14, bars + rails)]
 
 
-def blob(rng: Rng, x: float, y: float, wide: float, high: float, points: int = 18) -> list[tuple[float, float]]:
+def blob(rng: Rng, x: float, y: float, wide: float, high: float) -> list[tuple[float, float]]:
     """Make a bumpy ellipse around (x, y), from its left end over the top to the left end again."""
-    angles = np.linspace(np.pi, -np.pi, points, endpoint=False)
-    radii = rng.uniform(0.75, 1.12, points)
+    angles = np.linspace(np.pi, -np.pi, 18, endpoint=False)
+    radii = rng.uniform(0.75, 1.12, len(angles))
     return [(x + wide * r * np.cos(a), y + high * r * np.sin(a)) for a, r in zip(angles, radii, strict=True)]
 
 
