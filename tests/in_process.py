@@ -50,9 +50,16 @@ def command(*words: object, cwd: Path | None = None, **environment: str) -> Done
     paths = os.pathsep.join(filter(None, [str(ROOT), str(ROOT / 'tests'), os.environ.get('PYTHONPATH')]))
     programs = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
     environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': paths, 'PATH': programs, **environment}
-    options = dict(cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    options = dict(cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False)
     done = subprocess.run([*map(str, words)], **options)
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def python(*words: object, cwd: Path | None = None, check: bool = True, **environment: str) -> Done:
+    """Run Python in a new process, which must end well unless ``check`` is off."""
+    done = command(sys.executable, *words, cwd=cwd, **environment)
+    assert not check or done.status == 0, f'{words}\n{done.out[-2000:]}\n{done.err[-3000:]}'
+    return done
 
 
 def find(name: str) -> Path:

@@ -3,10 +3,7 @@
 import ast
 import doctest
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import execute_tour
@@ -17,6 +14,7 @@ import pytest
 import torch
 import yaml
 from browsing import opened
+from in_process import python
 from markdown_it import MarkdownIt
 from PIL import Image
 from written import (
@@ -35,15 +33,13 @@ from written import (
 import mmseg_sr
 from mmseg_sr.config import load_config
 from mmseg_sr.datasets.build import build_datasets
-from mmseg_sr.experiments import run as experiment
+from mmseg_sr.experiments.plan import load
 from mmseg_sr.runs.models import build_model
 
 DOCS = ROOT / 'docs'
-PLACES = {name: DOCS / f'{name}.md' for name in PAGES} | {'README': ROOT / 'README.md'}
+each_text = pytest.mark.parametrize('name', TEXTS)
 CONFIGS = {title: code for text in PAGES.values() for title, code in blocks_in(text, 'python') if title}
 CONFIGS['readme.py'] = blocks_in(TEXTS['README'], 'python')[0][1]
-
-# -------------------------------------------------------------------------------------- as they are read on a code host
 
 
 def parsed(name: str) -> list:
@@ -58,7 +54,7 @@ def anchors(name: str) -> set[str]:
     return {re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-') for title in titles}
 
 
-@pytest.mark.parametrize('name', TEXTS)
+@each_text
 def test_plain_markdown_is_all_that_a_reader_needs(name):
     lines, tokens = TEXTS[name].splitlines(), parsed(name)
     code = {i for token in tokens if token.type in ('fence', 'html_block') for i in range(*token.map)}
@@ -72,14 +68,15 @@ def test_plain_markdown_is_all_that_a_reader_needs(name):
     assert not re.search(r'\{[{%]', re.sub(r'`.*?`', '', prose)), 'no template'
 
 
-@pytest.mark.parametrize('name', TEXTS)
+@each_text
 def test_links_lead_somewhere(name):
     inline = [child for token in parsed(name) for child in token.children or []]
     targets = [child.attrs.get('href') or child.attrs.get('src') for child in inline if child.attrs]
     for target in targets:
         if not target.startswith('http'):
             file, _, anchor = target.partition('#')
-            place = (PLACES[name].parent / file).resolve() if file else PLACES[name]
+            here = ROOT / 'README.md' if name == 'README' else DOCS / f'{name}.md'
+            place = (here.parent / file).resolve() if file else here
             assert place.exists() and place.is_relative_to(ROOT), target
             assert not anchor or anchor in anchors(place.stem), target
 
@@ -90,12 +87,10 @@ def test_the_readme_is_short():
 
 def test_what_commands_wrote_is_what_the_files_say():
     assert '$(BIN)/python scripts/numbers_in_pages.py\n' in (ROOT / 'Makefile').read_text()
-    command = [sys.executable, ROOT / 'scripts/numbers_in_pages.py', '--check']
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    python(ROOT / 'scripts/numbers_in_pages.py', '--check')
 
 
-@pytest.mark.parametrize('name', TEXTS)
+@each_text
 def test_no_number_is_typed(name):
     """Decimals and percentages are measured: a command wrote them. Others are the code's, or quoted from the paper."""
     text = hand_written(TEXTS[name])
@@ -111,22 +106,13 @@ def test_patterns_of_configs_name_some():
         assert list((ROOT / 'configs').glob(f'*/{pattern}.py')), pattern
 
 
-# ------------------------------------------------------------------------------------------------------------- the site
-
-
 @pytest.fixture(scope='module')
 def site(tmp_path_factory) -> Path:
     """The site as `make docs` builds it: a warning is an error."""
     folder = tmp_path_factory.mktemp('docs') / 'site'
     (words,) = re.findall(r'\$\(BIN\)/python -m (mkdocs .*)', (ROOT / 'Makefile').read_text())
-    done = subprocess.run(
-        [sys.executable, '-m', *words.split(), '--site-dir', folder],
-        cwd=ROOT,
-        env={**os.environ, 'NO_MKDOCS_2_WARNING': '1'},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0 and '--strict' in words, done.stderr[-3000:]
+    assert '--strict' in words
+    python('-m', *words.split(), '--site-dir', folder, cwd=ROOT, NO_MKDOCS_2_WARNING='1')
     return folder
 
 
@@ -195,9 +181,6 @@ def test_the_search_finds_a_message_in_pages_opened_from_a_folder(site, browser)
     assert any('trouble.html' in link for link in browser.do(found))
 
 
-# ------------------------------------------------------------------------------------------------------------- blocks
-
-
 def test_every_command_exists_with_its_options():
     commands = [words for text in TEXTS.values() for words in commands_in(text)]
     mentions = [words for text in TEXTS.values() for words in mentions_in(text)]
@@ -261,7 +244,7 @@ def test_experiments_are_read(written):
     assert blocks
     for title, code in (block for block in blocks if block[0]):  # the reference names configs that are not there
         (written / title).write_text(code)
-        assert len(experiment.load(written / title).arms) == len(yaml.safe_load(code)['arms'])
+        assert len(load(written / title).arms) == len(yaml.safe_load(code)['arms'])
 
 
 def test_every_message_is_one_that_the_code_gives():
@@ -287,9 +270,6 @@ def texts_of(path: Path) -> set[str]:
     return found
 
 
-# --------------------------------------------------------------------------------------------------------------- tour
-
-
 def kinds(notebook: nbformat.NotebookNode) -> list:
     """What each cell answers with: pictures, texts, nothing."""
     return [
@@ -301,19 +281,9 @@ def kinds(notebook: nbformat.NotebookNode) -> list:
 
 def test_the_tour_runs_from_data_to_verdict_and_is_kept_with_its_outputs(tmp_path, tmp_path_factory):
     kept = nbformat.read(DOCS / 'tour.ipynb', as_version=4)
-    done = subprocess.run(
-        [sys.executable, ROOT / 'scripts/execute_tour.py', '--out', tmp_path / 'tour.ipynb'],
-        cwd=tmp_path,
-        # torch makes a folder for what it compiles, and keeps it for the next process.
-        env={
-            **os.environ,
-            'TMPDIR': str(tmp_path),
-            'TORCHINDUCTOR_CACHE_DIR': str(tmp_path_factory.mktemp('compiled')),
-        },
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    # torch makes a folder for what it compiles, and keeps it for the next process.
+    places = dict(TMPDIR=str(tmp_path), TORCHINDUCTOR_CACHE_DIR=str(tmp_path_factory.mktemp('compiled')))
+    python(ROOT / 'scripts/execute_tour.py', '--out', tmp_path / 'tour.ipynb', cwd=tmp_path, **places)
     executed = nbformat.read(tmp_path / 'tour.ipynb', as_version=4)
     assert [cell.source for cell in executed.cells] == [cell.source for cell in kept.cells]
     assert kinds(executed) == kinds(kept)

@@ -1,10 +1,7 @@
 """Configs, models and weights by name, from a wheel as from a checkout; nothing is installed along the way."""
 
-import json
-import os
 import shutil
 import subprocess
-import sys
 import zipfile
 from email.parser import Parser
 from pathlib import Path
@@ -13,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from in_process import python
 from mmengine import Config, hub
 from mmengine.infer import BaseInferencer
 from mmengine.utils import package_utils
@@ -125,11 +123,8 @@ def test_the_hub_gives_configs_and_models_of_both_packages():
 def test_before_the_import_mmengine_says_what_the_readme_explains(tmp_path):
     (tmp_path / 'mine.py').write_text(f"_base_ = 'mmseg_sr::{MINI}'\n")
     program = "from mmengine import Config; Config.fromfile('mine.py')"
-    done = subprocess.run([sys.executable, '-c', program], cwd=tmp_path, capture_output=True, text=True)
-    assert done.stderr.splitlines()[-1] == 'AssertionError: mmengine does not support to load mmseg_sr config.'
-
-
-# ------------------------------------------------------------------------------------------------------------ the wheel
+    said = python('-c', program, cwd=tmp_path, check=False).err
+    assert said.splitlines()[-1] == 'AssertionError: mmengine does not support to load mmseg_sr config.'
 
 
 @pytest.fixture(scope='module')
@@ -149,9 +144,7 @@ def built(root, tracked, tmp_path_factory) -> Path:
     for name in tracked:
         (folder / 'clone' / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / name, folder / 'clone' / name)
-    command = [sys.executable, '-m', 'build', '--no-isolation', '--outdir', folder / 'dist', folder / 'clone']
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    python('-m', 'build', '--no-isolation', '--outdir', folder / 'dist', folder / 'clone')
     return folder / 'dist'
 
 
@@ -202,7 +195,7 @@ def test_what_the_wheel_holds_works_from_an_empty_folder(wheel, tmp_path):
         'import json, mmseg_sr\n'
         'from mmengine import hub\n'
         'from mmseg.apis import MMSegInferencer\n'
-        'from mmseg_sr.experiments.run import TOOLS, load\n'
+        'from mmseg_sr.experiments.plan import load\nfrom mmseg_sr.experiments.run import TOOLS\n'
         'from mmseg_sr.openmmlab import HOME\n'
         "plan = load(HOME / 'experiments/mini_cityscapes.yaml')\n"
         f"path = hub.get_config('mmseg_sr::{MINI}').filename\n"
@@ -210,15 +203,8 @@ def test_what_the_wheel_holds_works_from_an_empty_folder(wheel, tmp_path):
         "count = len(MMSegInferencer.list_models('mmseg_sr'))\n"
         'print(json.dumps([path, str(TOOLS), [str(arm.config) for arm in plan.arms.values()], count]))\n'
     )
-    done = subprocess.run(
-        [sys.executable, '-c', program],
-        cwd=tmp_path / 'empty',
-        env={**os.environ, 'PYTHONPATH': str(tmp_path / 'site')},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    config, tools, arms, count = json.loads(done.stdout.splitlines()[-1])
+    done = python('-c', program, cwd=tmp_path / 'empty', PYTHONPATH=str(tmp_path / 'site'))
+    config, tools, arms, count = done.document
     mim = tmp_path / 'site/mmseg_sr/.mim'
     assert Path(config).is_relative_to(mim) and Path(tools) == mim / 'tools' and count > 20
     assert arms and all(Path(arm).is_relative_to(mim) and Path(arm).is_file() for arm in arms)

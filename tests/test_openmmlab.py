@@ -1,14 +1,12 @@
 """What ``import mmseg_sr`` changes for other code is listed, and nothing else is changed."""
 
 import ast
-import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from in_process import python
 
 from mmseg_sr.openmmlab import CHANGES, check_line, restore_in1d
 
@@ -74,11 +72,7 @@ EXPECTED = {
 
 
 def changed(**environment: str) -> set[str]:
-    done = subprocess.run(
-        [sys.executable, '-c', COMPARE], env={**os.environ, **environment}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return set(json.loads(done.stdout.splitlines()[-1]))
+    return set(python('-c', COMPARE, **environment).document)
 
 
 def test_the_import_changes_what_is_listed_and_nothing_else():

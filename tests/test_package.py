@@ -2,11 +2,10 @@
 
 import ast
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from in_process import python
 
 from mmseg_sr.errors import UserError, command
 
@@ -76,10 +75,8 @@ def test_the_block_needs_nothing_of_mmseg_but_its_registry():
 
 def test_the_code_needs_no_newer_python_than_the_metadata_say(root):
     (lowest,) = re.findall(r"python_requires='>=([\d.]+)'", (root / 'setup.py').read_text())
-    vermin = [sys.executable, '-c', 'import vermin; vermin.main()', '--violations', '--no-tips', f'-t={lowest}-']
     folders = [root / folder for folder in ('mmseg_sr', 'tools', 'scripts', 'projects')]
-    done = subprocess.run([*vermin, *folders], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
+    python('-c', 'import vermin; vermin.main()', '--violations', '--no-tips', f'-t={lowest}-', *folders)
 
 
 def test_custom_imports_is_all_a_config_needs_from_any_folder(tmp_path):
@@ -105,9 +102,7 @@ def test_custom_imports_is_all_a_config_needs_from_any_folder(tmp_path):
         'assert None not in names\n'
         "print('memory', tuple(model.backbone.layer3.sr.memory.shape))\n"
     )
-    done = subprocess.run([sys.executable, '-c', program], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == 'memory (2, 256, 4, 8)'
+    assert python('-c', program, cwd=tmp_path).out.splitlines()[-1] == 'memory (2, 256, 4, 8)'
 
 
 @pytest.mark.parametrize(

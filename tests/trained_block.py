@@ -4,7 +4,6 @@ import torch
 import torch.nn.functional as F
 
 from mmseg_sr import SRBlock
-from mmseg_sr.models.recall import plain_resize
 from mmseg_sr.scene.scene_block import SceneSRBlock
 
 
@@ -17,6 +16,11 @@ def trained(
     for parameter in block.parameters():
         parameter.data = scale * torch.randn(parameter.shape, generator=generator)
     return block
+
+
+def plain_resize(maps: torch.Tensor, size: tuple) -> torch.Tensor:
+    """Resize by PyTorch itself, so that the package's own ways can be compared with it."""
+    return F.interpolate(maps, size, mode='bilinear', align_corners=False, antialias=False)
 
 
 class PlainBlock(SceneSRBlock):

@@ -66,9 +66,6 @@ def hooks(model: nn.Module) -> int:
     return sum(len(getattr(module, kind)) for module in model.modules() for kind in kinds)
 
 
-# ------------------------------------------------------------------------------------------------------------- probe
-
-
 def test_records_the_equation(network):
     x = torch.randn(2, 3, 4, 6)
     with probe(network) as passes:
@@ -192,9 +189,6 @@ def test_wrong_names(network):
         pass
 
 
-# --------------------------------------------------------------------------------------------- taking memory blocks out
-
-
 @pytest.mark.parametrize('index', [0, 2, None])
 def test_without_a_memory_block(network, index):
     block = network[1]
@@ -216,9 +210,6 @@ def test_without_a_memory_block(network, index):
 def test_without_a_memory_block_that_is_not_there(network, index):
     with pytest.raises(ValueError, match=f'0 .. 2, got {index}'), without(network[1], index):
         pass
-
-
-# ------------------------------------------------------------------------------------------------ looking at one image
 
 
 def test_observe(segmentor):

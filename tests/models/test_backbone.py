@@ -8,7 +8,6 @@ import torch
 from mmengine import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.runner import save_checkpoint
-from mmengine.runner.checkpoint import load_checkpoint
 from mmseg.registry import MODELS
 from torch import nn
 
@@ -95,27 +94,6 @@ def test_an_unknown_stage_is_an_error_that_lists_those_there_are(after):
     assert repr(after) in str(error.value)
 
 
-def test_a_stage_that_cannot_take_a_block_is_an_error_that_lists_those_that_can():
-    hrnet = dict(
-        type='HRNet',
-        extra=dict(
-            stage1=dict(num_modules=1, num_branches=1, block='BOTTLENECK', num_blocks=(1,), num_channels=(8,)),
-            stage2=dict(num_modules=1, num_branches=2, block='BASIC', num_blocks=(1, 1), num_channels=(8, 16)),
-            stage3=dict(num_modules=1, num_branches=3, block='BASIC', num_blocks=(1,) * 3, num_channels=(8, 16, 32)),
-            stage4=dict(
-                num_modules=1, num_branches=4, block='BASIC', num_blocks=(1,) * 4, num_channels=(8, 16, 32, 64)
-            ),
-        ),
-    )
-    with pytest.raises(ValueError, match="after='stage3'.*These can: .*layer1"):
-        build(wrap(hrnet, sr=dict(SR, after='stage3')))
-    swin = dict(
-        type='SwinTransformer', embed_dims=8, depths=(1, 1), num_heads=(1, 1), strides=(4, 2), out_indices=(0, 1)
-    )
-    with pytest.raises(ValueError, match='none; use SRNeck'):
-        build(wrap(swin, sr=dict(SR, after='stages.0')))
-
-
 def test_two_blocks_go_after_two_stages_but_not_after_one():
     network = build(wrap(BACKBONES['ResNet'], sr=[SR, dict(SR, after='layer4', num_memories=2)]))
     assert network.layer3.sr.memory.shape == (3, 32, 4, 6)
@@ -143,16 +121,6 @@ def test_pretrained_weights_reach_the_backbone_and_the_block_stays_the_identity(
         assert 0 < network.layer3.sr.squeeze.weight.abs().max() <= 128**-0.5, way
     with pytest.raises(ValueError, match='init_cfg is given twice'):
         build(wrap(dict(BACKBONES['ResNetV1c'], init_cfg=init_cfg), init_cfg=init_cfg))
-
-
-def test_a_stock_checkpoint_misses_the_block_only(tmp_path):
-    stock, network = build(BACKBONES['ResNetV1d'], seed=1), build(wrap(BACKBONES['ResNetV1d']), seed=2)
-    save_checkpoint(dict(state_dict=stock.state_dict()), str(tmp_path / 'stock.pth'))
-    missing, unexpected = network.load_state_dict(stock.state_dict(), strict=False)
-    assert set(missing) == {key for key in network.state_dict() if '.sr.' in key} and not unexpected
-    load_checkpoint(network, str(tmp_path / 'stock.pth'))
-    image = torch.randn(1, 3, 64, 96)
-    assert all(torch.equal(a, b) for a, b in zip(evaluated(stock)(image), evaluated(network)(image), strict=True))
 
 
 @pytest.mark.parametrize('kind', ['ResNet', 'MobileNetV2'])

@@ -1,15 +1,13 @@
 """Frozen stages: the block learns in them when asked to; and memory-only fine-tuning changes the memory only."""
 
 import copy
-import os
 import pickle
-import subprocess
-import sys
 
 import pytest
 import torch
 import yaml
 from drawn_streets import make_mini_cityscapes
+from in_process import python
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from tiny_config import write_config
@@ -190,12 +188,8 @@ def test_two_processes_train_what_is_not_frozen_without_looking_for_unused_param
         'torch.distributed.destroy_process_group()\n'
     )
     names = ['kept', 'frozen', 'memory_only']
-    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', '--standalone', script]
-    done = subprocess.run(
-        [*command, *(home / f'{name}.py' for name in names)],
-        env={**os.environ, 'OMP_NUM_THREADS': '1'}, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    words = '-m', 'torch.distributed.run', '--nproc_per_node=2', '--standalone', script
+    python(*words, *(home / f'{name}.py' for name in names))
     changed = {name: trained(home, name)[:2] for name in names}
     memory = 'backbone.layer3.sr.memory'
     assert memory in changed['kept'][1] and not changed['frozen'][1]

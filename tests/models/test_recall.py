@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributed._tools.mem_tracker import MemTracker
-from trained_block import PlainBlock, trained
+from trained_block import PlainBlock, plain_resize, trained
 
 from mmseg_sr import SRBlock
-from mmseg_sr.models.recall import plain_resize, resize, squeeze
+from mmseg_sr.models.recall import resize, squeeze
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 sizes = st.tuples(st.integers(1, 7), st.integers(1, 7))
@@ -48,9 +48,11 @@ def test_values_and_gradients_are_those_of_the_plain_form(
     shape = (batch, channels, *(other or size))
     x = torch.randn(shape, dtype=torch.float64, generator=generator).to(memory_format=layout)
     direction = torch.randn(shape, dtype=torch.float64, generator=generator)
+    before = x.clone()
     fast, plain = (block.double().to(memory_format=memory_layout) for block in pair(channels, size, num_memories, seed))
     for got, expected in zip(pass_through(fast, x, direction), pass_through(plain, x, direction), strict=True):
         torch.testing.assert_close(got, expected)
+    assert torch.equal(x, before), 'the input is left as it was'
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)

@@ -147,7 +147,11 @@ REFUSED = {
     'a backbone whose stages are no nn.Sequential': (
         dict(type='MobileNetV3', arch='small', out_indices=(0, 1, 12)), 'layer3', 'MobileNetV3 .*none; use SRNeck'),
     'stages that give out lists': (
-        segmentors.load(segmentors.NETWORKS['FCN HR18 (HRNet)'])[0].model.backbone, 'stage3', 'can: layer1.*SRNeck'),
+        segmentors.load(segmentors.NETWORKS['FCN HR18 (HRNet)'])[0].model.backbone, 'stage3',
+        "after='stage3'.*These can: layer1.*SRNeck"),
+    'a backbone of one list of stages': (
+        dict(type='SwinTransformer', embed_dims=8, depths=(1, 1), num_heads=(1, 1), strides=(4, 2), out_indices=(0, 1)),
+        'stages.0', 'none; use SRNeck'),
     'a stage within a list': (
         segmentors.load(segmentors.NETWORKS['SegFormer MiT-B0'])[0].model.backbone, 'layers.2', 'SRNeck takes any map'),
     'a stage of the inner backbone': (

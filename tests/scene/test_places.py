@@ -50,9 +50,6 @@ boxes = st.tuples(edges, edges).map(lambda spans: (*spans[0], *spans[1]))
 sides = st.integers(1, 9)
 
 
-# --------------------------------------------------------------------------------------------------------- the recall
-
-
 @settings(deadline=None)
 @given(boxes, st.tuples(sides, sides), st.tuples(sides, sides), st.integers(1, 3), st.integers(0, 2**16))
 def test_a_crop_recalls_what_lies_at_its_place(box, size, memory_size, memories, seed):
@@ -100,16 +97,6 @@ def test_the_places_of_pixels_give_those_of_cells():
     pixels, cells = (place_of(box, size, size)[None] for size in ((64, 96), (4, 6)))
     by_pixels = recall_add_at(x, torch.ones(1, 1), memory, pixels)
     torch.testing.assert_close(by_pixels, recall_add_at(x, torch.ones(1, 1), memory, cells), atol=1e-5, rtol=1e-5)
-
-
-def test_gradients_reach_input_weights_and_memory():
-    double = dict(dtype=torch.float64, requires_grad=True)
-    x, weights, memory = (torch.rand(*shape, **double) for shape in ((2, 2, 3, 4), (2, 2), (2, 2, 5, 3)))
-    place = torch.stack([place_of((0.1, 0.7, 0, 1), (3, 4), (3, 4)), place_of((1, 0, 0.2, 0.3), (3, 4), (3, 4))])
-    assert torch.autograd.gradcheck(lambda *given: recall_add_at(*given, place), (x, weights, memory))
-
-
-# --------------------------------------------------------------------------------------------------------- the places
 
 
 @pytest.mark.parametrize('flip_first', [False, True])
@@ -171,9 +158,6 @@ def test_an_image_without_its_box_is_refused_in_a_training():
     data = dict(inputs=[torch.zeros(3, 2, 2)], data_samples=[SegDataSample()])
     with pytest.raises(UserError, match='SceneRandomCrop.*PackSceneInputs'):
         SceneDataPreProcessor(size=(2, 2))(data, training=True)
-
-
-# -------------------------------------------------------------------------------------------------------- the network
 
 
 @pytest.fixture(scope='module')
