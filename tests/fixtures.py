@@ -1,6 +1,8 @@
 """What all tests share: one thread (two collapse where the other core is busy), the places of real data."""
 
 import os
+import signal
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -59,3 +61,16 @@ def camvid() -> Path:
 def mobilenet_weights() -> Path:
     """MobileNetV2 trained on ImageNet, with mmseg's keys."""
     return _place('MOBILENET_V2_WEIGHTS', 'weights/mobilenet_v2_imagenet_fp16.pth')
+
+
+@pytest.fixture
+def no_hang() -> Iterator[Callable]:
+    """End what takes minutes."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    yield lambda: signal.alarm(60)
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)

@@ -31,15 +31,12 @@ def publish(
     config: str | Path | None = None,
     metrics: Mapping[str, float | None] | None = None,
 ) -> dict[str, dict]:
-    """Write the weights of a checkpoint for others to test or to start from; the same arguments give the same bytes.
+    """Write the weights of a checkpoint into a folder for others, the same arguments to the same bytes.
 
-    Weights and buffers (a batch norm's running means, say) stay what they are, to the bit. Optimizer, schedulers,
-    message hub and a moving average's second copy go. ``meta`` of the .pth and the header of the .safetensors have
-    ``cfg``, ``dataset_meta`` (classes, palette), ``metrics``, ``versions``, ``iter``.
+    Weights and buffers stay what they are, to the bit; the state of the training goes. ``meta`` of the .pth and the
+    header of the .safetensors have ``cfg``, ``dataset_meta`` (classes, palette), ``metrics``, ``versions``, ``iter``.
 
     Args:
-        source: The checkpoint.
-        out: Folder.
         name: How the files begin; the default is the config's name as the training knew it.
         config: Config file, whose model the weights must fill; the default is the text in the checkpoint, not run.
         metrics: Numbers that the weights reach, by name, as JSON has them.
@@ -68,9 +65,8 @@ def publish(
     name = name or (Path(config).stem if config else _name(meta) or Path(source).stem)
     if not NAME.fullmatch(name):
         raise UserError(f'a name takes letters, digits and . + - _, got {name!r}')
-    classes = _classes(meta.get('dataset_meta') or {})
-    published = {'cfg': _portable(text), **({'dataset_meta': classes} if classes else {})}
-    published |= {'metrics': dict(metrics or {}), 'versions': versions(), 'iter': meta.get('iter')}
+    published = {'cfg': _portable(text), **_classes(meta.get('dataset_meta') or {}), 'metrics': dict(metrics or {})}
+    published |= {'versions': versions(), 'iter': meta.get('iter')}
     return _write(Path(out), name, {'.pth': _pth(weights, published), '.safetensors': _safetensors(weights, published)})
 
 
@@ -102,7 +98,8 @@ def _portable(text: str) -> str:
 
 def _classes(dataset_meta: dict) -> dict:
     found = {key: dataset_meta.get(key) for key in ('classes', 'palette')}
-    return {key: [*map(list, value)] if key == 'palette' else list(value) for key, value in found.items() if value}
+    plain = {key: [*map(list, value)] if key == 'palette' else list(value) for key, value in found.items() if value}
+    return {'dataset_meta': plain} if plain else {}
 
 
 def _pth(weights: dict[str, Tensor], meta: dict) -> bytes:

@@ -135,7 +135,7 @@ def _build(cfg: Config, *loaders: str) -> _Network:
         raise UserError(f'randomness.seed (--seed) is a whole number from 0 to {2**32 - 1}, got {seed!r}')
     model = copy.deepcopy(cfg.model)
     if cfg.get('data_preprocessor'):
-        model.setdefault('data_preprocessor', copy.deepcopy(cfg.data_preprocessor))
+        model.setdefault('data_preprocessor', cfg.data_preprocessor)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
         for name in loaders:
             if cfg.get(name):
@@ -192,20 +192,17 @@ def _check_start(cfg: Config, model: nn.Module) -> None:
 
 
 def _no_download(cfg: Config, error: URLError) -> str:
-    places = [option for option, value in _addresses(cfg.model, 'model') if '://' in value]
-    options = ' '.join(f'{place}=None' for place in places) or 'model.pretrained=None'
+    options = ' '.join(f'{place}=None' for place in _addresses(cfg.model, 'model')) or 'model.pretrained=None'
     return (
         f'cannot download the pretrained weights: {one_line(error)}. '
         f'To train without them: --cfg-options {options}; a local file can stand there instead of None'
     )
 
 
-def _addresses(node: object, path: str) -> Iterator[tuple[str, str]]:
-    """Yield (dotted key, value) of the pretrained weights that a model's config names."""
-    if not isinstance(node, dict):
-        return
-    for key, value in node.items():
-        if key in ('pretrained', 'checkpoint') and isinstance(value, str):
-            yield f'{path}.{key}' if key == 'pretrained' else path, value
+def _addresses(node: object, path: str) -> Iterator[str]:
+    """Yield the dotted keys under which a model's config has the address of pretrained weights."""
+    for key, value in node.items() if isinstance(node, dict) else ():
+        if key in ('pretrained', 'checkpoint') and '://' in str(value):
+            yield f'{path}.{key}' if key == 'pretrained' else path
         else:
             yield from _addresses(value, f'{path}.{key}')

@@ -11,12 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
-from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
-from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -80,10 +77,8 @@ class Recorder(OptimWrapper):
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch, tmp_path):
-    """Each run finds mmengine as a new process would, in an empty folder."""
-    for kept in (MMLogger, MessageHub, Visualizer, DefaultScope):
-        kept._instance_dict.clear()
+def empty(fresh, monkeypatch, tmp_path) -> None:
+    """Each run is the first one, in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
 

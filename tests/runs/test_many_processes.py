@@ -4,13 +4,14 @@ import json
 import os
 import re
 import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import killing
 import pytest
 import torch
+from in_process import ROOT, Done, command
 from mmengine.config import Config
 from tiny_config import write_config, write_images
 
@@ -19,7 +20,6 @@ from mmseg_sr.errors import UserError
 from mmseg_sr.processes import first_process_speaks, process_group
 from mmseg_sr.runs import launch
 
-ROOT = Path(__file__).resolve().parents[2]
 MEMORY = 'backbone.layer3.sr.memory'
 STEPS, DEATH, SAVED = 50, 15, 10  # of the whole training; where one process dies, and what was saved before
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason='gloo is for machines without a GPU')
@@ -53,29 +53,10 @@ def home(tmp_path_factory) -> Path:
     return home
 
 
-def start(*command: object, prefix: tuple = (), **environment: str) -> subprocess.Popen:
-    """Start a tool as a user would."""
-    paths = os.pathsep.join(filter(None, [str(ROOT / 'tests'), os.environ.get('PYTHONPATH')]))
-    path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': paths, 'PATH': path, **environment}
-    environment.pop('GLOO_SOCKET_IFNAME', None)
-    words = [*prefix, *map(str, command)]
-    return subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def finish(process: subprocess.Popen) -> tuple[int, str]:
-    """Exit status and output; what hangs is ended, and is an error."""
-    try:
-        out, _ = process.communicate(timeout=240)
-    except subprocess.TimeoutExpired:
-        process.terminate()  # torch.distributed.run ends its processes then
-        raise
-    return process.returncode, out
-
-
 def train(config: Path, processes: int, work: Path, *more: object, **environment: str) -> tuple[int, str]:
-    script = ROOT / 'tools/dist_train.sh'
-    return finish(start(script, config, processes, '--work-dir', work, *more, **environment))
+    """Train as a user does: exit status, and all output."""
+    done = command(ROOT / 'tools/dist_train.sh', config, processes, '--work-dir', work, *more, **environment)
+    return done.status, done.out + done.err
 
 
 def options(processes: int, **more: object) -> list[str]:
@@ -207,28 +188,25 @@ def hosts() -> list[tuple]:
         commands += [f'-n {name} addr add 192.0.2.{index}/24 dev cable{index}']
         commands += [f'-n {name} link set {device} up' for device in ('lo', f'cable{index}')]
     with ExitStack() as stack:
-        for command in commands:
+        for line in commands:
             try:
-                subprocess.run(['ip', *command.split()], check=True, capture_output=True, text=True)
+                subprocess.run(['ip', *line.split()], check=True, capture_output=True, text=True)
             except (FileNotFoundError, subprocess.CalledProcessError) as error:
                 pytest.skip(f'no network namespaces here: {getattr(error, "stderr", None) or error}')
-            if command.startswith('netns add'):
-                stack.callback(subprocess.run, ['ip', 'netns', 'del', command.split()[-1]], check=True)
+            if line.startswith('netns add'):
+                stack.callback(subprocess.run, ['ip', 'netns', 'del', line.split()[-1]], check=True)
         yield [('ip', 'netns', 'exec', name) for name in names]
 
 
 def test_two_hosts_train_as_one_process(home, one, hosts):
-    command = (ROOT / 'tools/dist_train.sh', home / 'tiny.py', 1, '--work-dir', home / 'hosts')
-    command += (*options(2, **{'train_cfg.max_iters': 1}),)
+    words = [ROOT / 'tools/dist_train.sh', home / 'tiny.py', 1, '--work-dir', home / 'hosts']
+    words += options(2, **{'train_cfg.max_iters': 1})
     place = {'NNODES': '2', 'MASTER_ADDR': '192.0.2.1'}
-    started = [
-        start(*command, prefix=host, NODE_RANK=str(rank), GLOO_SOCKET_IFNAME=f'cable{rank + 1}', **place)
-        for rank, host in enumerate(hosts)
-    ]
-    try:
-        ended = [finish(process) for process in started]
-    finally:
-        for process in started:
-            process.terminate()
-    assert [status for status, _ in ended] == [0, 0], ended
+
+    def on_host(rank: int) -> Done:
+        return command(*hosts[rank], *words, NODE_RANK=str(rank), GLOO_SOCKET_IFNAME=f'cable{rank + 1}', **place)
+
+    with ThreadPoolExecutor(2) as pool:
+        ended = list(pool.map(on_host, (0, 1)))
+    assert [done.status for done in ended] == [0, 0], ended
     assert distance(weights(home / 'hosts/iter_1.pth'), weights(one / 'iter_1.pth')) < 1e-5
