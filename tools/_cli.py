@@ -3,10 +3,12 @@
 import argparse
 import contextlib
 import gc
+import json
 import os
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,16 +37,13 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(
             '--trust-checkpoint',
             action='store_true',
-            help='run what a checkpoint holds beside weights, which is refused otherwise; as '
-            'MMSEG_SR_TRUST_CHECKPOINT=1 in the environment',
+            help='run what a checkpoint holds beside weights, refused otherwise; as MMSEG_SR_TRUST_CHECKPOINT=1 does',
         )
 
     def add_run(self) -> None:
         """Add what train.py and test.py share."""
         self.add_trust()
-        self.add_argument(
-            '--work-dir', help="folder of logs and checkpoints (default: work_dirs/ and the config's name)"
-        )
+        self.add_argument('--work-dir', help="folder of logs and checkpoints (default: work_dirs/ and CONFIG's name)")
         self.add_config_options()
         self.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], help='what started the processes')
         # torch.distributed.launch hands over --local-rank, torch.distributed.run sets LOCAL_RANK.
@@ -66,6 +65,16 @@ def at_least(least: int) -> Callable[[str], int]:
         return int(text)
 
     return whole
+
+
+def answer(document: dict, out: Path | None = None) -> None:
+    """Print a JSON document as the last line of the output, and write it to the file ``out``, if there is one."""
+    from mmseg_sr.atomic import write_text
+
+    text = json.dumps(document, allow_nan=False)
+    if out:
+        write_text(out, f'{text}\n')
+    print(text)
 
 
 def _import_once() -> None:

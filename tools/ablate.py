@@ -5,18 +5,16 @@
     python tools/ablate.py CONFIG work_dirs/a/SR/seed*/iter_800.pth
 
 Nothing is trained. The blocks are left as trained, removed, given the mean softmax weights of the training images for
-every image (static recall), given the weights of another image (shuffled), and robbed of memory blocks one by one,
-or of all but one. Printed are a table in Markdown, with the change of mIoU and its 95 % interval over the images, and
-a sentence on what dynamic recall is worth. Given several checkpoints, one a seed, the table and the sentence are of
-their means, and the interval is over the checkpoints. The last line of the output is a JSON document; --out writes it
-to a file.
+every image (static recall), given the weights of another image (shuffled), and robbed of memory blocks one by one, or
+of all but one. Printed are a table in Markdown, with the change of mIoU and its 95 % interval over the images, and a
+sentence on what dynamic recall is worth. Of several checkpoints, one a seed, they are of the means, with intervals
+over the checkpoints. The last line of the output is a JSON document; --out writes it to a file.
 """
 
 import argparse
-import json
 from pathlib import Path
 
-from _cli import Parser, at_least, program
+from _cli import Parser, answer, at_least, program
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,7 +33,7 @@ def work(args: argparse.Namespace) -> None:
     from torch.utils.data import Subset
     from tqdm import tqdm
 
-    from mmseg_sr.atomic import check_file, write_text
+    from mmseg_sr.atomic import check_file
     from mmseg_sr.config import load_config, read_options
     from mmseg_sr.datasets.build import load_split, spread
     from mmseg_sr.experiments.ablation import ablate, over_checkpoints, table
@@ -44,12 +42,9 @@ def work(args: argparse.Namespace) -> None:
 
     check_file('--out', args.out)
     cfg = load_config(args.config, read_options(args.cfg_options))
-    train, val = load_split(cfg, 'train'), load_split(cfg, 'val')
-    classes = val.metainfo['classes']
-    train, val = (
-        Subset(dataset, spread(len(dataset), count or len(dataset)))
-        for dataset, count in ((train, args.num_train), (val, args.num_val))
-    )
+    datasets = load_split(cfg, 'train'), load_split(cfg, 'val')
+    counts, classes = (args.num_train, args.num_val), datasets[1].metainfo['classes']
+    train, val = (Subset(data, spread(len(data), n or len(data))) for data, n in zip(datasets, counts, strict=True))
     models = [load_sr_model(cfg, checkpoint) for checkpoint in args.checkpoints]  # mistakes first
     results = [ablate(model, train, val, classes, lambda items, task: tqdm(items, task)) for model in models]
     result, source = (over_checkpoints(results), 'checkpoints') if len(results) > 1 else (results[0], 'images')
@@ -60,11 +55,8 @@ def work(args: argparse.Namespace) -> None:
         'checkpoints': [{'checkpoint': name, **each} for name, each in zip(args.checkpoints, results, strict=True)],
         **provenance(),
     }
-    text = json.dumps(document, allow_nan=False)
-    if args.out:
-        write_text(args.out, f'{text}\n')
     print(f'\n{table(result["variants"], source)}\n\n{result["verdict"]}\n')
-    print(text)
+    answer(document, args.out)
 
 
 main = program(parse_args, work)

@@ -3,9 +3,8 @@
     python tools/check_dataset.py CONFIG
     python tools/check_dataset.py CONFIG --workers 8 --out problems.json
 
-The datasets are those of train_dataloader, val_dataloader and test_dataloader, of any kind that lists images and label
-maps; val and test are one split where they read the same files. Files are opened as mmseg opens them, by the loading
-transforms of each dataset's pipeline, several at a time (--workers; as many as there are CPUs). Found are:
+The datasets are those of train_dataloader, val_dataloader and test_dataloader; val and test are one split where they
+read the same files. Files are opened by the loading transforms of each dataset's pipeline. Found are:
 
     missing      a label map or an image that is not there; a label map without an image, where folders are listed
     unreadable   cut short, damaged, no image, or of a monstrous size
@@ -16,23 +15,16 @@ transforms of each dataset's pipeline, several at a time (--workers; as many as 
     duplicate    the same image, byte for byte, in two splits
 
 Printed are a table, the first problems and the share of each class. The last line of the output is a JSON document with
-all problems and pixel counts; --out writes it to a file. Exit status 0 where all is well, 1 where there are problems,
-2 and one message for a mistake in what was given.
+all problems and pixel counts. Exit status 0 where all is well, 1 where there are problems, 2 and one message for a
+mistake in what was given.
 """
 
 import argparse
-import json
 import os
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from _cli import Parser, at_least, program
-
-if TYPE_CHECKING:
-    from mmengine.dataset import BaseDataset
-
-    from mmseg_sr.datasets.check import Split
+from _cli import Parser, answer, at_least, program
 
 SHOWN = 20  # problems; --out has all
 
@@ -41,15 +33,13 @@ def parse_args() -> argparse.Namespace:
     parser = Parser(__doc__)
     parser.add_argument('config', metavar='CONFIG', help='config file')
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    parser.add_argument(
-        '--workers', type=at_least(1), default=cpus, metavar='N', help='files at a time (default: number of CPUs)'
-    )
+    parser.add_argument('--workers', type=at_least(1), default=cpus, metavar='N', help='files at once (default: CPUs)')
     parser.add_argument('--out', type=Path, metavar='FILE.json', help='write the JSON document to FILE.json')
     parser.add_config_options()
     return parser.parse_args()
 
 
-def problem_table(splits: dict[str, 'Split']) -> str:
+def problem_table(splits: dict) -> str:
     """Write the number of problems of each kind in Markdown."""
     from tabulate import tabulate
 
@@ -62,7 +52,7 @@ def problem_table(splits: dict[str, 'Split']) -> str:
     return tabulate(lines, ['split', 'images', *KINDS], tablefmt='github')
 
 
-def class_table(splits: dict[str, 'Split'], classes: list[str]) -> str:
+def class_table(splits: dict, classes: list[str]) -> str:
     """Write the share of each class in the pixels that are a class in Markdown."""
     from tabulate import tabulate
 
@@ -71,13 +61,12 @@ def class_table(splits: dict[str, 'Split'], classes: list[str]) -> str:
     return tabulate(zip(classes, *shares, strict=True), ['class', *splits], tablefmt='github')
 
 
-def class_names(datasets: dict[str, 'BaseDataset'], count: int | None) -> list[str]:
+def class_names(datasets: dict, count: int | None) -> list[str]:
     names = list(next(iter(datasets.values())).metainfo.get('classes') or ())
     return names if count in (None, len(names)) else [f'class {index}' for index in range(count)]
 
 
-def describe(config: str, splits: dict[str, 'Split'], classes: list[str]) -> dict:
-    """Put all that was found in a document."""
+def describe(config: str, splits: dict, classes: list[str]) -> dict:
     return {
         'config': config,
         'problems': sum(len(split.problems) for split in splits.values()),
@@ -93,7 +82,7 @@ def describe(config: str, splits: dict[str, 'Split'], classes: list[str]) -> dic
 
 
 def work(args: argparse.Namespace) -> int:
-    from mmseg_sr.atomic import check_file, write_text
+    from mmseg_sr.atomic import check_file
     from mmseg_sr.config import load_config, read_options
     from mmseg_sr.datasets.build import build_datasets, channels_of, labels_of
     from mmseg_sr.datasets.check import check
@@ -104,9 +93,6 @@ def work(args: argparse.Namespace) -> int:
     count, ignored = labels_of(cfg)
     splits = check(datasets, count, ignored, channels_of(cfg), args.workers)
     classes = class_names(datasets, count)
-    text = json.dumps(describe(args.config, splits, classes))
-    if args.out:
-        write_text(args.out, f'{text}\n')
     problems = [(name, *problem) for name, split in splits.items() for problem in split.problems]
     print(f'\n{problem_table(splits)}\n')
     for problem in problems[:SHOWN]:
@@ -114,7 +100,7 @@ def work(args: argparse.Namespace) -> int:
     if len(problems) > SHOWN:
         print(f'... and {len(problems) - SHOWN} more, in the JSON document (--out FILE.json)')
     print(f'\n{class_table(splits, classes)}\n')
-    print(text)
+    answer(describe(args.config, splits, classes), args.out)
     return 1 if problems else 0
 
 

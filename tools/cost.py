@@ -17,13 +17,8 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from _cli import Parser, at_least, program
-
-if TYPE_CHECKING:
-    from mmengine.config import Config
-    from torch import nn
 
 MIB = 2**20
 
@@ -31,9 +26,7 @@ MIB = 2**20
 def parse_args() -> argparse.Namespace:
     parser = Parser(__doc__)
     parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config of a network with SR blocks')
-    parser.add_argument(
-        '--shape', type=at_least(1), nargs=2, metavar=('H', 'W'), help="size of the images (the config's crop)"
-    )
+    parser.add_argument('--shape', type=at_least(1), nargs=2, metavar=('H', 'W'), help="image size (the config's crop)")
     parser.add_argument('--batch', type=at_least(1), metavar='N', help="training images in a step (the config's batch)")
     parser.add_argument('--rounds', type=at_least(1), default=10, metavar='N', help='how often each is timed')
     parser.add_argument('--device', help='cpu, cuda, ... (default: a GPU, if there is one)')
@@ -62,8 +55,8 @@ def set_up(args: argparse.Namespace) -> None:
         raise UserError(f'--device {args.device}: {str(error).splitlines()[0]}') from error
 
 
-def networks(path: str, args: argparse.Namespace) -> tuple['Config', dict[str, 'nn.Module']]:
-    """Build the networks of a config with and without its blocks, with random weights and random memory."""
+def networks(path: str, args: argparse.Namespace) -> tuple:
+    """Read a config, and build its networks 'baseline' and 'SR', with random weights and random memory."""
     from torch import nn
 
     from mmseg_sr.config import load_config, read_options

@@ -6,10 +6,10 @@
     python tools/experiment.py report experiments/camvid_cpu.yaml --out results/camvid_cpu
 
 An experiment is a YAML file of arms (a config and options), seeds and test modes; mmseg_sr/experiments/plan.py shows
-all it can say. `run` trains each arm from each seed and tests the last checkpoint in each mode. What is done is
-skipped, what was interrupted goes on from its last checkpoint, and Ctrl-C ends all it started. Failures are named at
-the end, the rest goes on; exit status 1 if there are any. Each run of tools/train.py or tools/test.py gets a config of
-its own, in WORK_DIR/<arm>/seed<k>/configs, with options, seed and work directory in it; logs are in WORK_DIR/logs.
+all it can say. `run` trains each arm from each seed by tools/train.py and tests the last checkpoint in each mode by
+tools/test.py. What is done is skipped, what was interrupted goes on from its last checkpoint, and Ctrl-C ends all it
+started. Failures are named at the end, the rest goes on; exit status 1 if there are any. Each run gets a config of its
+own, in WORK_DIR/<arm>/seed<k>/configs, with options, seed and work directory in it; logs are in WORK_DIR/logs.
 
 `run --print-commands` writes these configs and prints the commands as a shell script instead, with `launcher: slurm`
 for Slurm. Whatever machines they run on, `report` reads what they left in WORK_DIR.
@@ -21,11 +21,10 @@ The last line of the output is a JSON document. Exit status 2 and one message fo
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
-from _cli import Parser, at_least, program
+from _cli import Parser, answer, at_least, program
 
 TOOLS = Path(__file__).resolve().parent
 
@@ -34,9 +33,7 @@ def parse_args() -> argparse.Namespace:
     parser = Parser(__doc__)
     commands = parser.add_subparsers(dest='command', required=True)
     running = commands.add_parser('run', help='train and test what is missing')
-    running.add_argument(
-        '--jobs', type=at_least(1), default=1, metavar='N', help='trainings or tests at a time (default: 1)'
-    )
+    running.add_argument('--jobs', type=at_least(1), default=1, metavar='N', help='runs at a time (default: 1)')
     running.add_argument('--print-commands', action='store_true', help='print the commands and run nothing')
     reporting = commands.add_parser('report', help='write tables, intervals and a figure')
     reporting.add_argument('--out', type=Path, metavar='DIR', help='folder (default: WORK_DIR/report)')
@@ -60,8 +57,7 @@ def run(args: argparse.Namespace) -> int:
     for failure in failures:
         print(f'failed: {failure}', file=sys.stderr)
     wanted = len(exp.arms) * len(exp.seeds) * len(exp.modes)
-    document = {'rows': len(rows(exp)), 'of': wanted, 'failed': [failure.name for failure in failures]}
-    print(json.dumps(document))
+    answer({'rows': len(rows(exp)), 'of': wanted, 'failed': [failure.name for failure in failures]})
     return int(bool(failures))
 
 
@@ -75,7 +71,7 @@ def report(args: argparse.Namespace) -> int:
     document = markdown.write(exp, out)
     forest_plot(document['differences']).savefig(out / 'forest.png')
     print((out / 'report.md').read_text())
-    print(json.dumps(document, allow_nan=False))
+    answer(document)
     return 0
 
 

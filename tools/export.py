@@ -14,10 +14,8 @@ test pipeline, windows and SR blocks go with it, in ONNX's metadata_props: tools
 resize in the graph then; the one that stays brings the logits to the image's size. --dynamic takes images of any size.
 Slide inference is no part of the graph: export the window, and predict with --mode slide.
 
-A block whose softmax weights are the same for every image (one memory, say) is folded into a bias. --static-recall
-takes the mean weights that tools/ablate.py wrote, and folds every block.
-
---fp16 computes in half precision and takes half of the space; pixels and logits stay what they are.
+A block whose softmax weights are the same for every image (one memory, say) is folded into a bias; by --static-recall,
+with mean weights, every block is. --fp16 takes half of the space; pixels and logits stay what they are.
 
 The check compares logits and labels with mmseg's own on pictures: --frames, else the config's validation images, else
 drawn streets. Sizes: the one of --shape; with --dynamic the trained one, 512x1024, 1024x2048 and an odd one, or
@@ -36,17 +34,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from _cli import Parser, at_least, program
-
-if TYPE_CHECKING:
-    import numpy as np
-    from mmengine.config import Config
-    from torch import nn
-
-    from mmseg_sr.serving.card import Card
-    from mmseg_sr.serving.network import ServedNetwork
+from _cli import Parser, answer, at_least, program
 
 SUFFIX = {'onnx': '.onnx', 'torch-export': '.pt2'}
 SIZES = [(512, 1024), (1024, 2048), (517, 1029)]
@@ -102,7 +91,7 @@ def read_recall(path: Path) -> dict[str, list[float]]:
     raise UserError(f'--static-recall takes what tools/ablate.py --out wrote of one checkpoint, and {path} is none')
 
 
-def pictures(cfg: 'Config', frames: Path | None, count: int) -> tuple[list['np.ndarray'], str]:
+def pictures(cfg, frames: Path | None, count: int) -> tuple[list, str]:
     """Pictures of the check, and where they are from."""
     from mmseg_sr.datasets.build import load_split, read_picture, spread
     from mmseg_sr.datasets.loading import samples
@@ -110,7 +99,7 @@ def pictures(cfg: 'Config', frames: Path | None, count: int) -> tuple[list['np.n
     from mmseg_sr.mini_cityscapes import draw_mini_cityscapes
     from mmseg_sr.serving.predictions import find_images
 
-    def some(paths: Sequence[Path]) -> list['np.ndarray']:
+    def some(paths: Sequence[Path]) -> list:
         return [read_picture(paths[index]) for index in spread(len(paths), count)]
 
     if frames:
@@ -126,9 +115,7 @@ def pictures(cfg: 'Config', frames: Path | None, count: int) -> tuple[list['np.n
             return some(list(find_images(Path(folder, 'leftImg8bit/train')).values())), 'drawn streets'
 
 
-def write(
-    args: argparse.Namespace, network: 'ServedNetwork', card: 'Card', size: tuple[int, int], path: Path
-) -> tuple[Callable, dict]:
+def write(args: argparse.Namespace, network, card, size: tuple[int, int], path: Path) -> tuple[Callable, dict]:
     """Write the network to ``path``; return what runs that file, and what is to be said of it."""
     from mmseg_sr.serving.export import load_program, trace, write_onnx, write_program
     from mmseg_sr.serving.network import OnnxRuntime, TorchRuntime
@@ -141,9 +128,7 @@ def write(
     return TorchRuntime(*load_program(path)), {}
 
 
-def check(
-    run: Callable, segmentor: 'nn.Module', images: list['np.ndarray'], sizes: Sequence[tuple[int, int]], precision: str
-) -> list[dict]:
+def check(run: Callable, segmentor, images: list, sizes: Sequence[tuple[int, int]], precision: str) -> list[dict]:
     """Compare at every size, print it, and refuse what differs."""
     from mmseg_sr.errors import UserError
     from mmseg_sr.serving.export import compare
@@ -207,7 +192,7 @@ def work(args: argparse.Namespace) -> None:
         'checks': rows,
         'versions': {'mmseg_sr': __version__, 'torch': torch.__version__},
     }
-    print(json.dumps(document, allow_nan=False))
+    answer(document)
 
 
 main = program(parse_args, work)

@@ -23,11 +23,11 @@ def parse_args() -> argparse.Namespace:
 
 def lines(source: str, told: dict) -> list[str]:
     """What there is to read of a file."""
+    config = told['config'] or ('inside, without a name' if told['config_text'] else 'not told')
     classes = ', '.join(told['classes'] or []) or 'not told'
     found = [
         f'{source}: {told["bytes"]:,} bytes, sha256 {told["sha256"]}',
-        f'  config {told["config"] or ("inside, without a name" if told["config_text"] else "not told")}, '
-        f'iteration {told["iter"] or "not told"}, classes: {classes}',
+        f'  config {config}, iteration {told["iter"] or "not told"}, classes: {classes}',
         f'  {told["tensors"]} tensors, {told["numbers"]:,} numbers; '
         + ('training can go on from it' if told['resumable'] else 'weights only, training can start from it'),
     ]

@@ -11,10 +11,9 @@ The last line of the output is a JSON document with the number of frames of each
 """
 
 import argparse
-import json
 from pathlib import Path
 
-from _cli import Parser, program
+from _cli import Parser, answer, program
 
 
 def parse_args() -> argparse.Namespace:
@@ -34,7 +33,7 @@ def work(args: argparse.Namespace) -> None:
     draw_mini_cityscapes(args.out, args.train, args.val, tuple(args.size), args.seed)
     counts = prepare([args.out], args.out, subset=True)
     print(f'{args.out} is ready for mmseg')
-    print(json.dumps(counts))
+    answer(counts)
 
 
 main = program(parse_args, work)

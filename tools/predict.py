@@ -8,27 +8,20 @@ Writes for each image, folders below included, DIR/labels/NAME.png, the ids of t
 the picture with their colours laid over it. Both kinds of network give the same files, but for pixels where two
 classes are as good.
 
-Images are read and resized as the config's tests do it, and predicted whole or in windows as its test_cfg says; --mode,
---window and --stride say otherwise. A network exported for one size takes whole images of that size, or windows of it.
+Images are read, resized and predicted, whole or in windows, as the config tests them; --mode, --window and --stride say
+otherwise. A network exported for one size takes whole images of that size, or windows of it.
 
 What is there is not predicted again: start a stopped run anew with the same command. A folder that was predicted by
-another network, from other pictures or in another way is refused; --overwrite predicts it all anew.
+another network, from other pictures or in another way is refused, without --overwrite.
 
 An image that cannot be read, or that the network does not take, is named and stops no other. The exit status is 2 then,
 as it is for a mistake in what was given. The last line of the output is a JSON document: written, skipped, failed.
 """
 
 import argparse
-import hashlib
-import json
-import mmap
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from _cli import Parser, at_least, program
-
-if TYPE_CHECKING:
-    from mmseg_sr.serving.predict import Predictor
+from _cli import Parser, answer, at_least, program
 
 
 def parse_args() -> argparse.Namespace:
@@ -57,7 +50,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def load_predictor(args: argparse.Namespace) -> 'Predictor':
+def load_predictor(args: argparse.Namespace):
     """The network of a config or a file, used as it says or as the arguments say."""
     from mmseg_sr.config import load_config, read_options
     from mmseg_sr.serving.card import load
@@ -72,16 +65,17 @@ def load_predictor(args: argparse.Namespace) -> 'Predictor':
     return Predictor(run, args.mode, args.window, args.stride)
 
 
-def record(args: argparse.Namespace, predictor: 'Predictor') -> dict:
+def record(args: argparse.Namespace, predictor) -> dict:
     """What the predictions depend on."""
+    from mmseg_sr.checkpoints.reading import sha256_of
     from mmseg_sr.config import read_options
     from mmseg_sr.version import __version__
 
     weights = Path(args.checkpoint or args.model)
     digest = str(weights)  # an address
     if weights.is_file():
-        with open(weights, 'rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            digest = hashlib.sha256(content).hexdigest()
+        with weights.open('rb') as file:
+            digest = sha256_of(file)
     place = args.source if args.source.is_dir() else args.source.parent
     return {
         'model': args.model.name,
@@ -106,7 +100,7 @@ def work(args: argparse.Namespace) -> int:
     report = predict_pictures(predictor, pictures, args.out, args.batch, args.opacity)
     failed = f', {len(report.failed)} failed' if report.failed else ''
     print(f'{report.written} predicted, {report.skipped} were there{failed}: {args.out}')
-    print(json.dumps({'out': str(args.out), **vars(report)}))
+    answer({'out': str(args.out), **vars(report)})
     return 2 if report.failed else 0
 
 

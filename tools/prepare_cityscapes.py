@@ -13,10 +13,9 @@ The last line of the output is a JSON document with the number of frames of each
 """
 
 import argparse
-import json
 from pathlib import Path
 
-from _cli import Parser, at_least, program
+from _cli import Parser, answer, at_least, program
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,7 +36,7 @@ def work(args: argparse.Namespace) -> None:
 
     counts = prepare(args.sources, args.out, subset=args.subset, jobs=args.jobs)
     print(f'{args.out} is ready for mmseg')
-    print(json.dumps(counts))
+    answer(counts)
 
 
 main = program(parse_args, work)

@@ -8,19 +8,16 @@ Writes NAME-<first 8 digits of its sha256>.pth and .safetensors. Both hold the s
 iteration. Every tool here loads both, and so do mmseg's init_model and MMSegInferencer once mmseg_sr is imported; a
 file that is not what its name says is refused.
 
-The config is the one in the checkpoint; --config takes a file instead, whose model the weights must fill. --metrics is
-what `tools/test.py --metrics` wrote. Published twice, the bytes are the same. A folder with other weights of this name
-is refused.
-
-The last line of the output is a JSON document: path, sha256 and bytes of each file. Exit status 2 and one message for a
-mistake in what was given.
+The weights must fill the model of --config. Published twice, the bytes are the same; a folder with other weights of
+this name is refused. The last line of the output is a JSON document: path, sha256 and bytes of each file. Exit status 2
+and one message for a mistake in what was given.
 """
 
 import argparse
 import json
 from pathlib import Path
 
-from _cli import Parser, program
+from _cli import Parser, answer, program
 
 
 def parse_args() -> argparse.Namespace:
@@ -52,7 +49,7 @@ def work(args: argparse.Namespace) -> None:
 
     metrics = read_metrics(args.metrics) if args.metrics else None
     files = publish(args.checkpoint, args.out, args.name, args.config, metrics)
-    print(json.dumps({suffix.removeprefix('.'): file for suffix, file in files.items()}))
+    answer({suffix.removeprefix('.'): file for suffix, file in files.items()})
 
 
 main = program(parse_args, work)

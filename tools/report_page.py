@@ -16,18 +16,13 @@ these sentences. Exit status 2 and one message for a mistake in what was given.
 """
 
 import argparse
-import json
 import shlex
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from _cli import Parser, at_least, program
-
-if TYPE_CHECKING:
-    from mmseg_sr.report.page import Page
+from _cli import Parser, answer, at_least, program
 
 TEST = Path(__file__).resolve().with_name('test.py')
 
@@ -46,12 +41,6 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_config_options()
     args = parser.parse_args()
-    check(parser, args)
-    return args
-
-
-def check(parser: Parser, args: argparse.Namespace) -> None:
-    """Refuse what does not go together, before anything is done."""
     if len(args.source) > 2 or (len(args.source) == 1 and args.source[0].endswith('.py')):
         parser.error(f'one experiment, or a config and a checkpoint, are reported; got {" ".join(args.source)}')
     alone = ('work_dir',) if len(args.source) == 2 else ('baseline', 'metrics', 'baseline_metrics', 'cfg_options')
@@ -61,9 +50,11 @@ def check(parser: Parser, args: argparse.Namespace) -> None:
             parser.error(f'--{name.replace("_", "-")} is for {kind}')
     if args.baseline_metrics and not args.baseline:
         parser.error('--baseline-metrics needs --baseline CONFIG CHECKPOINT')
+    return args
 
 
-def page_of_experiment(args: argparse.Namespace) -> tuple['Page', Path]:
+def page_of_experiment(args: argparse.Namespace) -> tuple:
+    """Make the page of an experiment, and say where it goes."""
     from mmseg_sr.experiments import markdown, plan
     from mmseg_sr.report.collect import experiment_page
 
@@ -72,7 +63,8 @@ def page_of_experiment(args: argparse.Namespace) -> tuple['Page', Path]:
     return page, exp.work_dir / 'report/report.html'
 
 
-def page_of_checkpoint(args: argparse.Namespace) -> tuple['Page', Path]:
+def page_of_checkpoint(args: argparse.Namespace) -> tuple:
+    """Test a checkpoint and its baseline where that is not done, make their page, and say where it goes."""
     from mmseg_sr.checkpoints.reading import read_checkpoint
     from mmseg_sr.config import load_config, read_options
     from mmseg_sr.report.collect import checkpoint_page
@@ -121,7 +113,7 @@ def work(args: argparse.Namespace) -> None:
     page, default = page_of_experiment(args) if len(args.source) == 1 else page_of_checkpoint(args)
     out = args.out or default
     write(page, out)
-    print(json.dumps({'out': str(out), 'bytes': out.stat().st_size, 'missing': page.gallery.gaps}))
+    answer({'out': str(out), 'bytes': out.stat().st_size, 'missing': page.gallery.gaps})
 
 
 main = program(parse_args, work)

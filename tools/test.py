@@ -27,17 +27,12 @@ status 2 and one message for a mistake in what was given.
 """
 
 import argparse
-import json
 import math
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from _cli import Parser, program
-
-if TYPE_CHECKING:
-    from mmengine.config import Config
+from _cli import Parser, answer, program
 
 
 def parse_args() -> argparse.Namespace:
@@ -63,7 +58,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def configure(args: argparse.Namespace) -> 'Config':
+def configure(args: argparse.Namespace):
     """Read the config, and let it write what was asked for; refuse places that cannot be written."""
     from mmseg_sr.atomic import check_file, check_folder
     from mmseg_sr.config import load_config, merge_options, read_options
@@ -84,7 +79,7 @@ def configure(args: argparse.Namespace) -> 'Config':
     return with_drawings(cfg, args.show_dir) if args.show_dir else cfg
 
 
-def describe(args: argparse.Namespace, cfg: 'Config', metrics: dict, seconds: float) -> dict:
+def describe(args: argparse.Namespace, cfg, metrics: dict, seconds: float) -> dict:
     """Say what was measured, how, and with what."""
     from mmseg_sr.provenance import provenance, versions
 
@@ -102,19 +97,14 @@ def describe(args: argparse.Namespace, cfg: 'Config', metrics: dict, seconds: fl
 
 
 def test(args: argparse.Namespace) -> None:
-    from mmseg_sr.atomic import write_text
     from mmseg_sr.processes import is_first_process
     from mmseg_sr.runs import launch
 
     cfg = configure(args)
     start = time.monotonic()
     metrics = launch.test(cfg, args.checkpoint, tta=args.tta, without_sr=args.without_sr)
-    if not is_first_process(cfg):
-        return
-    document = json.dumps(describe(args, cfg, metrics, time.monotonic() - start), allow_nan=False)
-    if args.metrics:
-        write_text(args.metrics, f'{document}\n')
-    print(document)
+    if is_first_process(cfg):
+        answer(describe(args, cfg, metrics, time.monotonic() - start), args.metrics)
 
 
 def work(args: argparse.Namespace) -> None:

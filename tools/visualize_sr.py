@@ -4,7 +4,7 @@
     python tools/visualize_sr.py CONFIG CHECKPOINT --images street.png --out figures
 
 It looks at --num-images images of the config's data, evenly chosen, and draws --pictures of them, or the files given
-by --images. Files in the output folder (default: memory/ in the config's work_dir), for each SR block by its name:
+by --images. Files in the output folder, for each SR block by its name:
 
     NAME.weights.png   softmax weights of the memory blocks, by class and over all images (paper, Figs 2, 5 to 7)
     NAME.drives.png    the same by city or drive, where file names tell it (up to the first underscore)
@@ -21,19 +21,10 @@ The last line of the output is memory.json as one line. Exit status 2 and one me
 """
 
 import argparse
-import csv
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from _cli import Parser, at_least, program
-
-if TYPE_CHECKING:
-    from mmengine.config import Config
-    from torch import nn
-
-    from mmseg_sr.memory.observe import Seen
-    from mmseg_sr.memory.summary import Summary
+from _cli import Parser, answer, at_least, program
 
 MAX_DPI = 2000  # a figure of some 10 inches, and 65,536 pixels are all that matplotlib draws
 
@@ -43,15 +34,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', metavar='CONFIG', help='config file')
     parser.add_argument('checkpoint', metavar='CHECKPOINT', help='file of the weights')
     parser.add_argument('--images', nargs='+', type=Path, default=[], metavar='FILE', help='images to draw')
-    parser.add_argument(
-        '--num-images', type=at_least(1), default=50, metavar='N', help='images to look at (default: 50)'
-    )
-    parser.add_argument(
-        '--pictures', type=at_least(1), default=3, metavar='N', help='how many of them to draw (default: 3)'
-    )
+    parser.add_argument('--num-images', type=at_least(1), default=50, metavar='N', help='to look at (default: 50)')
+    parser.add_argument('--pictures', type=at_least(1), default=3, metavar='N', help='of them to draw (default: 3)')
     parser.add_argument('--split', choices=['val', 'train'], default='val', help='data to look at (default: val)')
     parser.add_argument('--no-ablation', action='store_true', help='take no memory block out')
-    parser.add_argument('--out', type=Path, metavar='DIR', help="output folder (default: memory/ in the work_dir's)")
+    parser.add_argument('--out', type=Path, metavar='DIR', help="default: memory/ in the config's work_dir")
     parser.add_argument('--dpi', type=at_least(1), default=100, help='resolution of the figures (default: 100)')
     parser.add_config_options()
     parser.add_trust()
@@ -61,7 +48,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def find_data(cfg: 'Config', args: argparse.Namespace) -> object | None:
+def find_data(cfg, args: argparse.Namespace):
     """The dataset to look at, or None where it is not there and --images are."""
     from mmseg_sr.datasets.build import load_split
     from mmseg_sr.errors import UserError
@@ -75,15 +62,14 @@ def find_data(cfg: 'Config', args: argparse.Namespace) -> object | None:
         return None
 
 
-def look(model: 'nn.Module', dataset: object | None, samples: list[dict], args: argparse.Namespace) -> tuple:
+def look(model, dataset, samples: list[dict], args: argparse.Namespace) -> tuple[list, list]:
     """What was seen in all images, and in those to draw."""
-
     from tqdm import tqdm
 
     from mmseg_sr.datasets.build import spread
     from mmseg_sr.memory.observe import observe
 
-    def see(samples: object, total: int, task: str) -> list['Seen']:
+    def see(samples, total: int, task: str) -> list:
         return [observe(model, sample, not args.no_ablation) for sample in tqdm(samples, task, total, unit='image')]
 
     drawn = see(samples, len(samples), 'images') if samples else []
@@ -94,37 +80,19 @@ def look(model: 'nn.Module', dataset: object | None, samples: list[dict], args: 
     return seen, drawn or [seen[index] for index in spread(len(seen), args.pictures)]
 
 
-def maps_document(summaries: dict[str, 'Summary'], drawn: list['Seen']) -> dict:
+def maps_document(summaries: dict, drawn: list) -> dict:
     """The maps of the figures, as JSON takes them."""
     from mmseg_sr.memory.summary import plain
 
-    return plain(
-        {
-            'memory': {name: summary.memory_means for name, summary in summaries.items()},
-            'pictures': [
-                {
-                    'image': Path(seen.path).name,
-                    'blocks': {
-                        name: {'before': block.before, 'after': block.after, 'place_change': block.place_change}
-                        for name, block in seen.blocks.items()
-                    },
-                }
-                for seen in drawn
-            ],
-        }
-    )
+    pictures = []
+    for seen in drawn:
+        kinds = ('before', 'after', 'place_change')
+        blocks = {name: {kind: getattr(block, kind) for kind in kinds} for name, block in seen.blocks.items()}
+        pictures.append({'image': Path(seen.path).name, 'blocks': blocks})
+    return plain({'memory': {name: each.memory_means for name, each in summaries.items()}, 'pictures': pictures})
 
 
-def write_csv(path: Path, rows: list[dict]) -> None:
-    from mmseg_sr.atomic import replacing
-
-    with replacing(path) as partial, partial.open('w', newline='') as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def tables(summaries: dict[str, 'Summary'], seen: list['Seen']) -> dict[str, list[dict]]:
+def tables(summaries: dict, seen: list) -> dict[str, list[dict]]:
     """The rows of the CSV files, by their names; files without a row are left out."""
     from mmseg_sr.memory.summary import image_rows, score_rows, weight_rows
 
@@ -174,9 +142,7 @@ def work(args: argparse.Namespace) -> None:
         'files': sorted(files),
         'blocks': {name: summary.document() for name, summary in summaries.items()},
     }
-    text = json.dumps(document, allow_nan=False)
-    write_text(out / 'memory.json', f'{text}\n')
-    print(text)
+    answer(document, out / 'memory.json')
 
 
 main = program(parse_args, work)

@@ -74,13 +74,7 @@ def load_program(path: Path) -> tuple[nn.Module, Card]:
     return program.module(), Card.from_texts(json.loads(extra[CARD_FILE]), path)
 
 
-def compare(
-    run: Callable[[np.ndarray], Tensor],
-    segmentor: nn.Module,
-    pictures: Sequence[np.ndarray],
-    size: tuple[int, int],
-    precision: str = 'float32',
-) -> dict:
+def compare(run: Callable, segmentor: nn.Module, pictures: Sequence, size: tuple[int, int], precision: str) -> dict:
     """Compare an exported network with mmseg's own inference.
 
     Args:

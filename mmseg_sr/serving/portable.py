@@ -72,9 +72,7 @@ def _constant_weights(block: SRBlock) -> Tensor | None:
 
 
 @torch.no_grad()
-def make_portable(
-    model: nn.Module, sizes: Mapping[str, tuple[int, int]] | None, recall: Mapping[str, Tensor] | None = None
-) -> nn.Module:
+def make_portable(model: nn.Module, sizes: Mapping | None, recall: Mapping | None = None) -> nn.Module:
     """Copy a model with its SR blocks in the form that is exported; those of other subclasses are copied as they are.
 
     Args:
@@ -98,9 +96,7 @@ def make_portable(
     return model
 
 
-def portable_network(
-    segmentor: nn.Module, card: Card, recall: Mapping[str, Tensor] | None = None
-) -> tuple[ServedNetwork, Card]:
+def portable_network(segmentor: nn.Module, card: Card, recall: Mapping | None = None) -> tuple[ServedNetwork, Card]:
     """Make the network that is exported, and its card, from a copy of a segmentor, on the CPU.
 
     ``card`` has the ``size``, ``output`` and ``precision`` that are wanted; a segmentor that cannot take images of

@@ -1,4 +1,4 @@
-"""From pictures to label maps with any network, whole or in windows, as mmseg does it."""
+"""Predict label maps of pictures with any network, whole or in windows, as mmseg does it."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,10 +1,8 @@
-"""Predictions of image files, made in batches, taken up where they were stopped, not stopped by a damaged image.
+"""Predictions of image files in a folder. Files appear whole or not at all, so what is there is done.
 
-    DIR/predict.json             what made them: a folder is taken up again only by the same
-    DIR/labels/<name>.png        ids of the classes, one byte a pixel
-    DIR/overlays/<name>.png      the picture, coloured
-
-Files appear whole or not at all, so what is there is done.
+DIR/predict.json             what made them: a folder is taken up again only by the same
+DIR/labels/<name>.png        ids of the classes, one byte a pixel
+DIR/overlays/<name>.png      the picture, coloured
 """
 
 import json
@@ -85,13 +83,11 @@ def _differences(path: Path, record: Mapping[str, object]) -> list[str]:
         return [f'{path.name} is damaged']
 
 
-def predict_pictures(
-    predictor: Predictor, pictures: Mapping[str, Path], out: Path, batch: int = 1, opacity: float = 0.5
-) -> Report:
+def predict_pictures(predictor: Predictor, pictures: Mapping, out: Path, batch: int, opacity: float) -> Report:
     """Write label map and overlay of each picture that does not have them yet, with a progress bar.
 
-    Up to ``batch`` neighbours of one size go through the network at once. A picture that cannot be read, or that the
-    network does not take, is named on stderr.
+    ``pictures`` are paths by name. Up to ``batch`` neighbours of one size go through the network at once. A picture
+    that cannot be read, or that the network does not take, is named on stderr.
     """
     report = Report()
     for _, same in groupby(_prepared(predictor, pictures, out, report), key=lambda each: each[2].shape):
@@ -104,9 +100,7 @@ def predict_pictures(
     return report
 
 
-def _prepared(
-    predictor: Predictor, pictures: Mapping[str, Path], out: Path, report: Report
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def _prepared(predictor: Predictor, pictures: Mapping[str, Path], out: Path, report: Report) -> Iterator[tuple]:
     """Name, picture and image of what is to be predicted; the rest goes into the report."""
     for name, path in tqdm(pictures.items(), 'predict', unit='image'):
         if all(_is_whole(out / folder / f'{name}.png') for folder in FOLDERS):
@@ -135,13 +129,11 @@ def _write(path: Path, pixels: np.ndarray) -> None:
         Image.fromarray(pixels).save(partial)
 
 
-def overlay(
-    picture: np.ndarray, labels: np.ndarray, palette: Sequence[Sequence[int]], opacity: float = 0.5
-) -> np.ndarray:
+def overlay(picture: np.ndarray, labels: np.ndarray, palette: Sequence, opacity: float) -> np.ndarray:
     """Lay the colours of the labels (H, W) over an RGB picture (H, W, 3).
 
     Example:
-        >>> overlay(np.zeros((1, 1, 3), np.uint8), np.array([[1]]), [[0, 0, 0], [200, 100, 0]]).tolist()
+        >>> overlay(np.zeros((1, 1, 3), np.uint8), np.array([[1]]), [[0, 0, 0], [200, 100, 0]], 0.5).tolist()
         [[[100, 50, 0]]]
     """
     colours = np.asarray(palette, np.float32)[labels]
