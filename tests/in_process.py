@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
@@ -39,13 +40,16 @@ class Done(NamedTuple):
         return message
 
 
-def python(*words: object, cwd: Path | None = None, check: bool = True, **environment: str) -> Done:
-    """Run Python in a new process, which must end well unless ``check`` is off."""
+def new_process(*words: object, cwd: Path | None = None, check: bool = True, **environment: str) -> Done:
+    """Run a program that finds this Python first; it must end well unless ``check`` is off."""
     path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
     options = dict(cwd=cwd, env={**os.environ, 'PATH': path, **environment}, timeout=600, check=False)
-    done = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, **options)
+    done = subprocess.run([*map(str, words)], capture_output=True, text=True, **options)
     assert not check or done.returncode == 0, f'{words}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}'
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+python = partial(new_process, sys.executable)
 
 
 def forget_runs() -> None:
