@@ -17,10 +17,15 @@ help:
 	@echo "make released  train, publish and record what lies in checkpoints/ again (long, see results/released.json)"
 	@echo "make clean   remove what make made: $(VENV), demo, site"
 
-# torch goes first and alone: onedl-mmcv is then built without it, as pure Python, in seconds.
+# What a user needs. torch goes first and alone: onedl-mmcv is then built without it, as pure Python, in seconds.
 $(VENV)/installed: setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --disable-pip-version-check --quiet torch==2.13.0
+	$(BIN)/pip install --disable-pip-version-check --quiet --editable '.[onedl]'
+	touch $@
+
+# What a developer needs too.
+$(VENV)/developer: $(VENV)/installed
 	$(BIN)/pip install --disable-pip-version-check --quiet --editable '.[onedl,dev,docs]'
 	touch $@
 
@@ -32,7 +37,7 @@ app: $(VENV)/installed
 	$(BIN)/python projects/app/app.py
 
 # Each process takes whole files of tests: what a file's tests share is made once.
-test: $(VENV)/installed browser
+test: $(VENV)/developer browser
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 # The report page is tested in a browser. Without one these tests skip, and say so.
@@ -44,27 +49,27 @@ browser:
 	} || echo 'no chromium: install it and chromium-driver to test the report page in a browser' >&2
 
 # A dead link or a missing reference fails the build.
-docs: $(VENV)/installed
+docs: $(VENV)/developer
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo 'site/index.html'
 
-numbers: $(VENV)/installed
+numbers: $(VENV)/developer
 	$(BIN)/python scripts/numbers_in_pages.py
 
-notebook: $(VENV)/installed
+notebook: $(VENV)/developer
 	$(BIN)/python scripts/execute_tour.py
 	$(MAKE) numbers
 
-lint: $(VENV)/installed
+lint: $(VENV)/developer
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	for script in tools/*.sh .ci/*.sh .ci/run; do bash -n $$script || exit 1; done
 
-format: $(VENV)/installed
+format: $(VENV)/developer
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-released: $(VENV)/installed
+released: $(VENV)/developer
 	$(BIN)/python scripts/release.py
 
 clean:

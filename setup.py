@@ -90,6 +90,7 @@ setup(
         'jinja2',
         'matplotlib',
         'pillow',
+        'pydantic>=2.6',
         'pyyaml',
         'safetensors>=0.4',
         'scipy>=1.15',

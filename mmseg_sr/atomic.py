@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Write files that appear whole or not at all."""
 
 import contextlib
 import os
@@ -54,23 +54,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def check_folder(option: str, path: Path | None) -> None:
-    """Refuse a place where no folder can be, before the work whose results would go there. None is left alone.
-
-    Raises:
-        UserError: For a file, and for a place below one.
-    """
+    """Refuse a place where no folder can be, before the work whose results would go there. None is left alone."""
     if path and any(place.is_file() for place in (path, *path.parents)):
         raise UserError(f'{option} needs a folder, and {path} is a file or below one')
 
 
 def check_file(option: str, path: Path | None) -> None:
-    """Refuse a place where no file can be, before the work whose result would go there. None is left alone.
-
-    Raises:
-        UserError: For a folder, and for a place below a file.
-
-    Example:
-        >>> check_file('--out', Path('there/may/be/none/yet.json'))
-    """
+    """Refuse a place where no file can be, before the work whose result would go there. None is left alone."""
     if path and (path.is_dir() or any(parent.is_file() for parent in path.parents)):
         raise UserError(f'{option}: cannot write the file {path}')

@@ -1,7 +1,4 @@
-"""Configs: read, changed by options, and fitted to the machine.
-
-A function that prepares a config returns another one: the caller's stays as it was.
-"""
+"""Read configs, change them by options, and fit them to the machine. The caller's config stays as it was."""
 
 import ast
 import contextlib
@@ -23,7 +20,7 @@ TRUST = 'MMSEG_SR_TRUST_CHECKPOINT'  # the environment variable by which a user 
 
 
 def read_value(text: str) -> object:
-    """What ``--cfg-options`` makes of a value: mmengine's, but for quotes, which make text, and spaces.
+    """Read a value of ``--cfg-options`` as mmengine does, but for quotes, which make text, and spaces.
 
     Example:
         >>> read_value('[1,2]'), read_value("['16E5']"), read_value('16E5'), read_value('a b')
@@ -135,12 +132,9 @@ def _revert_sync_bn(node: object) -> int:
     if isinstance(node, dict):
         kind = node.get('type')
         if getattr(kind, '__name__', kind) in ('SyncBN', 'MMSyncBN', 'SyncBatchNorm'):
-            node['type'] = 'BN'
-            count = 1
-        node = node.values()
-    elif not isinstance(node, (list, tuple)):
-        return 0
-    return count + sum(_revert_sync_bn(child) for child in node)
+            node['type'], count = 'BN', 1
+        node = list(node.values())
+    return count + sum(map(_revert_sync_bn, node if isinstance(node, (list, tuple)) else ()))
 
 
 def with_tta(cfg: Config) -> Config:
@@ -164,12 +158,13 @@ def with_amp(cfg: Config) -> Config:
 
 
 def evaluators(cfg: Config) -> list[dict]:
-    """The configs of the test evaluators, of which a config may have one or a list."""
+    """Return the configs of the test evaluators, of which a config may have one or a list."""
     require(cfg, 'test_evaluator')
     return cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) else [cfg.test_evaluator]
 
 
 def require(cfg: Config, *keys: str) -> None:
+    """Refuse a config that lacks one of its top-level ``keys``."""
     missing = [key for key in keys if cfg.get(key) is None]
     if missing:
         raise UserError(f'the config {cfg.filename or ""} has no {", ".join(missing)}')

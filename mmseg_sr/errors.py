@@ -1,4 +1,4 @@
-"""How the command-line tools answer a user's mistake: one message, exit status 2, no traceback."""
+"""Answer a user's mistake by one message and exit status 2, without a traceback."""
 
 import contextlib
 import functools

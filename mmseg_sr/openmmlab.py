@@ -1,6 +1,6 @@
 """Tie the package to OpenMMLab: which line is installed, names of configs and models, changes to other packages.
 
-``CHANGES`` is all that ``import mmseg_sr`` changes for other code: what, why, and the name by which it is switched off.
+``CHANGES`` lists all that ``import mmseg_sr`` changes for other code: what, why, and the name that switches it off.
 ``MMSEG_SR_STOCK=in1d,loading`` in the environment leaves these two out, ``MMSEG_SR_STOCK=all`` all of them.
 
 Exactly one of two lines of packages must be installed, ``onedl-*``, the maintained one, or upstream's: they share their
@@ -63,26 +63,32 @@ SCHEME = 'mmseg_sr://'  # how the address of released weights begins: mmseg_sr:/
 
 
 class Change(NamedTuple):
-    """A change to another package.
-
-    Attributes:
-        name: Switches it off: ``MMSEG_SR_STOCK=<name>``.
-        what: The places that are changed.
-        why: What would go wrong without it.
-        apply: Makes it, given the module ``checkpoints.loaders``; None where that is done when it is first needed.
-    """
+    """A change to other packages: the name that switches it off, the places, why, and what makes it."""
 
     name: str
     what: tuple[str, ...]
     why: str
-    apply: Callable[[ModuleType], None] | None
+    apply: Callable[[ModuleType], None]
+
+
+CHANGES: list[Change] = []
+
+
+def change(name: str, *what: str, why: str) -> Callable[[Callable], Callable]:
+    """List the function below, which is given the module ``checkpoints.loaders``, among the changes."""
+
+    def add(apply: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
+        CHANGES.append(Change(name, what, why, apply))
+        return apply
+
+    return add
 
 
 def apply_changes(loaders: ModuleType) -> None:
     """Make all changes that are not switched off."""
-    for change in CHANGES:
-        if change.apply and not is_stock(change.name):
-            change.apply(loaders)
+    for each in CHANGES:
+        if not is_stock(each.name):
+            each.apply(loaders)
 
 
 def is_stock(name: str) -> bool:
@@ -90,27 +96,37 @@ def is_stock(name: str) -> bool:
     return bool({name, 'all'} & set(os.environ.get('MMSEG_SR_STOCK', '').split(',')))
 
 
+@change('in1d', 'numpy.in1d', why='cityscapesscripts 2.3.0 calls it, and numpy 2.4 has it no more')
 def restore_in1d(_: ModuleType | None = None) -> None:
-    """Give numpy back ``in1d``, if it has none."""
     if not hasattr(np, 'in1d'):
         np.in1d = np.isin
 
 
-def _name_packages(_: ModuleType) -> None:
+@change(
+    'packages',
+    'mmengine.config.utils.MODULE2PACKAGE',
+    why="_base_ = 'mmseg_sr::...' and 'mmseg::...' are looked up in it; without an entry mmengine's hub would install "
+    "upstream's package over the onedl line's",
+)
+def name_packages(_: ModuleType) -> None:
     MODULE2PACKAGE['mmseg_sr'] = 'mmseg_sr'
     if LINE == 'onedl':
         MODULE2PACKAGE['mmseg'] = 'onedl-mmsegmentation'
 
 
-def _list_models(_: ModuleType) -> None:
+@change(
+    'models',
+    'mmengine.infer.BaseInferencer._get_models_from_metafile',
+    why='MMSegInferencer takes the names of our model index too, after those of mmseg',
+)
+def list_models(_: ModuleType) -> None:
     listed = BaseInferencer._get_models_from_metafile
 
     def models(folder: str) -> Iterator[dict]:
-        """After those of mmseg come ours of other names. mmengine wants an address of weights even where the user
-        gives a file: models without weights get one that says so."""
         names = set()
         for model in listed(folder):
             names.add(model['Name'])
+            # mmengine wants an address of weights even where the user gives a file: one that says so is put there.
             yield model if Path(folder).resolve() != HOME else {'Weights': f'{SCHEME}{model["Name"]}', **model}
         if folder == BaseInferencer._get_repo_or_mim_dir('mmseg'):
             for model in models(str(HOME)):
@@ -120,7 +136,14 @@ def _list_models(_: ModuleType) -> None:
     BaseInferencer._get_models_from_metafile = staticmethod(models)
 
 
-def _load_safely(loaders: ModuleType) -> None:
+@change(
+    'loading',
+    "mmengine.runner.CheckpointLoader._schemes['']",
+    'mmengine.runner.checkpoint.load_url',
+    'mmengine.runner.checkpoint._safe_torch_load',
+    why='where reading a checkpoint safely fails mmengine runs what it holds; and it compares no checksum',
+)
+def load_safely(loaders: ModuleType) -> None:
     CheckpointLoader.register_scheme('', loaders.load_from_local, force=True)
     # mmengine's loaders of addresses (https, torchvision://, open-mmlab://, s3://, ...) come to these two in the end.
     runner_checkpoint.load_url = loaders.load_url
@@ -128,54 +151,20 @@ def _load_safely(loaders: ModuleType) -> None:
         runner_checkpoint._safe_torch_load = loaders.load
 
 
-def _add_schemes(loaders: ModuleType) -> None:
+@change(
+    'schemes',
+    "mmengine.runner.CheckpointLoader._schemes['.safetensors', 'mmseg_sr://']",
+    why='load_from, init_model and MMSegInferencer take .safetensors files and released weights',
+)
+def add_schemes(loaders: ModuleType) -> None:
     CheckpointLoader.register_scheme(r'(?!\S+://).*\.safetensors$', loaders.load_from_safetensors, force=True)
     CheckpointLoader.register_scheme(SCHEME, loaders.load_from_mmseg_sr, force=True)
 
 
-CHANGES = (
-    Change(
-        'in1d',
-        ('numpy.in1d',),
-        'cityscapesscripts 2.3.0 calls it, and numpy 2.4 has it no more',
-        restore_in1d,
-    ),
-    Change(
-        'packages',
-        ('mmengine.config.utils.MODULE2PACKAGE',),
-        "_base_ = 'mmseg_sr::...' and 'mmseg::...' are looked up in it; without an entry mmengine's hub would install "
-        "upstream's package over the onedl line's",
-        _name_packages,
-    ),
-    Change(
-        'models',
-        ('mmengine.infer.BaseInferencer._get_models_from_metafile',),
-        'MMSegInferencer takes the names of our model index too',
-        _list_models,
-    ),
-    Change(
-        'loading',
-        (
-            "mmengine.runner.CheckpointLoader._schemes['']",
-            'mmengine.runner.checkpoint.load_url',
-            'mmengine.runner.checkpoint._safe_torch_load',
-        ),
-        'where reading a checkpoint safely fails mmengine runs what it holds; and it compares no checksum',
-        _load_safely,
-    ),
-    Change(
-        'schemes',
-        (
-            "mmengine.runner.CheckpointLoader._schemes['.safetensors']",
-            "mmengine.runner.CheckpointLoader._schemes['mmseg_sr://']",
-        ),
-        'load_from, init_model and MMSegInferencer take .safetensors files and released weights',
-        _add_schemes,
-    ),
-    Change(
-        'moved',
-        ('torch.optim.optimizer._global_optimizer_pre_hooks',),
-        'once a memory of another size was loaded, the next step of its optimizer starts its momentum anew',
-        None,  # models.resize_state.start_anew
-    ),
+@change(
+    'moved',
+    'torch.optim.optimizer._global_optimizer_pre_hooks',
+    why='the momentum of a memory that was resized on loading starts anew at the next step of its optimizer',
 )
+def forget_moved(_: ModuleType) -> None:
+    """Nothing on import: ``models.resize_state.start_anew`` does it once a memory of another size was loaded."""

@@ -1,9 +1,10 @@
-"""Where a number comes from: the commit, the machine and the time it was measured."""
+"""Say where a number comes from: the commit, the machine, the time, and the images."""
 
 import hashlib
 import importlib
 import os
 import platform
+import re
 import subprocess
 from datetime import datetime, timezone
 from pathlib import Path
@@ -30,13 +31,13 @@ def provenance() -> dict:
 
 
 def versions() -> dict[str, str]:
-    """The versions of this package and of those that compute a number, by their import names."""
+    """Return the versions of this package and of those that compute a number, by their import names."""
     names = ('mmseg_sr', 'torch', 'mmengine', 'mmcv', 'mmseg')
     return {name: importlib.import_module(name).__version__ for name in names}
 
 
 def commit(folder: Path = CHECKOUT) -> str | None:
-    """The commit of a checkout, with ``-dirty`` behind it where files differ; None where it is not one.
+    """Return the commit of a checkout, with ``-dirty`` behind it where files differ; None where it is not one.
 
     Example:
         >>> import tempfile
@@ -54,7 +55,7 @@ def commit(folder: Path = CHECKOUT) -> str | None:
 
 
 def machine() -> dict[str, str | int | None]:
-    """The processor, how many cores this process may use and a GPU's name, None without one."""
+    """Describe the processor, the cores that this process may use, and the GPU, None without one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     return {
         'cpu': _cpu(),
@@ -66,20 +67,13 @@ def machine() -> dict[str, str | int | None]:
 
 
 def _cpu() -> str:
-    try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
-    return names[0] if names else platform.processor() or platform.machine()
+    known = Path('/proc/cpuinfo')
+    found = re.search(r'^model name\s*: (.+)$', known.read_text(), re.M) if known.is_file() else None
+    return found[1] if found else platform.processor() or platform.machine()
 
 
 def pixels_sha256(folder: str | Path, pattern: str = '**/*.png') -> str:
-    """sha256 of the names, sizes and pixels of images below a folder, in the order of their names.
-
-    Args:
-        folder: Where to look.
-        pattern: Which files, as pathlib has it.
+    """Hash the names, sizes and pixels of the images below a folder, whatever library compressed them.
 
     Raises:
         FileNotFoundError: Where there are none.

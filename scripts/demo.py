@@ -3,8 +3,9 @@
     python scripts/demo.py
     python scripts/demo.py --out demo --experiment experiments/mini_cityscapes.yaml
 
-Draws mini-Cityscapes, trains both networks from the same seed for the same number of steps, tests them single-scale
-and multi-scale + flip, and prints one table. Everything is in the folder: data/, runs/ (logs, checkpoints, rows),
+Draws mini-Cityscapes and tests the released pair of networks on it: a table in the first minute. Then trains both anew
+from the same seed for the same number of steps, tests them single-scale and multi-scale + flip, and prints one table
+more. Everything is in the folder: data/, runs/ (logs, checkpoints, tests),
 results.json, results.md, report/ (what the difference is worth), predictions.png and report.html, a page with all of
 it to open in a browser. Run again it reuses what is there.
 
@@ -26,19 +27,22 @@ from mmseg.apis import inference_model, init_model
 from mmseg.utils import get_palette
 from tqdm import tqdm
 
-from mmseg_sr.atomic import replacing
+from mmseg_sr.atomic import write_text
 from mmseg_sr.config import load_config, prepare
 from mmseg_sr.datasets.cityscapes import find_frames
 from mmseg_sr.datasets.cityscapes import prepare as prepare_cityscapes
 from mmseg_sr.errors import UserError, command
-from mmseg_sr.experiments import markdown as report
-from mmseg_sr.experiments import run as experiment
-from mmseg_sr.experiments.plan import Experiment
+from mmseg_sr.experiments import markdown
+from mmseg_sr.experiments.numbers import METRICS
+from mmseg_sr.experiments.plan import Experiment, load
+from mmseg_sr.experiments.results import rows as rows_of
+from mmseg_sr.experiments.run import run
 from mmseg_sr.mini_cityscapes import draw_mini_cityscapes
 from mmseg_sr.openmmlab import HOME
 from mmseg_sr.report.collect import experiment_page
 from mmseg_sr.report.page import write
 from mmseg_sr.report.pictures import colour
+from mmseg_sr.runs.launch import test
 
 WARNING = 'Drawn streets, tiny networks, one seed: these numbers mean nothing for Cityscapes.'
 PICTURES = 4
@@ -47,18 +51,28 @@ PICTURES = 4
 def table(rows: list[dict], baseline: str) -> str:
     """One Markdown line a network and test mode; overhead is of the parameters, over the baseline's."""
     base = next(row['parameters']['total'] for row in rows if row['arm'] == baseline)
-    lines = [
-        '| network | test | mIoU | mAcc | aAcc | parameters | overhead | train s | test s |',
-        '|---|---|---|---|---|---|---|---|---|',
-    ]
+    lines = []
     for row in rows:
-        scores = ' | '.join(f'{row["metrics"][name]:.2f}' for name in ('mIoU', 'mAcc', 'aAcc'))
         total = row['parameters']['total']
-        lines.append(
-            f'| {row["arm"]} | {row["mode"]} | {scores} | {total:,} | +{100 * (total - base) / base:.2f} % '
-            f'| {row["train_seconds"]:.0f} | {row["test_seconds"]:.0f} |'
+        line = [row['arm'], row['mode'], *(f'{row["metrics"][name]:.2f}' for name in METRICS)]
+        line += [f'{total:,}', f'+{100 * (total - base) / base:.2f} %']
+        lines.append([*line, f'{row["train_seconds"]:.0f}', f'{row["test_seconds"]:.0f}'])
+    head = ['network', 'test', *METRICS, 'parameters', 'overhead', 'train s', 'test s']
+    return f'{markdown.table(head, lines)}\n\n{WARNING}\n'
+
+
+def released(out: Path) -> str:
+    """Test the released networks without and with SR on the drawn streets: a table in the first minute."""
+    lines = []
+    for name, part in (('FCN', ''), ('FCN+SR', '-sr')):
+        stem = f'fcn_r18-w16-d8{part}_1xb4-2k_mini-cityscapes-128x256'
+        (weights,) = (HOME / 'checkpoints').glob(f'{stem}-*.safetensors')
+        cfg = load_config(
+            HOME / f'configs/mini_cityscapes/{stem}.py', {'work_dir': str(out / 'released'), 'log_level': 'ERROR'}
         )
-    return '\n'.join([*lines, '', WARNING, ''])
+        metrics = test(cfg, weights)
+        lines.append([name, *(f'{metrics[metric]:.2f}' for metric in METRICS)])
+    return markdown.table(['released network', *METRICS], lines)
 
 
 def draw_predictions(exp: Experiment, data: Path, out: Path) -> None:
@@ -107,22 +121,26 @@ def main() -> int:
     prepare_cityscapes([data], data, subset=True)
     os.environ['MINI_CITYSCAPES_ROOT'] = str(data)
 
+    print(
+        f'\n{released(args.out)}\n\nNow both networks are trained anew, on fewer streets and for fewer steps.\n',
+        flush=True,
+    )
+
     # Both networks train at the same time, each on its half of the cores: threads that wait for a busy core crawl.
     jobs = min(2, os.cpu_count() or 1)
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // jobs)))
-    exp = experiment.load(args.experiment, args.out.resolve() / 'runs')
-    failures = experiment.run(exp, jobs)
+    exp = load(args.experiment, args.out.resolve() / 'runs')
+    failures = run(exp, jobs)
     if failures:
         raise UserError('\n'.join(map(str, failures)))
-    rows = experiment.rows(exp)
+    rows = rows_of(exp)
     draw_predictions(exp, data, args.out / 'predictions.png')
-    document = report.write(exp, args.out / 'report')
+    document = markdown.write(exp, args.out / 'report')
     document = {**document, 'notes': [*document['notes'], WARNING]}
     write(experiment_page(exp, document), args.out / 'report.html')
     text = table(rows, exp.baseline)
-    for name, content in (('results.md', text), ('results.json', json.dumps(rows, indent=2) + '\n')):
-        with replacing(args.out / name) as partial:
-            partial.write_text(content)
+    write_text(args.out / 'results.md', text)
+    write_text(args.out / 'results.json', json.dumps(rows, indent=2) + '\n')
     print(f'\n{text}\n{time.monotonic() - start:.0f} s; {args.out}: results.md, results.json, report/, predictions.png')
     print(f'Open this page: {args.out / "report.html"}')
     return 0

@@ -28,9 +28,9 @@ from mmseg_sr.checkpoints.reading import DIGEST
 from mmseg_sr.config import load_config
 from mmseg_sr.datasets.cityscapes import prepare
 from mmseg_sr.errors import UserError, command
-from mmseg_sr.experiments import run as experiment
-from mmseg_sr.experiments.plan import Experiment
-from mmseg_sr.experiments.results import training_dir
+from mmseg_sr.experiments.plan import Experiment, load
+from mmseg_sr.experiments.results import rows, training_dir
+from mmseg_sr.experiments.run import run
 from mmseg_sr.mini_cityscapes import draw_mini_cityscapes
 from mmseg_sr.openmmlab import SCHEME
 from mmseg_sr.provenance import pixels_sha256
@@ -51,8 +51,8 @@ def train(data: Path) -> Experiment:
     draw_mini_cityscapes(data, **FRAMES)
     prepare([data], data, subset=True)
     os.environ['MINI_CITYSCAPES_ROOT'] = str(data)
-    exp = experiment.load(ROOT / 'experiments/released.yaml', WORK)
-    failures = experiment.run(exp)
+    exp = load(ROOT / 'experiments/released.yaml', WORK)
+    failures = run(exp)
     if failures:
         raise UserError('\n'.join(map(str, failures)))
     return exp
@@ -109,7 +109,7 @@ def main() -> None:
             'val_images_sha256': pixels_sha256(data / 'leftImg8bit/val'),
             'val_labels_sha256': pixels_sha256(data / 'gtFine/val', '**/*_labelTrainIds.png'),
         },
-        'models': [release(exp, row) for row in experiment.rows(exp)],
+        'models': [release(exp, row) for row in rows(exp)],
     }
     with replacing(RESULTS) as partial:
         partial.write_text(json.dumps(document, indent=1, allow_nan=False) + '\n')

@@ -28,6 +28,14 @@ class Browser:
         options.set_capability('goog:loggingPrefs', {'browser': 'ALL', 'performance': 'ALL'})
         self.driver = webdriver.Chrome(options, webdriver.ChromeService(driver))
         self.driver.set_page_load_timeout(60)
+        self.call, self.do, self.log = self.driver.execute_cdp_cmd, self.driver.execute_script, self.driver.get_log
+
+    def looks(self, url: str) -> Iterator[str]:
+        """Show a page wide and as on a phone, light and dark, one after the other; the name of each look."""
+        for scheme in ('light', 'dark'):
+            for name, width in (('wide', 1200), ('phone', 360)):
+                self.show(url, width, scheme)
+                yield f'{name}-{scheme}'
 
     def show(self, url: str, width: int = 1200, scheme: str = 'light') -> None:
         size = {'width': width, 'height': 900, 'deviceScaleFactor': 1, 'mobile': width < 600}
@@ -40,12 +48,6 @@ class Browser:
         features = [{'name': 'prefers-color-scheme', 'value': scheme}]
         self.call('Emulation.setEmulatedMedia', {'media': kind, 'features': features})
 
-    def call(self, command: str, arguments: dict) -> dict:
-        return self.driver.execute_cdp_cmd(command, arguments)
-
-    def do(self, script: str) -> object:
-        return self.driver.execute_script(script)
-
     def wait(self, condition: str) -> None:
         from selenium.webdriver.support.ui import WebDriverWait
 
@@ -53,9 +55,6 @@ class Browser:
 
     def find(self, selector: str) -> list:
         return self.driver.find_elements('css selector', selector)
-
-    def log(self, kind: str) -> list[dict]:
-        return self.driver.get_log(kind)
 
     def requests(self) -> set[str]:
         """Everything the page has asked for, but for what is in it."""

@@ -1,4 +1,4 @@
-"""Tools called in the test's own process, as a new one would import for seconds; and Python where it must be new."""
+"""Tools called in the test's own process, where a new one would import for seconds, and in a process of their own."""
 
 import contextlib
 import importlib.util
@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
@@ -40,22 +39,27 @@ class Done(NamedTuple):
         return message
 
 
-def new_process(*words: object, cwd: Path | None = None, check: bool = True, **environment: str) -> Done:
-    """Run a program that finds this Python first; it must end well unless ``check`` is off."""
-    path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
-    options = dict(cwd=cwd, env={**os.environ, 'PATH': path, **environment}, timeout=600, check=False)
-    done = subprocess.run([*map(str, words)], capture_output=True, text=True, **options)
-    assert not check or done.returncode == 0, f'{words}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}'
-    return Done(done.returncode, done.stdout, done.stderr)
-
-
-python = partial(new_process, sys.executable)
-
-
 def forget_runs() -> None:
     """Let mmengine start as in a new process: its loggers, else, write to the last run's closed stdout."""
     for kept in (MMLogger, MessageHub, Visualizer, DefaultScope):
         kept._instance_dict.clear()
+
+
+def command(*words: object, cwd: Path | None = None, **environment: str) -> Done:
+    """Run a program of the checkout as a user does, from another folder."""
+    paths = os.pathsep.join(filter(None, [str(ROOT), str(ROOT / 'tests'), os.environ.get('PYTHONPATH')]))
+    programs = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': paths, 'PATH': programs, **environment}
+    options = dict(cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run([*map(str, words)], **options)
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def python(*words: object, cwd: Path | None = None, check: bool = True, **environment: str) -> Done:
+    """Run Python in a new process, which must end well unless ``check`` is off."""
+    done = command(sys.executable, *words, cwd=cwd, **environment)
+    assert not check or done.status == 0, f'{words}\n{done.out[-2000:]}\n{done.err[-3000:]}'
+    return done
 
 
 def find(name: str) -> Path:

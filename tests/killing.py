@@ -172,6 +172,7 @@ def _train(arguments: Sequence[object], environment: dict[str, str], log: Path) 
     np.random.seed()  # as a new process has it
     begin()
     sys.argv = [str(TRAIN), *map(str, arguments)]
+    sys.path.insert(0, str(TRAIN.parent))  # as for a program that is started
     with log.open('a', buffering=1) as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         runpy.run_path(str(TRAIN), run_name='__main__')
 

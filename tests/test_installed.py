@@ -195,7 +195,7 @@ def test_what_the_wheel_holds_works_from_an_empty_folder(wheel, tmp_path):
         'import json, mmseg_sr\n'
         'from mmengine import hub\n'
         'from mmseg.apis import MMSegInferencer\n'
-        'from mmseg_sr.experiments.run import TOOLS, load\n'
+        'from mmseg_sr.experiments.plan import load\nfrom mmseg_sr.experiments.run import TOOLS\n'
         'from mmseg_sr.openmmlab import HOME\n'
         "plan = load(HOME / 'experiments/mini_cityscapes.yaml')\n"
         f"path = hub.get_config('mmseg_sr::{MINI}').filename\n"

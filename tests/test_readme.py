@@ -6,9 +6,9 @@ import sys
 import zipfile
 from pathlib import Path
 
+import in_process
 import pytest
 import yaml
-from in_process import new_process
 from written import ROOT, TEXTS, commands_in
 
 COMMANDS = [command for name in ('README', 'index') for command in commands_in(TEXTS[name])]
@@ -28,7 +28,9 @@ def find(*words: str) -> list[str]:
 def run(command: list, data: Path | str = '') -> str:
     """Run a command of the README from the checkout, with this Python and these drawn streets."""
     words = [sys.executable if word == 'python' else word for word in command]
-    return new_process(*words, cwd=ROOT, MINI_CITYSCAPES_ROOT=str(data), OMP_NUM_THREADS='1').out
+    done = in_process.command(*words, cwd=ROOT, MINI_CITYSCAPES_ROOT=str(data))
+    assert done.status == 0, f'{words}\n{done.out[-2000:]}\n{done.err[-2000:]}'
+    return done.out
 
 
 def swap(command: list[str], **places: object) -> list:

@@ -10,11 +10,9 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from tiny_config import CLASSES, SR, write_config
 
-from mmseg_sr.config import prepare
-from mmseg_sr.experiments import results as rows
-from mmseg_sr.experiments import run as experiment
-from mmseg_sr.experiments import settings
-from mmseg_sr.experiments.plan import Experiment
+from mmseg_sr.config import load_config, prepare
+from mmseg_sr.experiments.plan import Experiment, load
+from mmseg_sr.experiments.results import cells, training_dir
 from mmseg_sr.metrics.confusion import areas_of, metrics_of
 from mmseg_sr.models.find import sr_blocks
 
@@ -44,32 +42,26 @@ def write_experiment(folder: Path, seeds: tuple[int, ...] = (0, 1)) -> Experimen
     }
     path = folder / 'tiny.yaml'
     path.write_text(yaml.safe_dump(document, sort_keys=False))
-    return experiment.load(path, folder / 'my work')
+    return load(path, folder / 'my work')
 
 
 def write_rows(exp: Experiment) -> None:
     """Write all rows, with made-up confusion matrices that belong to them."""
     generator = np.random.default_rng(0)
     names = [f'IoU.{HOSTILE if name == "tree" else name}' for name in CLASSES]
-    for cell in rows.cells(exp):
+    for cell in cells(exp):
         confusion = generator.integers(5, 50, (6, 4, 4)).astype(np.int32) + 90 * np.eye(4, dtype=np.int32)
         mean_iou, mean_acc, overall, iou = metrics_of(areas_of(confusion).sum(0))
-        row = {
-            'arm': cell.arm.name,
-            'seed': cell.seed,
-            'mode': cell.mode.name,
-            'fingerprint': cell.fingerprint,
-            'parameters': settings.count_parameters(settings.resolve(cell.arm)),
+        document = {
             'metrics': {'mIoU': mean_iou, 'mAcc': mean_acc, 'aAcc': overall, **dict(zip(names, iou, strict=True))},
-            'train_seconds': 100.0,
-            'test_seconds': 3.0,
+            'seconds': 3.0,
             'machine': {'cpu': 'a <processor>', 'cores': 2, 'gpu': None, 'platform': 'an OS'},
             'versions': {'torch': '2.13.0'},
             'commit': 'c0ffee',
             'date': f'2024-01-0{cell.seed + 1}T00:00:00',
         }
-        cell.row.parent.mkdir(parents=True, exist_ok=True)
-        cell.row.write_text(json.dumps(row))
+        cell.test.parent.mkdir(parents=True, exist_ok=True)
+        cell.test.write_text(json.dumps(document))
         np.savez(cell.confusion, confusion=confusion, images=[f'{index}.png' for index in range(6)])
 
 
@@ -77,17 +69,17 @@ def write_trainings(exp: Experiment) -> None:
     """Write logs of all trainings, and checkpoints of the first seed: random weights, memories that are not zero."""
     for arm in exp.arms.values():
         for seed in exp.seeds:
-            folder = rows.training_dir(exp, arm, seed)
+            folder = training_dir(exp, arm, seed)
             (folder / 'now/vis_data').mkdir(parents=True)
-            lines = [{'loss': 2 / step + 0.1 * seed, 'lr': 0.1, 'time': 1.0, 'step': step} for step in (1, 2, 3, 4)]
+            lines = [{'loss': 2 / step + 0.1 * seed, 'lr': 0.1, 'time': 25.0, 'step': step} for step in (1, 2, 3, 4)]
             lines += [{'mIoU': 10.0 * step, 'step': step} for step in (2, 4)]
             (folder / 'now/vis_data/scalars.json').write_text('\n'.join(map(json.dumps, lines)))
-        write_checkpoint(arm.config, rows.training_dir(exp, arm, exp.seeds[0]) / 'iter_4.pth')
+        write_checkpoint(arm.config, training_dir(exp, arm, exp.seeds[0]) / 'iter_4.pth')
 
 
 def write_checkpoint(config: Path, path: Path) -> None:
     """Write random weights of a config's network."""
-    cfg = prepare(settings.load_config(config))
+    cfg = prepare(load_config(config))
     torch.manual_seed(len(config.name))
     with DefaultScope.overwrite_default_scope('mmseg'):
         model = MODELS.build(cfg.model)

@@ -31,39 +31,27 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def table(rows: dict[str, dict], source: str) -> str:
-    """The variants in Markdown; a score is a number, or has a mean and a standard deviation."""
-    lines = [f'| SR blocks | mIoU | mAcc | aAcc | change of mIoU | 95 % over {source} |', '|---|---|---|---|---|---|']
-    for name, row in rows.items():
-        change = row['change']
-        interval = '-' if change['low'] is None else f'[{change["low"]:+.3f}, {change["high"]:+.3f}]'
-        scores = ' | '.join(_score(row[metric]) for metric in ('mIoU', 'mAcc', 'aAcc'))
-        lines.append(f'| {name} | {scores} | {change["mIoU"]:+.3f} | {interval} |')
-    return '\n'.join(lines)
-
-
-def _score(score: float | dict) -> str:
-    return f'{score["mean"]:.2f} ± {score["std"]:.2f}' if isinstance(score, dict) else f'{score:.2f}'
-
-
 def work(args: argparse.Namespace) -> None:
+    from torch.utils.data import Subset
     from tqdm import tqdm
 
     from mmseg_sr.atomic import check_file, write_text
     from mmseg_sr.config import load_config, read_options
     from mmseg_sr.datasets.build import load_split, spread
-    from mmseg_sr.experiments.ablation import Some, ablate, over_checkpoints
+    from mmseg_sr.experiments.ablation import ablate, over_checkpoints, table
     from mmseg_sr.provenance import provenance
     from mmseg_sr.runs.models import load_sr_model
 
     check_file('--out', args.out)
     cfg = load_config(args.config, read_options(args.cfg_options))
+    train, val = load_split(cfg, 'train'), load_split(cfg, 'val')
+    classes = val.metainfo['classes']
     train, val = (
-        Some(dataset, spread(len(dataset), count or len(dataset)))
-        for dataset, count in ((load_split(cfg, 'train'), args.num_train), (load_split(cfg, 'val'), args.num_val))
+        Subset(dataset, spread(len(dataset), count or len(dataset)))
+        for dataset, count in ((train, args.num_train), (val, args.num_val))
     )
     models = [load_sr_model(cfg, checkpoint) for checkpoint in args.checkpoints]  # mistakes first
-    results = [ablate(model, train, val, progress=lambda items, task: tqdm(items, task)) for model in models]
+    results = [ablate(model, train, val, classes, lambda items, task: tqdm(items, task)) for model in models]
     result, source = (over_checkpoints(results), 'checkpoints') if len(results) > 1 else (results[0], 'images')
     document = {
         'config': args.config,

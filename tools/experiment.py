@@ -5,14 +5,14 @@
     python tools/experiment.py run experiments/table4.yaml --print-commands > table4.sh
     python tools/experiment.py report experiments/camvid_cpu.yaml --out results/camvid_cpu
 
-An experiment is a YAML file of arms (a config and options), seeds and test modes; mmseg_sr/evaluation/plan.py shows
+An experiment is a YAML file of arms (a config and options), seeds and test modes; mmseg_sr/experiments/plan.py shows
 all it can say. `run` trains each arm from each seed and tests the last checkpoint in each mode. What is done is
 skipped, what was interrupted goes on from its last checkpoint, and Ctrl-C ends all it started. Failures are named at
-the end, the rest goes on; exit status 1 if there are any. Work directory, options and seeds are given to
-tools/train.py and tools/test.py, whose logs are in WORK_DIR/logs.
+the end, the rest goes on; exit status 1 if there are any. Each run of tools/train.py or tools/test.py gets a config of
+its own, in WORK_DIR/<arm>/seed<k>/configs, with options, seed and work directory in it; logs are in WORK_DIR/logs.
 
-`run --print-commands` prints these commands as a shell script instead, with `launcher: slurm` for Slurm. Whatever
-machines they run on, `run` then makes the rows of what they left.
+`run --print-commands` writes these configs and prints the commands as a shell script instead, with `launcher: slurm`
+for Slurm. Whatever machines they run on, `report` reads what they left in WORK_DIR.
 
 `report` writes report.md, report.json and forest.png: mean and standard deviation over seeds, differences to the
 baseline with 95 % intervals over seeds and over images, each class, and which of it is shown. It says what is missing.
@@ -43,15 +43,17 @@ def parse_args() -> argparse.Namespace:
     reporting.add_argument('--out', type=Path, metavar='DIR', help='folder (default: WORK_DIR/report)')
     for subparser in (running, reporting):
         subparser.add_argument('experiment', metavar='EXPERIMENT.yaml', help='what to run')
-        subparser.add_argument('--work-dir', metavar='DIR', help='folder of trainings and rows, instead of its own')
+        subparser.add_argument('--work-dir', metavar='DIR', help='folder of trainings and tests, instead of its own')
     return parser.parse_args()
 
 
 def run(args: argparse.Namespace) -> int:
     """Run what is missing, or print its commands. 1 if something failed."""
     from mmseg_sr.experiments import run as experiment
+    from mmseg_sr.experiments.plan import load
+    from mmseg_sr.experiments.results import rows
 
-    exp = experiment.load(args.experiment, args.work_dir)
+    exp = load(args.experiment, args.work_dir)
     if args.print_commands:
         print('\n'.join(experiment.commands(exp, TOOLS)))
         return 0
@@ -59,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     for failure in failures:
         print(f'failed: {failure}', file=sys.stderr)
     wanted = len(exp.arms) * len(exp.seeds) * len(exp.modes)
-    document = {'rows': len(experiment.rows(exp)), 'of': wanted, 'failed': [failure.name for failure in failures]}
+    document = {'rows': len(rows(exp)), 'of': wanted, 'failed': [failure.name for failure in failures]}
     print(json.dumps(document))
     return int(bool(failures))
 

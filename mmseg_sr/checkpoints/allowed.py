@@ -65,7 +65,7 @@ _CALLED = {
     **{f'numpy.{core}.multiarray.scalar': _number for core in ('core', '_core')},
 }
 # Objects of these types are filled by their own __setstate__. No file can name them: a name has no line break.
-_FILLED = [np.ndarray, *{type(np.dtype(kind)): None for kind in KINDS}]
+_FILLED = {np.ndarray, *(type(np.dtype(kind)) for kind in KINDS)}
 
-ALLOWED = [(each, name) for name, each in _CALLED.items()] + [(kind, f'{kind}\n') for kind in _FILLED]
-"""For ``torch.serialization.safe_globals``."""
+# For torch.serialization.safe_globals.
+ALLOWED = [*((each, name) for name, each in _CALLED.items()), *((kind, f'{kind}\n') for kind in _FILLED)]

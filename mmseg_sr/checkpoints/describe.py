@@ -13,10 +13,7 @@ from .weights import is_finite, plain_weights
 
 
 def describe(source: str | Path) -> dict:
-    """Describe a checkpoint file.
-
-    Args:
-        source: A .pth or a .safetensors file.
+    """Describe a .pth or a .safetensors file.
 
     Returns:
         ``bytes`` and ``sha256`` of the file; ``iter``, ``config`` (its name), ``classes``, ``metrics`` and

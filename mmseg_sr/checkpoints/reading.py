@@ -43,33 +43,30 @@ def read_checkpoint(source: str | Path) -> dict:
     """
     if '://' in str(source):
         with blame(f'get {source}'):
-            checkpoint = CheckpointLoader.load_checkpoint(str(source), map_location='cpu')
-    elif not Path(source).is_file():
+            return _checked(CheckpointLoader.load_checkpoint(str(source), map_location='cpu'), source)
+    if not Path(source).is_file():
         raise UserError(f'no such checkpoint: {source}')
-    else:
-        with open(source, 'rb') as file:
-            checkpoint = (_read_safetensors if Path(source).suffix == '.safetensors' else _read_pth)(file)
+    with open(source, 'rb') as file:
+        if Path(source).suffix == '.safetensors':
+            return _checked(_read_safetensors(file), source)
+        checkpoint = _checked(load(file, 'cpu'), source)
+        versions = checkpoint.get('meta', {}).get('versions')
+        # Of .pth files only those published here are known to end in their own sha256, and not in a date, say.
+        if isinstance(versions, dict) and 'mmseg_sr' in versions:
+            file.seek(0)
+            _check_digest(source, file)
+        return checkpoint
+
+
+def _checked(checkpoint: object, source: str | Path) -> dict:
     weights = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
-    if not isinstance(weights, dict) or not all(map(_is_weight, weights.items())):
+    if not isinstance(weights, dict) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) and value.layout is torch.strided
+        for name, value in weights.items()
+    ):
         raise UserError(f'{source} is no checkpoint: there are no weights in it')
     if not isinstance(checkpoint.get('meta', {}), dict):
         raise UserError(f'{source} is no checkpoint: what is in its meta is none')
-    return checkpoint
-
-
-def _is_weight(item: tuple[object, object]) -> bool:
-    name, value = item
-    return isinstance(name, str) and isinstance(value, torch.Tensor) and value.layout is torch.strided
-
-
-def _read_pth(file: BinaryIO) -> object:
-    checkpoint = load(file, 'cpu')
-    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
-    versions = meta.get('versions') if isinstance(meta, dict) else None
-    # Of .pth files only those published here are known to end in their own sha256, and not in a date, say.
-    if isinstance(versions, dict) and 'mmseg_sr' in versions:
-        file.seek(0)
-        _check_digest(file.name, file)
     return checkpoint
 
 
@@ -106,16 +103,11 @@ def sha256_of(file: BinaryIO) -> str:
 
 
 def load(source: str | Path | BinaryIO, map_location: object = None) -> object:
-    """Load what ``torch.save`` wrote: tensors, plain values and mmengine's records of a training.
-
-    Args:
-        source: Path of the file, or the file, open.
-        map_location: As in ``torch.load``.
+    """Load what ``torch.save`` wrote, as ``torch.load``: tensors, plain values and mmengine's records of a training.
 
     Raises:
         UserError: For a file that is damaged, is no checkpoint, or asks for anything else, which is not run. Where the
             environment has ``MMSEG_SR_TRUST_CHECKPOINT=1`` it is.
-        OSError: For a path that cannot be read.
     """
     if isinstance(source, (str, Path)):
         with open(source, 'rb') as file:
@@ -166,16 +158,12 @@ def _reason(error: UnpicklingError) -> str:
 
 
 class _Archive:
-    """The zip file of a checkpoint, whose records are compared with their checksums as torch reads them.
-
-    torch.save writes the checksums, torch.load does not compare them.
-    """
+    """Compare the records of a checkpoint's zip file with their checksums as torch, which does not, reads them."""
 
     def __init__(self, file: BinaryIO, name: str | Path):
         self.file, self.name = file, name
         self.read, self.seek, self.tell = file.read, file.seek, file.tell
-        self.unread = {}  # the records by the place of their content
-        self.wrong = []
+        self.unread, self.wrong = {}, []  # records by the place of their content; names
         with self._blame(), zipfile.ZipFile(file) as archive:
             records = archive.infolist()
             if sum(record.file_size for record in records) > file.seek(0, os.SEEK_END):  # torch.save does not compress

@@ -1,8 +1,6 @@
 """AtomicCheckpointHook: checkpoints that a kill, a power cut or a full disk cannot take away."""
 
-import contextlib
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.dist import master_only
@@ -17,26 +15,9 @@ from ..errors import UserError, one_line
 LAST = 'last_checkpoint'
 
 
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[Path]:
-    """:func:`..atomic.replacing`, on the disk when it ends.
-
-    Raises:
-        UserError: Where the file cannot be written, a full disk say. What was there before stays.
-    """
-    try:
-        with replacing(path, durable=True) as partial:
-            yield partial
-    except OSError as error:
-        raise UserError(
-            f'cannot write {path}: {one_line(error)}. What was saved before is whole: '
-            'once there is room, go on from it with --resume'
-        ) from error
-
-
 @register_backend('atomic')
 class AtomicBackend(LocalBackend):
-    """Local files that appear whole or not at all, and that go when :meth:`tidy` is called.
+    """Write local files that appear whole or not at all, and that go when :meth:`tidy` is called.
 
     Raises:
         UserError: Where a file cannot be written, a full disk say. What was there before stays.
@@ -46,8 +27,14 @@ class AtomicBackend(LocalBackend):
         self.outdated: list[str] = []
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        with writing(Path(filepath)) as partial:
-            partial.write_bytes(obj)
+        try:
+            with replacing(Path(filepath), durable=True) as partial:
+                partial.write_bytes(obj)
+        except OSError as error:
+            raise UserError(
+                f'cannot write {filepath}: {one_line(error)}. What was saved before is whole: '
+                'once there is room, go on from it with --resume'
+            ) from error
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
         self.put(obj.encode(encoding), filepath)
@@ -65,12 +52,12 @@ class AtomicBackend(LocalBackend):
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
-    """mmengine's CheckpointHook; at any moment there is a whole checkpoint, and ``last_checkpoint`` names one.
+    """Save as mmengine's CheckpointHook; at any moment there is a whole checkpoint, and ``last_checkpoint`` names one.
 
     In a config: ``default_hooks = dict(checkpoint=dict(type='AtomicCheckpointHook', ...))``, with the arguments of
-    CheckpointHook. A checkpoint is written to a hidden temporary file, brought to the disk and renamed; then
-    ``last_checkpoint`` names it; only then the one that it replaces goes. So it is with the best ones too. The disk
-    has to hold one checkpoint more than are kept.
+    CheckpointHook. A checkpoint, a best one too, is written to a hidden temporary file, brought to the disk and
+    renamed; then ``last_checkpoint`` names it; only then the one that it replaces goes. The disk has to hold one more
+    than are kept.
 
     Raises:
         ValueError: For a place that is not on a local disk.

@@ -37,13 +37,15 @@ def check_weights(model: nn.Module, checkpoint: dict, source: str | Path, whole:
     except (RuntimeError, ValueError) as error:  # other shapes: torch's own, an SR block's
         raise UserError(f'{source} does not fit the model: {one_line(error)[:500]}') from error
 
-    blocks = [] if whole else [name for name in sr_blocks(model) if not _keys_below(name, weights)]
+    blocks = [] if whole else sr_blocks(model)
+    blocks = [name for name in blocks if not any(key.startswith(f'{name}.') for key in weights)]
     excused += tuple(f'{name}.' for name in blocks)
     missing = [key for key in missing if not key.startswith(excused) and not key.endswith('num_batches_tracked')]
     if missing or unexpected:
         faults = [f'{_first(missing)} missing'] * bool(missing) + [f'{_first(unexpected)} not in it'] * bool(unexpected)
         raise UserError(f'{source} does not fit the model: {"; ".join(faults)}')
-    check_finite(weights, source, buffers={name for name, _ in model.named_buffers()})
+    used = {key: value for key, value in weights.items() if not key.startswith(excused)}
+    check_finite(used, source, buffers={name for name, _ in model.named_buffers()})
     return blocks
 
 
@@ -87,14 +89,16 @@ def plain_name(name: str) -> str:
 
 
 def without_blocks(checkpoint: dict, model: nn.Module) -> dict:
-    """Leave the weights of the SR blocks of ``model`` out of a checkpoint, so that they stay the identity."""
+    """Leave the weights of the SR blocks of a model out of a checkpoint, so that the blocks stay the identity.
+
+    Raises:
+        UserError: For a model without an SR block.
+    """
     below = tuple(f'{name}.' for name in sr_blocks(model))
+    if not below:
+        raise UserError('--without-sr: the model of the config has no SR block')
     weights = {key: value for key, value in plain_weights(checkpoint).items() if not key.startswith(below)}
     return {**checkpoint, 'state_dict': weights}
-
-
-def _keys_below(name: str, weights: dict) -> bool:
-    return any(key.startswith(f'{name}.') for key in weights)
 
 
 def _first(keys: list[str], count: int = 3) -> str:

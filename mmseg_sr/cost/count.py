@@ -29,7 +29,7 @@ def without_blocks(model: nn.Module) -> nn.Module:
     model = copy.deepcopy(model)
     for name in sr_blocks(model):
         parent, _, child = name.rpartition('.')
-        del model.get_submodule(parent)._modules[child]
+        delattr(model.get_submodule(parent), child)
     return model
 
 
@@ -41,17 +41,15 @@ def count_parameters(model: nn.Module) -> dict[str, int]:
         {'all': 62, 'without_auxiliary': 62, 'sr': 46}
     """
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
-    auxiliary = sum(size for name, size in sizes.items() if name.startswith('auxiliary_head.'))
+    main = sum(size for name, size in sizes.items() if not name.startswith('auxiliary_head.'))
     blocks = sum(parameter.numel() for block in sr_blocks(model).values() for parameter in block.parameters())
-    return {'all': sum(sizes.values()), 'without_auxiliary': sum(sizes.values()) - auxiliary, 'sr': blocks}
+    return {'all': sum(sizes.values()), 'without_auxiliary': main, 'sr': blocks}
 
 
 def count_multiply_adds(model: nn.Module, images: Tensor) -> dict:
     """Count the multiply-adds of a pass with mmengine's counter, which calls them FLOPs, and SR blocks in closed form.
 
-    Args:
-        model: A network in evaluation mode; of a segmentor the auxiliary head is not run.
-        images: Its input (N, 3, height, width).
+    The model is in evaluation mode, its images are (N, 3, height, width); an auxiliary head is not run.
 
     Returns:
         ``all``: what the counter counts, SR blocks included; ``sr``: :func:`block_multiply_adds` of all blocks, at the
@@ -64,7 +62,7 @@ def count_multiply_adds(model: nn.Module, images: Tensor) -> dict:
 
     with torch.no_grad(), contextlib.ExitStack() as stack:
         for block in sr_blocks(model).values():
-            stack.callback(block.register_forward_pre_hook(count).remove)
+            stack.enter_context(block.register_forward_pre_hook(count))
         model(images)
     counter = FlopAnalyzer(model, (images,)).tracer_warnings('none')
     counter = counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False)

@@ -5,15 +5,14 @@ from collections.abc import Callable, Iterable
 
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_map_only
 
 
 def peak_bytes(call: Callable[[], object], held: Iterable[Tensor] = ()) -> int:
     """Run ``call`` and count the bytes of all tensors that were alive at once in it.
 
-    Args:
-        call: What to run. What one kernel needs inside itself is not seen, nor what runs under ``torch.compile``.
-        held: Tensors from before that count too, such as weights.
+    What one kernel needs inside itself is not seen, nor what runs under ``torch.compile``. Tensors from before that are
+    ``held``, such as weights, count too.
 
     Example:
         >>> import torch
@@ -39,9 +38,7 @@ class _Counter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(out):
-            if isinstance(leaf, Tensor):
-                self.add(leaf)
+        tree_map_only(Tensor, self.add, out)
         return out
 
     def add(self, tensor: Tensor) -> None:

@@ -21,15 +21,14 @@ def in_turn(
         show: Draw a progress bar.
 
     Returns:
-        Seconds by name, in the order of the rounds (rounds,).
+        Seconds (rounds,) by name.
 
     Example:
         >>> seconds = in_turn({'nothing': lambda: None, 'a sum': lambda: sum(range(10_000))}, rounds=5)
         >>> seconds['nothing'].shape, bool((seconds['a sum'] > 0).all())
         ((5,), True)
     """
-    seconds: dict[str, list[float]] = {name: [] for name in functions}
-    names = list(functions)
+    seconds, names = {name: [] for name in functions}, list(functions)
     for turn in tqdm(range(-warmup, rounds), disable=not show, leave=False):
         # Rotated, so that nobody always follows the same neighbour, whose memory lies in the caches.
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
@@ -43,22 +42,20 @@ def in_turn(
 
 
 def ratio(seconds: np.ndarray, reference: np.ndarray) -> dict[str, float]:
-    """Compare the seconds of two functions (rounds,) round by round.
+    """Compare the seconds of two functions (rounds,): the median over the rounds of one to the other.
 
-    Returns:
-        ``ratio``, the median over the rounds of one to the other, and the bounds ``low`` and ``high`` of its 95 %
-        interval, from resampled rounds (percentile bootstrap).
+    ``low`` and ``high`` are the bounds of its 95 % interval, from resampled rounds (percentile bootstrap).
 
     Example:
         >>> ratio(np.array([2.0, 4.0, 6.0]), np.array([1.0, 2.0, 3.0]))
         {'ratio': 2.0, 'low': 2.0, 'high': 2.0}
     """
     rounds = np.asarray(seconds) / np.asarray(reference)
-    middle = float(np.median(rounds))
-    if np.ptp(rounds) == 0:
-        return {'ratio': middle, 'low': middle, 'high': middle}
-    drawn = stats.bootstrap((rounds,), np.median, n_resamples=2000, method='percentile', rng=0)
-    return {'ratio': middle, 'low': float(drawn.confidence_interval.low), 'high': float(drawn.confidence_interval.high)}
+    low = high = middle = float(np.median(rounds))
+    if np.ptp(rounds):  # scipy has no interval for rounds that are all the same
+        drawn = stats.bootstrap((rounds,), np.median, n_resamples=2000, method='percentile', rng=0)
+        low, high = map(float, drawn.confidence_interval)
+    return {'ratio': middle, 'low': low, 'high': high}
 
 
 def spread(seconds: np.ndarray) -> dict[str, float]:

@@ -89,7 +89,6 @@ class Drill:
 
 
 def _random(shape: tuple[int, int], classes: int) -> tuple[torch.Tensor, SegDataSample]:
-    sample = SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, classes, (1, *shape))))
-    sample.set_metainfo(dict(ori_shape=shape, img_shape=shape, pad_shape=shape, flip=False, img_path='random'))
-    sample.set_metainfo(dict(scene_box=WHOLE))
+    meta = dict(ori_shape=shape, img_shape=shape, pad_shape=shape, flip=False, img_path='random', scene_box=WHOLE)
+    sample = SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, classes, (1, *shape))), metainfo=meta)
     return torch.randint(0, 256, (3, *shape), dtype=torch.uint8), sample

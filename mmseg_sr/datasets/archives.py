@@ -17,15 +17,7 @@ Members = dict[PurePosixPath, tuple[zipfile.ZipFile, zipfile.ZipInfo]]
 
 
 def extract(archives: Sequence[Path], out: Path, roots: Sequence[str]) -> int:
-    """Unpack what lies under the top folders ``roots``, except the files that are there already.
-
-    Args:
-        archives: Zip files.
-        out: The folder to unpack into; made if need be.
-        roots: Names of top folders, such as ``('leftImg8bit', 'gtFine')``. Other members are left alone.
-
-    Returns:
-        Number of files written.
+    """Unpack what zip files hold under the top folders ``roots``, except the files that are there; give their number.
 
     Raises:
         UserError: Before anything is written, where a file is no complete zip, a member would leave ``out``, is a
@@ -41,7 +33,10 @@ def extract(archives: Sequence[Path], out: Path, roots: Sequence[str]) -> int:
             for name, (archive, info) in tqdm(members.items(), desc='look for what is there', unit='file')
             if not _is_extracted(out / name, info)
         }
-        _check_space(out, sum(info.file_size for _, info in members.values()))
+        existing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+        needed, free = sum(info.file_size for _, info in members.values()), shutil.disk_usage(existing).free
+        if needed > free:
+            raise UserError(f'{out}: unpacking needs {needed / 1e9:.1f} GB, only {free / 1e9:.1f} GB are free')
         for name, (archive, info) in tqdm(members.items(), desc='unpack', unit='file'):
             _extract_member(archive, info, out / name)
     return len(members)
@@ -57,7 +52,7 @@ def _open(path: Path) -> zipfile.ZipFile:
 
 
 def _add_members(members: Members, path: Path, archive: zipfile.ZipFile, roots: Sequence[str]) -> None:
-    """Add the files under ``roots``, once every member of the archive has passed, those left alone too."""
+    """Add the files under ``roots``, once every member of the archive has passed, also those that are left out."""
     wanted: Members = {}
     for info in archive.infolist():
         name = PurePosixPath(PureWindowsPath(info.filename).as_posix())  # one spelling of './', '//' and backslashes
@@ -85,13 +80,6 @@ def _problem(info: zipfile.ZipInfo) -> str | None:
 
 def _is_extracted(path: Path, info: zipfile.ZipInfo) -> bool:
     return path.is_file() and path.stat().st_size == info.file_size and zlib.crc32(path.read_bytes()) == info.CRC
-
-
-def _check_space(out: Path, needed: int) -> None:
-    existing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(existing).free
-    if needed > free:
-        raise UserError(f'{out}: unpacking needs {needed / 1e9:.1f} GB, only {free / 1e9:.1f} GB are free')
 
 
 def _extract_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:

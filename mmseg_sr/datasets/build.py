@@ -16,11 +16,7 @@ from .loading import check_loads, leaves, missing_files
 
 
 def build_dataset(name: str, loader: dict) -> BaseDataset:
-    """Build the dataset of a data loader's config, which stays as it is.
-
-    Args:
-        name: Its name in messages: 'train_dataloader'.
-        loader: The config of the data loader.
+    """Build the dataset of a data loader's config, which messages call by ``name``, such as 'train_dataloader'.
 
     Raises:
         UserError: For a dataset that cannot be built or has no images.
@@ -76,9 +72,8 @@ def check_files(name: str, dataset: BaseDataset) -> None:
     missing = [path for leaf in leaves(dataset) if hasattr(leaf, 'pipeline') for path in missing_files(leaf)]
     if missing:
         first = ', '.join(missing[:3]) + (', ...' if len(missing) > 3 else '')
-        raise UserError(
-            f'{len(missing)} files of {name} are not there: {first}. tools/check_dataset.py CONFIG lists all'
-        )
+        advice = 'tools/check_dataset.py CONFIG lists all'
+        raise UserError(f'{len(missing)} files of {name} are not there: {first}. {advice}')
 
 
 def labels_of(cfg: Config) -> tuple[int | None, int]:
@@ -113,10 +108,7 @@ def test_pipeline(cfg: Config) -> list[dict]:
 
 
 def load_images(cfg: Config, files: Sequence[str | Path]) -> list[dict]:
-    """Read image files as the config tests them, without labels.
-
-    Returns:
-        ``inputs`` and ``data_samples`` of each.
+    """Read image files as the config tests them, without labels: ``inputs`` and ``data_samples`` of each.
 
     Raises:
         UserError: For a file that is not there or is no image.
@@ -134,11 +126,7 @@ def load_images(cfg: Config, files: Sequence[str | Path]) -> list[dict]:
 
 
 def read_picture(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarray:
-    """Read an image file as a test does: RGB (H, W, 3), uint8, upright.
-
-    Args:
-        path: The file.
-        size: (height, width) to resize it to.
+    """Read an image file as a test does, and resize it to (height, width) if asked: RGB (H, W, 3), uint8, upright.
 
     Raises:
         UserError: Names the file that is no image.

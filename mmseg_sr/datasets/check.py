@@ -48,15 +48,13 @@ class Look(NamedTuple):
 class Split:
     """The images and label maps that one data loader reads, or several, and what was found in all of them."""
 
-    pairs: dict[tuple[str, str], Callable[[], Look]]  # by their files, '' where there is no label map; how to look
+    pairs: dict[tuple[str, str], Callable[[], Look]]  # how to look at (image, label map or '')
     problems: list[Problem]
     pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))  # of each id in usable label maps
 
 
 class _Fault(Exception):
-    def __init__(self, kind: str, what: str):
-        super().__init__(what)
-        self.kind = kind
+    """Its arguments are kind and what of a :class:`Problem`."""
 
 
 def check(
@@ -70,9 +68,6 @@ def check(
         ignored: The label id that counts as no class.
         channels: Of the images, as the network takes them.
         workers: Number of threads.
-
-    Returns:
-        Splits by name, with their problems.
 
     Raises:
         UserError: For a dataset that is not of images and label maps.
@@ -100,13 +95,9 @@ def check(
 def look(
     sample: dict, load_image: Callable, load_labels: Callable | None, classes: int | None, ignored: int, channels: int
 ) -> Look:
-    """Open an image and its label map.
+    """Open an image and its label map with the transforms that load them; ``load_labels`` is None without labels.
 
-    Args:
-        sample: What its dataset knows of it: ``img_path``, and ``seg_map_path`` where there are labels.
-        load_image: The transform that loads the image.
-        load_labels: The one that loads the labels; None where they are not used.
-        classes: As in :func:`check`, and so are ``ignored`` and ``channels``; None where it is not known.
+    ``sample`` is what its dataset knows of it: ``img_path``, ``seg_map_path``. The rest is as in :func:`check`.
     """
     image, label = _files(sample, load_labels)
     problems, digest, pixels, size = [], '', 0, None
@@ -139,7 +130,8 @@ def _noting(problems: list[Problem], file: str) -> Iterator[None]:
     try:
         yield
     except _Fault as fault:
-        problems.append(Problem(fault.kind, file, str(fault)))
+        kind, what = fault.args
+        problems.append(Problem(kind, file, what))
     except FileNotFoundError:
         problems.append(Problem('missing', file, 'it is not there'))
     except Exception as error:  # each library that reads and decodes has its own

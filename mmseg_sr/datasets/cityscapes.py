@@ -43,7 +43,7 @@ class Frame:
 
 
 def prepare(sources: Sequence[Path], out: Path, subset: bool = False, jobs: int = 1) -> dict[str, int]:
-    """Bring Cityscapes into the folder ``out`` and make the label images that are missing there.
+    """Bring Cityscapes into the folder ``out``, make the label images that are missing, and count the frames by split.
 
     A second run does only what is missing; what is there and readable is kept as it is. Every file appears whole
     or not at all. A folder other than ``out`` stays untouched: its files are hard-linked, or copied to another disk.
@@ -53,9 +53,6 @@ def prepare(sources: Sequence[Path], out: Path, subset: bool = False, jobs: int 
         out: The data root to hand to mmseg.
         subset: Take any number of frames, not just the 2,975 train, 500 val and 1,525 test frames.
         jobs: Number of processes that make labels.
-
-    Returns:
-        The number of frames of each split found, such as ``{'train': 2975, 'val': 500, 'test': 1525}``.
 
     Raises:
         UserError: Where a source is unfit, the numbers are wrong, or files are missing or unreadable; the
@@ -153,7 +150,7 @@ def _count(frames: Iterable[Frame]) -> dict[str, int]:
 
 
 def _label_all(frames: Sequence[Frame], jobs: int) -> list[str]:
-    """Make the labels of all frames and return what was wrong with some."""
+    """Make the labels of all frames; return what was wrong with some."""
     bar = {'total': len(frames), 'desc': 'labels', 'unit': 'frame'}
     if jobs == 1:
         return [problem for problem in tqdm(map(_label_one, frames), **bar) if problem]

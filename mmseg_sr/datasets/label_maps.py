@@ -50,13 +50,16 @@ def make_labels(annotation: Path, size: Size | None = None) -> list[Path]:
         size: (width, height) in pixels that the annotation must have; ``None`` takes any.
 
     Returns:
-        The files written; empty where all were there.
+        The files written.
 
     Raises:
-        UserError: Where the annotation cannot be read, has another size, or holds a label that
-            cityscapesscripts does not know. The message names the file.
+        UserError: Names an annotation that cannot be read, has another size, or has a label that is not official.
     """
-    return (_from_polygons if annotation.name.endswith(POLYGONS) else _from_label_ids)(annotation, size)
+    polygons = _read_polygons(annotation) if annotation.name.endswith(POLYGONS) else None
+    found = (polygons.imgWidth, polygons.imgHeight) if polygons else image_size(annotation)
+    if size not in (None, found):
+        raise UserError(f'{annotation}: {found[0]}x{found[1]} pixels, its image has {size[0]}x{size[1]}')
+    return _from_polygons(annotation, polygons) if polygons else _from_label_ids(annotation, found)
 
 
 def image_size(path: Path) -> Size:
@@ -78,15 +81,12 @@ def _reading(path: Path) -> Iterator[None]:
         raise UserError(f'{path}: unreadable image ({error})') from None
 
 
-def _from_polygons(path: Path, wanted: Size | None) -> list[Path]:
-    annotation = _read_polygons(path)
-    size = annotation.imgWidth, annotation.imgHeight
-    _check_size(path, size, wanted)
+def _from_polygons(path: Path, annotation: Annotation) -> list[Path]:
     written = []
     try:
         for suffix, encoding in ((LABEL_IDS, 'ids'), (TRAIN_IDS, 'trainIds'), (INSTANCE_IDS, None)):
             target = path.with_name(path.name.removesuffix(POLYGONS) + suffix)
-            if _is_whole(target, size):
+            if _is_whole(target, (annotation.imgWidth, annotation.imgHeight)):
                 continue
             with replacing(target) as partial:
                 if encoding:
@@ -116,9 +116,7 @@ def _read_polygons(path: Path) -> Annotation:
     return annotation
 
 
-def _from_label_ids(path: Path, wanted: Size | None) -> list[Path]:
-    size = image_size(path)
-    _check_size(path, size, wanted)
+def _from_label_ids(path: Path, size: Size) -> list[Path]:
     target = path.with_name(path.name.removesuffix(LABEL_IDS) + TRAIN_IDS)
     if _is_whole(target, size):
         return []
@@ -137,16 +135,10 @@ def _from_label_ids(path: Path, wanted: Size | None) -> list[Path]:
 def _is_whole(path: Path, size: Size) -> bool:
     """Tell whether a label image is there, readable, of the right size and, for train ids, of the right values."""
     try:
-        if image_size(path) != size:
-            return False
+        whole = image_size(path) == size
     except UserError:
         return False
-    if not path.name.endswith(TRAIN_IDS):
-        return True
-    with Image.open(path) as image:
-        return image.mode == 'L' and sum(image.histogram()[19:IGNORED]) == 0
-
-
-def _check_size(path: Path, found: Size, wanted: Size | None) -> None:
-    if wanted is not None and found != wanted:
-        raise UserError(f'{path}: {found[0]}x{found[1]} pixels, its image has {wanted[0]}x{wanted[1]}')
+    if whole and path.name.endswith(TRAIN_IDS):
+        with Image.open(path) as image:
+            return image.mode == 'L' and not any(image.histogram()[19:IGNORED])
+    return whole

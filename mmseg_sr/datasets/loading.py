@@ -125,13 +125,7 @@ def label_fault(labels: np.ndarray, size: tuple[int, int], classes: int | None, 
 
 
 class CheckedLoad:
-    """Wrap a loading transform: say which file it cannot load, and what is wrong with a label map, by a BadFile.
-
-    Args:
-        load: The transform.
-        classes: As for :func:`label_fault`.
-        ignored: As for :func:`label_fault`.
-    """
+    """Wrap a loading transform: say which file it cannot load, and what :func:`label_fault` finds, by a BadFile."""
 
     def __init__(self, load: Callable[[dict], dict | None], classes: int | None, ignored: int):
         self.load, self.classes, self.ignored = load, classes, ignored

@@ -1,4 +1,4 @@
-"""Is it memory, or only parameters? One trained network, evaluated with its SR blocks as they are and changed.
+"""Ablate the SR blocks of a trained network: evaluate it with them as they are and changed.
 
 ====================  ==================================================================================
 as trained            nothing changed
@@ -11,8 +11,6 @@ only memory ``p``     all memory blocks but one are zero
 
 What *static recall* loses against *as trained* is the part of dynamic recall; *removed* is what all of it is worth to
 this network. It does not say what a network trained without the block reaches: that takes a training.
-
-Shape letters: N images, K classes, P memory blocks.
 """
 
 import copy
@@ -21,7 +19,7 @@ from contextlib import AbstractContextManager, ExitStack
 
 import numpy as np
 import torch
-from mmengine.dataset import BaseDataset, pseudo_collate
+from mmengine.dataset import pseudo_collate
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -30,6 +28,8 @@ from ..memory.probe import probe
 from ..metrics.confusion import areas_of, confusion_of, metrics_of
 from ..metrics.intervals import mean_std, over_images, over_seeds
 from ..models.find import sr_blocks
+from . import markdown
+from .numbers import METRICS
 
 TRAINED, REMOVED, STATIC, SHUFFLED = 'as trained', 'removed', 'static recall', 'shuffled'
 SMALLEST = 0.01  # mIoU, in percent, below which a share of it says nothing
@@ -37,26 +37,12 @@ Weights = dict[str, Tensor]  # (P,) by the block's name
 Progress = Callable[[Sequence, str], Iterator]
 
 
-class Some(Sequence):
-    """Some images of a dataset, by their indices."""
-
-    def __init__(self, dataset: BaseDataset, indices: Sequence[int]):
-        self.dataset, self.indices, self.metainfo = dataset, indices, dataset.metainfo
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> dict:
-        return self.dataset[self.indices[index]]
-
-
-def in_silence(items: Sequence, task: str) -> Iterator:
-    """Go over items and show nothing."""
-    return iter(items)
-
-
 def ablate(
-    model: nn.Module, train: Sequence[dict], val: BaseDataset, ignore_index: int = 255, progress: Progress = in_silence
+    model: nn.Module,
+    train: Sequence[dict],
+    val: Sequence[dict],
+    classes: Sequence[str],
+    progress: Progress = lambda items, task: items,
 ) -> dict:
     """Evaluate a model with its SR blocks as trained and changed.
 
@@ -64,24 +50,25 @@ def ablate(
         model: A segmentor with SR blocks, in evaluation mode.
         train: Training images through the test pipeline, for the mean weights.
         val: Validation images, with labels.
-        ignore_index: Label that is not evaluated.
+        classes: Names of the classes.
         progress: Wraps what is looped over, given with a word for it, such as a progress bar.
 
     Returns:
         'variants': for each mIoU, mAcc, aAcc and IoU by class in percent, and the change of mIoU against *as trained*
         with its 95 % interval over images; 'static_weights' by block; 'verdict' in words.
     """
-    static = _mean(weights_of(model, sample) for sample in progress(train, 'weights, train'))
+    recalled = [weights_of(model, sample) for sample in progress(train, 'weights, train')]
+    static = {name: torch.stack([each[name] for each in recalled]).mean(0) for name in recalled[0]}
     own = [weights_of(model, sample) for sample in progress(val, 'weights, val')]
-    names = variants(model)
-    classes = val.metainfo['classes']
-    areas = {name: np.zeros((len(val), 3, len(classes)), np.int64) for name in names}
+    areas: dict[str, list[NDArray]] = {}
     for index, sample in enumerate(progress(val, 'ablate')):
         other = own[(index + max(len(own) // 2, 1)) % len(own)]
-        for name in names:
-            with changed(model, name, static, other):
-                areas[name][index] = _areas(model, sample, len(classes), ignore_index)
-    rows = {name: _row(areas[name], areas[TRAINED], classes) for name in names}
+        for name, changes in variants(model, static, other).items():
+            with ExitStack() as stack:
+                for change in changes:
+                    stack.enter_context(change)
+                areas.setdefault(name, []).append(_areas(model, sample, len(classes)))
+    rows = {name: _row(np.stack(each), np.stack(areas[TRAINED]), classes) for name, each in areas.items()}
     return {
         'variants': rows,
         'static_weights': {name: weights.tolist() for name, weights in static.items()},
@@ -90,10 +77,7 @@ def ablate(
 
 
 def over_checkpoints(results: Sequence[dict]) -> dict:
-    """Sum up the ablations of networks that were trained alike from different seeds.
-
-    Args:
-        results: What :func:`ablate` gave for each, with the same variants.
+    """Sum up what :func:`ablate` gave for networks that were trained alike from different seeds.
 
     Returns:
         'variants': for each the mean and standard deviation of mIoU, mAcc and aAcc over checkpoints, in percent, and
@@ -107,50 +91,40 @@ def over_checkpoints(results: Sequence[dict]) -> dict:
         raise ValueError('the networks have different SR blocks')
     rows = {}
     for name in names:
-        each = [result['variants'][name] for result in results]
-        rows[name] = {
-            metric: dict(zip(('mean', 'std'), mean_std([row[metric] for row in each]), strict=True))
-            for metric in ('mIoU', 'mAcc', 'aAcc')
-        }
-        trained = [result['variants'][TRAINED]['mIoU'] for result in results]
-        change = over_seeds([row['mIoU'] for row in each], trained)
+        scores = {metric: [result['variants'][name][metric] for result in results] for metric in METRICS}
+        rows[name] = {metric: dict(zip(('mean', 'std'), mean_std(scores[metric]), strict=True)) for metric in METRICS}
+        change = over_seeds(scores['mIoU'], [result['variants'][TRAINED]['mIoU'] for result in results])
         rows[name]['change'] = {'mIoU': change.difference, 'low': change.low, 'high': change.high}
     means = (rows[name]['mIoU']['mean'] for name in (TRAINED, REMOVED, STATIC))
     return {'variants': rows, 'verdict': verdict(*means)}
 
 
-def variants(model: nn.Module) -> list[str]:
-    """Names of what :func:`changed` can do to a model, *as trained* first. Several SR blocks are told apart."""
-    names = [TRAINED, REMOVED, STATIC, SHUFFLED]
-    for name, block in sr_blocks(model).items():
-        for word in ('without', 'only') if block.num_memories > 1 else ():
-            names += [f'{word} memory {index} of {name}' for index in range(block.num_memories)]
-    return names
+def table(rows: dict[str, dict], source: str) -> str:
+    """Write the variants as a table in Markdown, with a word for what the intervals are over."""
+    lines = []
+    for name, row in rows.items():
+        scores = [row[metric] for metric in METRICS]
+        scores = [markdown.mean_std(**each) if isinstance(each, dict) else f'{each:.2f}' for each in scores]
+        change = row['change']
+        interval = '-' if change['low'] is None else f'[{change["low"]:+.3f}, {change["high"]:+.3f}]'
+        lines.append([name, *scores, f'{change["mIoU"]:+.3f}', interval])
+    return markdown.table(['SR blocks', *METRICS, 'change of mIoU', f'95 % over {source}'], lines)
 
 
-def changed(model: nn.Module, variant: str, static: Weights, other: Weights) -> AbstractContextManager:
-    """Change the SR blocks of a model inside a ``with`` block.
+def variants(model: nn.Module, static: Weights, other: Weights) -> dict[str, list[AbstractContextManager]]:
+    """Give what changes the SR blocks of a model inside a ``with`` block, by the variant's name, *as trained* first.
 
-    Args:
-        model: Its blocks are what they were afterwards.
-        variant: One of :func:`variants`.
-        static: Weights of each block for *static recall*.
-        other: Weights of each block for *shuffled*.
+    ``static`` has the weights of each block for *static recall*, ``other`` those for *shuffled*.
     """
-    stack = ExitStack()
     blocks = sr_blocks(model)
-    if variant == REMOVED:
-        for block in blocks.values():
-            stack.enter_context(without(block))
-    elif variant in (STATIC, SHUFFLED):
-        for name, block in blocks.items():
-            stack.enter_context(recalling(block, (static if variant == STATIC else other)[name]))
-    elif variant != TRAINED:
-        word, _, index, _, name = variant.split(' ', 4)
-        out = [int(index)] if word == 'without' else set(range(blocks[name].num_memories)) - {int(index)}
-        for each in out:
-            stack.enter_context(without(blocks[name], each))
-    return stack
+    found = {TRAINED: [], REMOVED: [without(block) for block in blocks.values()]}
+    found[STATIC] = [recalling(block, static[name]) for name, block in blocks.items()]
+    found[SHUFFLED] = [recalling(block, other[name]) for name, block in blocks.items()]
+    for name, block in blocks.items():
+        memories = range(block.num_memories) if block.num_memories > 1 else ()
+        found |= {f'without memory {p} of {name}': [without(block, p)] for p in memories}
+        found |= {f'only memory {p} of {name}': [without(block, q) for q in memories if q != p] for p in memories}
+    return found
 
 
 @torch.no_grad()
@@ -167,8 +141,6 @@ def verdict(trained: float, removed: float, static: float) -> str:
     Example:
         >>> verdict(trained=40.0, removed=38.0, static=39.5)
         'The SR blocks are worth +2.00 mIoU to this network, of which dynamic recall makes +0.50 (25 %).'
-        >>> verdict(trained=40.0, removed=40.001, static=40.0)
-        'Without its SR blocks this network has the same mIoU (-0.001): there is no gain to share.'
     """
     gain, dynamic = trained - removed, trained - static
     if abs(gain) < SMALLEST:
@@ -181,16 +153,11 @@ def verdict(trained: float, removed: float, static: float) -> str:
     )
 
 
-def _mean(each: Iterator[Weights]) -> Weights:
-    all_weights = list(each)
-    return {name: torch.stack([weights[name] for weights in all_weights]).mean(0) for name in all_weights[0]}
-
-
 @torch.no_grad()
-def _areas(model: nn.Module, sample: dict, classes: int, ignore_index: int) -> NDArray[np.int64]:
+def _areas(model: nn.Module, sample: dict, classes: int) -> NDArray[np.int64]:
     (result,) = model.test_step(pseudo_collate([copy.deepcopy(sample)]))
     truth, predicted = (each.data.cpu().numpy() for each in (result.gt_sem_seg, result.pred_sem_seg))
-    return areas_of(confusion_of(truth, predicted, classes, ignore_index))
+    return areas_of(confusion_of(truth, predicted, classes))
 
 
 def _row(areas: NDArray, trained: NDArray, classes: Sequence[str]) -> dict:

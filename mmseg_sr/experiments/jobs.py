@@ -1,9 +1,8 @@
-"""Commands one after another or several at a time, each with its log, with progress and time left.
+"""Run chains of commands, one or several at a time, each command with its log, with progress and time left.
 
-A chain is a list of commands of which each needs what the one before it made. Chains are independent: where a
-command fails the rest of its chain is left out and the other chains go on. A chain is worked on under a lock that its
-commands hold too, so that two callers, or what a killed one left running, never work on the same chain: the second
-one waits, and then does what is still missing. The callables of chains and jobs are called one at a time.
+Where a command fails the rest of its chain is left out and the other chains go on. A chain is worked on under a lock
+that its commands hold too, so that two callers, or what a killed one left running, never work on the same chain: the
+second one waits, and then does what is still missing.
 """
 
 import contextlib
@@ -13,10 +12,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Protocol
 
 from tqdm import tqdm
 
@@ -24,36 +24,22 @@ from ..errors import UserError
 from .logs import last_words, progress
 
 GRACE = 40  # seconds from SIGTERM to SIGKILL; torch.distributed.run gives its processes 30
+PAUSE = 0.1  # seconds between two looks at the running commands
+BAR = '{percentage:3.0f}% |{bar:20}| {elapsed} < {remaining} {postfix}'
+DONE = object()
 
 
 @dataclass(frozen=True)
 class Job:
-    """A command.
-
-    Attributes:
-        name: For the user.
-        command: Words; none where only ``finish`` is to do.
-        log: File for its output.
-        weight: How long it takes, compared with other jobs.
-        start: Called before the command.
-        finish: Called after it; raises a UserError where the command did not leave what it should.
-    """
+    """A command, and what it makes. ``weight`` is how long it takes, compared with other jobs."""
 
     name: str
     command: Sequence[str]
     log: Path
+    makes: Path
+    start: Callable[[], object]  # called before the command
+    is_done: Callable[[], bool]  # asked after it
     weight: float = 1.0
-    start: Callable[[], object] = lambda: None
-    finish: Callable[[], object] = lambda: None
-
-
-@dataclass(frozen=True)
-class Chain:
-    """Jobs that follow each other. ``jobs`` is called for what is missing: at the start, and again under the lock."""
-
-    name: str
-    lock: Path
-    jobs: Callable[[], list[Job]]
 
 
 @dataclass(frozen=True)
@@ -62,100 +48,78 @@ class Failure:
 
     name: str
     message: str
-    log: Path | None = None
-    left_out: int = 0
+    log: Path
+    left_out: int
 
     def __str__(self) -> str:
         more = f', and {self.left_out} more that need it' if self.left_out else ''
-        return f'{self.name}{more}: {self.message}' + (f' (see {self.log})' if self.log else '')
+        return f'{self.name}{more}: {self.message} (see {self.log})'
 
 
-class _Interrupted(Exception):
-    """The caller is ending."""
+class Chain(Protocol):
+    """Jobs that follow each other. ``jobs`` gives what is missing: it is called at the start, and under the lock."""
+
+    name: str
+    lock: Path
+    jobs: Callable[[], list[Job]]
 
 
 def run_chains(chains: Sequence[Chain], workers: int = 1, environment: Mapping | None = None) -> list[Failure]:
-    """Run what is missing of some chains, ``workers`` chains at a time.
+    """Run what is missing of some chains, ``workers`` chains at a time, and return what failed.
 
     When this call ends early, by Ctrl-C, SIGTERM or an exception, the running commands are ended first.
-
-    Args:
-        chains: In the order in which to begin.
-        workers: Number of chains worked on at the same time.
-        environment: Of the commands; the default is this process's.
-
-    Returns:
-        What failed.
+    ``environment`` is that of the commands; the default is this process's.
     """
     crew = _Crew(chains, environment)
-    silent = not sys.stderr.isatty()
-    form = '{percentage:3.0f}% |{bar:20}| {elapsed} < {remaining} {postfix}'
-    bar = tqdm(total=crew.total, bar_format=form, mininterval=30 if silent else 0.5, disable=not crew.total)
-    with _sigterm_raises(), bar, ThreadPoolExecutor(workers) as pool:
-        try:
-            futures = [pool.submit(crew.work, chain) for chain in chains]
-            while wait(futures, timeout=0.5).not_done:
-                crew.show(bar)
-            crew.show(bar)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            crew.stop()
-            raise
-    return [failure for future in futures for failure in future.result()]
+    waiting, active = list(chains), []
+    try:
+        with crew.bar, _noting_signals() as noted:
+            while waiting or active:
+                while waiting and len(active) < workers:
+                    active.append(crew.work(waiting.pop(0)))
+                active = [work for work in active if next(work, DONE) is not DONE]
+                crew.show()
+                if noted:
+                    raise noted[0]
+                if active:
+                    time.sleep(PAUSE)
+    except BaseException:
+        crew.stop()
+        raise
+    return crew.failures
 
 
 class _Crew:
-    """What the threads share: which commands run, what is done, whether to stop."""
+    """What the chains share: which commands run, what is done, what failed."""
 
     def __init__(self, chains: Sequence[Chain], environment: Mapping | None):
         self.environment = environment
-        planned = {chain.name: chain.jobs() for chain in chains}
-        self.weights = {name: sum(job.weight for job in jobs) for name, jobs in planned.items()}
-        self.total = sum(self.weights.values())
-        self.done = dict.fromkeys(self.weights, 0.0)
         self.running: dict[str, tuple[Job, subprocess.Popen]] = {}
-        self.stopping = threading.Event()
-        self.guard = threading.Lock()  # no command starts once stop() has looked for those that run
-        self.turn = threading.Lock()  # mmengine, which reads configs for the callables, has global state
+        self.failures: list[Failure] = []
+        self.left = {chain.name: sum(job.weight for job in chain.jobs()) for chain in chains}
+        self.total = sum(self.left.values())
+        pause = 0.5 if sys.stderr.isatty() else 30
+        self.bar = tqdm(total=self.total, bar_format=BAR, mininterval=pause, disable=not self.total)
 
-    def work(self, chain: Chain) -> list[Failure]:
-        """Do what is missing of a chain; the thread's main function."""
-        job, jobs = None, []
-        try:
-            with self._locked(chain.lock) as lock:
-                with self.turn:
-                    jobs = chain.jobs()
-                for job in jobs:
-                    self._run(chain, job, lock)
-                    self.done[chain.name] += job.weight
-        except _Interrupted:
-            pass
-        except UserError as error:
-            left_out = len(jobs) - jobs.index(job) - 1 if job else 0
-            log = job.log if job and job.command else None
-            return [Failure(job.name if job else chain.name, str(error), log, left_out)]
-        finally:
-            self.done[chain.name] = self.weights[chain.name]
-        return []
+    def work(self, chain: Chain) -> Iterator[None]:
+        """Do what is missing of a chain; yield while there is nothing to do but wait."""
+        chain.lock.parent.mkdir(parents=True, exist_ok=True)
+        with chain.lock.open('w') as lock:
+            yield from _locked(lock)
+            jobs = chain.jobs()
+            for index, job in enumerate(jobs, start=1):
+                try:
+                    yield from self._run(chain, job, lock)
+                except UserError as error:
+                    self.failures.append(Failure(job.name, str(error), job.log, len(jobs) - index))
+                    break
+                self.left[chain.name] -= job.weight
+        self.left[chain.name] = 0
 
-    def _run(self, chain: Chain, job: Job, lock: int) -> None:
-        with self.turn:
-            job.start()
-        if job.command:
-            job.log.parent.mkdir(parents=True, exist_ok=True)
-            with job.log.open('wb') as log:
-                status = self._wait(chain, job, log, lock)
-            if self.stopping.is_set():
-                raise _Interrupted
-            if status:
-                raise UserError(f'{_ending(status)}: {last_words(job.log)}')
-        with self.turn:
-            job.finish()
-
-    def _wait(self, chain: Chain, job: Job, log, lock: int) -> int:
-        with self.guard:
-            if self.stopping.is_set():
-                raise _Interrupted
+    def _run(self, chain: Chain, job: Job, lock: IO) -> Iterator[None]:
+        job.start()
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        with job.log.open('wb') as log:
             try:
                 process = subprocess.Popen(
                     job.command,
@@ -164,79 +128,64 @@ class _Crew:
                     stderr=subprocess.STDOUT,
                     env=self.environment,
                     start_new_session=True,  # a group of its own, to end with all its processes
-                    pass_fds=(lock,),
+                    pass_fds=(lock.fileno(),),
                 )
             except OSError as error:
                 raise UserError(f'cannot start {job.command[0]}: {error}') from error
-            self.running[chain.name] = job, process
-        try:
-            return process.wait()
-        finally:
-            del self.running[chain.name]
-
-    @contextlib.contextmanager
-    def _locked(self, path: Path) -> Iterator[int]:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open('w') as file:
-            said = False
-            while not self.stopping.is_set():
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if not said:
-                        tqdm.write(f'{path.parent}: another process works on it, waiting', file=sys.stderr)
-                    said = True
-                    self.stopping.wait(0.5)
-            else:
-                raise _Interrupted
-            yield file.fileno()
+        self.running[chain.name] = job, process
+        while process.poll() is None:
+            yield
+        del self.running[chain.name]
+        if status := process.returncode:
+            ending = f'killed by {signal.Signals(-status).name}' if status < 0 else f'exit status {status}'
+            raise UserError(f'{ending}: {last_words(job.log)}')
+        if not job.is_done():
+            raise UserError(f'it ended well and left no {job.makes}')
 
     def stop(self) -> None:
-        """End the running commands: ask, then force."""
-        with self.guard:
-            self.stopping.set()
-            processes = [process for _, process in self.running.values()]
-        for process in processes:
-            _signal_group(process, signal.SIGTERM)
-        for process in processes:
-            try:
-                process.wait(GRACE)
-            except subprocess.TimeoutExpired:
-                _signal_group(process, signal.SIGKILL)
+        """End the running commands and all that they started: ask, then force."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for _, process in self.running.values():
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)
+            for _, process in self.running.values():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(GRACE)
 
-    def show(self, bar: tqdm) -> None:
+    def show(self) -> None:
         """Bring the progress bar up to date."""
-        amount, texts = sum(self.done.values()), []
-        for job, _ in list(self.running.values()):
+        amount, texts = self.total - sum(self.left.values()), []
+        for job, _ in self.running.values():
             step, steps = progress(job.log)
             amount += job.weight * step / steps
             texts.append(f'{job.name} {step}/{steps}' if steps > 1 else job.name)
-        bar.set_postfix_str('; '.join(texts), refresh=False)
-        bar.update(min(amount, self.total) - bar.n)
+        self.bar.set_postfix_str('; '.join(texts), refresh=False)
+        self.bar.update(min(amount, self.total) - self.bar.n)
 
 
-def _signal_group(process: subprocess.Popen, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
-
-
-def _ending(status: int) -> str:
-    return f'killed by {signal.Signals(-status).name}' if status < 0 else f'exit status {status}'
+def _locked(lock: IO) -> Iterator[None]:
+    """Wait, by yielding, until the file is locked."""
+    said = False
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not said:
+                tqdm.write(f'{Path(lock.name).parent}: another process works on it, waiting', file=sys.stderr)
+            said = True
+            yield
 
 
 @contextlib.contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Let SIGTERM end a ``with`` block as an exception: SystemExit with the shell's 143."""
-    if threading.current_thread() is not threading.main_thread():  # only that one may set handlers
-        yield
-        return
-
-    def leave(number: int, frame: object) -> None:
-        sys.exit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
+def _noting_signals() -> Iterator[list[BaseException]]:
+    """Note SIGINT and SIGTERM inside a ``with`` block: exceptions to raise while no command is being started."""
+    noted: list[BaseException] = []
+    kinds = {signal.SIGINT: KeyboardInterrupt(), signal.SIGTERM: SystemExit(128 + signal.SIGTERM)}
+    main = threading.current_thread() is threading.main_thread()  # only that one may set handlers
+    heeded = [number for number in kinds if main and signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda number, _: noted.append(kinds[number])) for number in heeded}
     try:
-        yield
+        yield noted
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

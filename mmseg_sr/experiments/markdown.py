@@ -1,12 +1,14 @@
-"""The report of an experiment: Markdown for people, JSON for programs."""
+"""Write the report of an experiment: Markdown for people, JSON for programs."""
 
 import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from ..atomic import replacing
-from . import results as rows
+from tabulate import tabulate
+
+from ..atomic import write_text
+from . import results
 from .numbers import METRICS, summarize
 from .plan import Experiment
 
@@ -22,53 +24,50 @@ Verdicts on classes are corrected for the number of classes (Holm), their interv
 
 
 def document_of(exp: Experiment) -> dict:
-    """Work out the report of the rows that there are.
+    """Work out the report of the rows that there are: what :func:`.numbers.summarize` returns, and 'command'.
 
-    Returns:
-        What :func:`.summary.summarize` returns, with 'stale', the rows made under other settings, and 'command'.
+    'stale' names files that were made under other settings.
 
     Raises:
         UserError: Where there are no rows, or rows and confusion matrices do not belong together.
     """
-    found, stale = rows.read(exp)
-    document = summarize(exp, found, partial(rows.read_areas, exp))
-    document['stale'] = [str(path) for path in stale]
-    document['command'] = f'python tools/experiment.py run {exp.path}'
-    return document
+    found, stale = results.read(exp)
+    document = summarize(exp, found, partial(results.read_areas, exp))
+    return {**document, 'stale': list(map(str, stale)), 'command': f'python tools/experiment.py run {exp.path}'}
 
 
 def write(exp: Experiment, folder: Path) -> dict:
-    """Write ``report.md`` and ``report.json`` of the rows that there are.
-
-    Args:
-        exp: The experiment.
-        folder: Where to; it is made.
-
-    Returns:
-        The document of ``report.json``: see :func:`document_of`, which says what is raised.
-    """
+    """Write :func:`document_of` an experiment to ``report.json`` and ``report.md`` in a folder, and return it."""
     document = document_of(exp)
-    with replacing(folder / 'report.json') as temporary:
-        temporary.write_text(json.dumps(document, indent=1, allow_nan=False) + '\n')
-    with replacing(folder / 'report.md') as temporary:
-        temporary.write_text(to_markdown(document), encoding='utf-8')
+    write_text(folder / 'report.json', json.dumps(document, indent=1, allow_nan=False) + '\n')
+    write_text(folder / 'report.md', to_markdown(document))
     return document
 
 
 def to_markdown(document: dict) -> str:
-    """Write a document of :func:`.summary.summarize` as Markdown."""
-    modes = list(dict.fromkeys(result['mode'] for result in document['results']))
+    """Write a document of :func:`.numbers.summarize` as Markdown."""
     parts = [f'# {document["experiment"]}', _verdicts(document)]
-    for mode in modes:
-        parts += [f'## Results, {mode}', _results([row for row in document['results'] if row['mode'] == mode])]
+    for mode, rows in _grouped(document['results'], 'mode').items():
+        parts += [f'## Results, {mode[0]}', _results(rows)]
     if document['differences']:
         parts += ['## Differences to the baseline', _differences(document['differences'])]
-    comparisons = dict.fromkeys((row['arm'], row['baseline'], row['mode']) for row in document['classes'])
-    for arm, baseline, mode in comparisons:
-        chosen = [row for row in document['classes'] if (row['arm'], row['mode']) == (arm, mode)]
-        parts += [f'## Classes: {arm} - {baseline}, {mode}', _classes(chosen)]
+    for (arm, baseline, mode), rows in _grouped(document['classes'], 'arm', 'baseline', 'mode').items():
+        parts += [f'## Classes: {arm} - {baseline}, {mode}', _classes(rows, arm, baseline)]
     parts += ['## How to read it', HOW_TO_READ, '## How it was made', _origin(document)]
     return '\n\n'.join(parts) + '\n'
+
+
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Write a table in Markdown."""
+    lines = [[cell.replace('|', '/') for cell in line] for line in lines]
+    return tabulate(lines, head, tablefmt='github', disable_numparse=True)
+
+
+def _grouped(rows: Sequence[dict], *keys: str) -> dict[tuple, list[dict]]:
+    groups = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in keys), []).append(row)
+    return groups
 
 
 def _verdicts(document: dict) -> str:
@@ -76,23 +75,21 @@ def _verdicts(document: dict) -> str:
     for row in document['differences']:
         if row['metric'] == 'mIoU':
             seeds = f'{row["seeds"]} seed{"s" * (row["seeds"] != 1)}'
+            said = [_said(row, kind) for kind in ('over_seeds', 'over_images')]
             lines.append(
                 f'* **{row["arm"]}** against {row["baseline"]}, {row["mode"]}, {seeds}: '
-                f'{row["difference"]:+.2f} mIoU, {_said(row, "over_seeds")}; '
-                f'{_said(row, "over_images")}, for these trainings.'
+                f'{row["difference"]:+.2f} mIoU, {said[0]}; {said[1]}, for these trainings.'
             )
-    wanted = sum(result['of'] for result in document['results'])
     if document['missing']:
-        missing = '; '.join(document['missing'])
-        lines.append(f'* Missing: {len(document["missing"])} of {wanted} runs: {missing}.')
+        wanted = sum(result['of'] for result in document['results'])
+        lines.append(f'* Missing: {len(document["missing"])} of {wanted} runs: {"; ".join(document["missing"])}.')
     lines += [f'* Made under other settings, not counted: {path}.' for path in document.get('stale', ())]
     lines += [f'* {note}' for note in document['notes']]
     return '\n'.join(lines) or '* There is no pair to compare.'
 
 
 def _said(row: dict, kind: str) -> str:
-    words = kind.replace('_', ' ')
-    interval = row[kind]
+    words, interval = kind.replace('_', ' '), row[kind]
     if interval is None or interval['low'] is None:
         return f'no interval {words}' + (' (one seed)' if kind == 'over_seeds' and row['seeds'] == 1 else '')
     return f'{words} {_interval(interval)}: **{interval["verdict"]}**'
@@ -100,21 +97,16 @@ def _said(row: dict, kind: str) -> str:
 
 def _results(results: Sequence[dict]) -> str:
     papers = [metric for metric in METRICS if any(metric in result['paper'] for result in results)]
-    head = ['model', 'seeds']
-    for metric in METRICS:
-        head += [metric, f'{metric}, paper'] if metric in papers else [metric]
+    columns = [column for metric in METRICS for column in (metric, f'{metric}, paper')[: 1 + (metric in papers)]]
     lines = []
     for result in results:
-        cells = [result['arm'], f'{len(result["seeds"])} of {result["of"]}']
-        for metric in METRICS:
-            cells.append(_mean_std(result[metric]['mean'], result[metric]['std']))
-            if metric in papers:
-                cells.append(_mean_std(*result['paper'].get(metric, (None, None))))
-        count = result['parameters']
-        cells += [f'{count["total"]:,}' if count else '-', _percent(result['parameter_overhead'])]
-        cells += [_form('{:.0f} s', result['train_seconds']), _percent(result['train_overhead'])]
-        lines.append(cells)
-    return _table([*head, 'parameters', 'OH', 'training time', 'OH'], lines)
+        scores = {metric: mean_std(result[metric]['mean'], result[metric]['std']) for metric in METRICS}
+        scores |= {f'{metric}, paper': mean_std(*result['paper'].get(metric, (None, None))) for metric in papers}
+        line = [result['arm'], f'{len(result["seeds"])} of {result["of"]}', *(scores[column] for column in columns)]
+        line += [_form('{:,}', (result['parameters'] or {}).get('total'))]
+        line += [_form('{:+.2f} %', result['parameter_overhead']), _form('{:.0f} s', result['train_seconds'])]
+        lines.append([*line, _form('{:+.2f} %', result['train_overhead'])])
+    return table(['model', 'seeds', *columns, 'parameters', 'OH', 'training time', 'OH'], lines)
 
 
 def _differences(differences: Sequence[dict]) -> str:
@@ -122,30 +114,26 @@ def _differences(differences: Sequence[dict]) -> str:
     head += ['95 % over seeds', 'verdict', 'P', '95 % over images', 'verdict', 'P', 'seeds needed']
     lines = []
     for row in differences:
-        cells = [f'{row["arm"]} - {row["baseline"]}', row['mode'], row['metric'], str(row['seeds'])]
-        cells += [f'{row["difference"]:+.2f}', _form('{:+.2f}', row['paper'])]
-        for kind in ('over_seeds', 'over_images'):
-            interval = row[kind] or {}
-            cells += [_interval(interval), interval.get('verdict', 'no interval')]
-            cells.append(_form('{:.3f}', interval.get('probability')))
-        needed = row['seeds_needed'] or ('-' if row['seeds'] < 2 else '> 10,000')
-        lines.append([*cells, str(needed)])
-    return _table(head, lines)
+        line = [f'{row["arm"]} - {row["baseline"]}', row['mode'], row['metric'], str(row['seeds'])]
+        line += [f'{row["difference"]:+.2f}', _form('{:+.2f}', row['paper'])]
+        for interval in (row['over_seeds'], row['over_images'] or {}):
+            line += [_interval(interval), interval.get('verdict', 'no interval')]
+            line.append(_form('{:.3f}', interval.get('probability')))
+        lines.append([*line, str(row['seeds_needed'] or ('-' if row['seeds'] < 2 else '> 10,000'))])
+    return table(head, lines)
 
 
-def _classes(classes: Sequence[dict]) -> str:
-    first = classes[0]
-    head = ['class', first['baseline'], first['arm'], 'difference', '95 % over seeds', 'p, corrected', 'verdict']
+def _classes(classes: Sequence[dict], arm: str, baseline: str) -> str:
+    head = ['class', baseline, arm, 'difference', '95 % over seeds', 'p, corrected', 'verdict']
     lines = []
     for row in classes:
-        cells = [row['class'], _form('{:.2f}', row['theirs']), _form('{:.2f}', row['ours'])]
-        cells.append(_form('{:+.2f}', row['difference']))
-        for kind in ('over_seeds', 'over_images'):
-            interval = row[kind] or {}
-            cells += [_interval(interval), _form('{:.3f}', interval.get('p_corrected'))]
-            cells.append(interval.get('verdict', 'no interval'))
-        lines.append(cells)
-    return _table([*head, '95 % over images', 'p, corrected', 'verdict'], lines)
+        line = [row['class'], _form('{:.2f}', row['theirs']), _form('{:.2f}', row['ours'])]
+        line.append(_form('{:+.2f}', row['difference']))
+        for interval in (row['over_seeds'], row['over_images'] or {}):
+            line += [_interval(interval), _form('{:.3f}', interval.get('p_corrected'))]
+            line.append(interval.get('verdict', 'no interval'))
+        lines.append(line)
+    return table([*head, '95 % over images', 'p, corrected', 'verdict'], lines)
 
 
 def _origin(document: dict) -> str:
@@ -161,23 +149,13 @@ def _origin(document: dict) -> str:
     return '\n'.join(lines)
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rows = [head, ['---'] * len(head), *lines]
-    return '\n'.join(f'| {" | ".join(cell.replace("|", "/") for cell in row)} |' for row in rows)
-
-
 def _interval(interval: dict) -> str:
-    if interval.get('low') is None:
-        return '-'
-    return f'[{interval["low"]:+.2f}, {interval["high"]:+.2f}]'
+    return '-' if interval.get('low') is None else f'[{interval["low"]:+.2f}, {interval["high"]:+.2f}]'
 
 
-def _mean_std(mean: float | None, std: float | None) -> str:
-    return '-' if mean is None else f'{mean:.2f}' if std is None else f'{mean:.2f} ± {std:.2f}'
-
-
-def _percent(value: float | None) -> str:
-    return _form('{:+.2f} %', value)
+def mean_std(mean: float | None, std: float | None) -> str:
+    """Write a mean and its standard deviation, of which one or both may be missing."""
+    return ' ± '.join(f'{value:.2f}' for value in (mean, std) if value is not None) or '-'
 
 
 def _form(form: str, value: float | None) -> str:

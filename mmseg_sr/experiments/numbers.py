@@ -1,11 +1,11 @@
-"""From rows to the numbers of a report: a document of JSON's types, of which everything printed or drawn is made.
+"""Work out the numbers of a report: a document of JSON's types, of which everything printed or drawn is made.
 
 An interval in it has ``low`` and ``high`` (null where there is none), ``probability`` (of a gain above zero),
 ``p_value`` and ``verdict``.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -15,10 +15,11 @@ from ..metrics.intervals import Interval, holm, mean_std, over_images, over_seed
 from .plan import Arm, Experiment, Mode
 
 METRICS = ('mIoU', 'mAcc', 'aAcc')
-SOURCES = ('machine', 'versions', 'commit')
 
-# From a row to the names of its images and their areas (N, 3, K), or None: rows.read_areas of an experiment.
+# From a row to the names of its images and their areas (N, 3, K), or None: results.read_areas of an experiment.
 Areas = Callable[[dict], tuple[list[str], np.ndarray] | None]
+Table = dict[tuple[str, str, int], dict]  # rows by arm, mode and seed
+Pairs = list[tuple[dict, dict]]  # rows of an arm and of its baseline, of the seeds that both have
 
 
 def summarize(exp: Experiment, rows: Sequence[dict], areas: Areas, draws: int = 9999) -> dict:
@@ -42,27 +43,15 @@ def summarize(exp: Experiment, rows: Sequence[dict], areas: Areas, draws: int = 
     if not rows:
         raise UserError(f'{exp.name} has no rows in {exp.work_dir}: run it first')
     table = {(row['arm'], row['mode'], row['seed']): row for row in rows}
+    wanted = [(arm.name, mode.name, seed) for mode in exp.modes for arm in exp.arms.values() for seed in exp.seeds]
+    dates = sorted(row['date'] for row in rows if row.get('date'))
     document = {'experiment': exp.name, 'results': [], 'differences': [], 'classes': [], 'notes': []}
+    document['missing'] = [f'{arm} seed{seed} {mode}' for arm, mode, seed in wanted if (arm, mode, seed) not in table]
+    document |= {source: _different([row.get(source) for row in rows]) for source in ('machine', 'versions', 'commit')}
+    document['dates'] = [dates[0], dates[-1]] if dates else []
     for mode in exp.modes:
         for arm in exp.arms.values():
-            pairs = _pairs(exp, table, arm, mode)
-            document['results'].append(_result(exp, table, arm, mode, pairs))
-            if arm.name == arm.baseline or not pairs:
-                continue
-            images = _over_images(pairs, areas, draws, document['notes'])
-            same = {'arm': arm.name, 'baseline': arm.baseline, 'mode': mode.name, 'seeds': len(pairs)}
-            document['differences'] += _differences(exp, same, arm, pairs, images)
-            document['classes'] += _classes(same, pairs, images)
-    document['missing'] = [
-        f'{arm.name} seed{seed} {mode.name}'
-        for mode in exp.modes
-        for arm in exp.arms.values()
-        for seed in exp.seeds
-        if (arm.name, mode.name, seed) not in table
-    ]
-    document |= {source: _different(row.get(source) for row in rows) for source in SOURCES}
-    dates = sorted(row['date'] for row in rows if row.get('date'))
-    document['dates'] = [dates[0], dates[-1]] if dates else []
+            _add(document, exp, table, arm, mode, areas, draws)
     if len(document['machine']) > 1:
         document['notes'].append('The runs are from different machines: their times do not compare.')
     if len(document['commit']) > 1:
@@ -73,120 +62,96 @@ def summarize(exp: Experiment, rows: Sequence[dict], areas: Areas, draws: int = 
     return document
 
 
-def _pairs(exp: Experiment, table: dict, arm: Arm, mode: Mode) -> list[tuple[dict, dict]]:
-    """(row, row of the baseline) of the seeds that have both."""
-    found = [(table.get((arm.name, mode.name, s)), table.get((arm.baseline, mode.name, s))) for s in exp.seeds]
-    return [(ours, theirs) for ours, theirs in found if ours and theirs]
+def _add(document: dict, exp: Experiment, table: Table, arm: Arm, mode: Mode, areas: Areas, draws: int) -> None:
+    """Add what an arm reached in a mode, and its differences to its baseline."""
+    sides = [[table.get((name, mode.name, seed)) for seed in exp.seeds] for name in (arm.name, arm.baseline)]
+    pairs = [(ours, theirs) for ours, theirs in zip(*sides, strict=True) if ours and theirs]
+    document['results'].append(_result(exp, [row for row in sides[0] if row], arm, mode, pairs))
+    if arm.name == arm.baseline or not pairs:
+        return
+    classes = [name for name in pairs[0][0]['metrics'] if name.startswith('IoU.')]
+    values = {name: _values(pairs, name) for name in (*METRICS, *classes)}
+    seeds = [over_seeds(*each) for each in values.values()]
+    images = _over_images(pairs, areas, draws)
+    if images is None:
+        against = f'{arm.name} against {arm.baseline}, {mode.name}'
+        document['notes'].append(f'{against}: confusion matrices are missing, so there is no interval over images.')
+    found = [
+        {'difference': _number(gain.difference), 'over_seeds': _interval(gain), 'over_images': _interval(drawn)}
+        for gain, drawn in zip(seeds, images or [None] * len(seeds), strict=True)
+    ]
+    same = {'arm': arm.name, 'baseline': arm.baseline, 'mode': mode.name, 'seeds': len(pairs)}
+    for metric, row in zip(METRICS, found, strict=False):
+        paper = [each.paper[metric][0] for each in (arm, exp.arms[arm.baseline]) if metric in each.paper]
+        published = round(paper[0] - paper[1], 6) if len(paper) == 2 else None
+        more = {'seeds_needed': seeds_needed(*values[metric]), 'paper': published}
+        document['differences'].append({**same, 'metric': metric, **row, **more})
+    _correct(found[len(METRICS) :], 'over_seeds')
+    _correct(found[len(METRICS) :], 'over_images')
+    for name, row in zip(classes, found[len(METRICS) :], strict=True):
+        ours, theirs = map(_mean, values[name])
+        document['classes'].append({**same, 'class': name.removeprefix('IoU.'), 'ours': ours, 'theirs': theirs, **row})
 
 
-def _result(exp: Experiment, table: dict, arm: Arm, mode: Mode, pairs: list) -> dict:
-    rows = [table[key] for key in ((arm.name, mode.name, seed) for seed in exp.seeds) if key in table]
+def _result(exp: Experiment, rows: list[dict], arm: Arm, mode: Mode, pairs: Pairs) -> dict:
     result = {'arm': arm.name, 'baseline': arm.baseline, 'mode': mode.name, 'config': arm.written}
     result |= {'seeds': [row['seed'] for row in rows], 'of': len(exp.seeds), 'paper': dict(arm.paper)}
     for metric in METRICS:
         values = [row['metrics'][metric] for row in rows]
         mean, std = mean_std(values) if values else (None, None)
         result[metric] = {'mean': mean, 'std': std, 'values': values}
-    result['parameters'] = rows[0]['parameters'] if rows else None
     own = arm.name == arm.baseline
-    result['parameter_overhead'] = None if own else _overhead(pairs, lambda row: row['parameters']['total'])
-    result['train_seconds'] = _mean(row['train_seconds'] for row in rows)
-    result['train_overhead'] = None if own else _overhead(pairs, lambda row: row['train_seconds'])
-    result['test_seconds'] = _mean(row['test_seconds'] for row in rows)
-    return result
+    return result | {
+        'parameters': rows[0]['parameters'] if rows else None,
+        'parameter_overhead': None if own else _overhead(pairs, lambda row: row['parameters']['total']),
+        'train_seconds': _mean(row['train_seconds'] for row in rows),
+        'train_overhead': None if own else _overhead(pairs, lambda row: row['train_seconds']),
+        'test_seconds': _mean(row['test_seconds'] for row in rows),
+    }
 
 
-def _overhead(pairs: list, amount: Callable[[dict], float | None]) -> float | None:
+def _overhead(pairs: Pairs, amount: Callable[[dict], float | None]) -> float | None:
     """Percent that the arm's amounts are above the baseline's; of the pairs in which both are known."""
     known = [(amount(ours), amount(theirs)) for ours, theirs in pairs]
     known = [pair for pair in known if None not in pair]
     return 100 * (sum(ours for ours, _ in known) / sum(theirs for _, theirs in known) - 1) if known else None
 
 
-def _over_images(pairs: list, areas: Areas, draws: int, notes: list[str]) -> list[Interval] | None:
-    """Intervals of mIoU, mAcc, aAcc and each class; None, with a note, where confusion matrices are missing."""
-    read = [(areas(ours), areas(theirs)) for ours, theirs in pairs]
-    ours, theirs = pairs[0]
-    if any(None in pair for pair in read):
-        notes.append(
-            f'{ours["arm"]} against {theirs["arm"]}, {ours["mode"]}: confusion matrices are missing, so there is no '
-            'interval over images.'
-        )
+def _over_images(pairs: Pairs, areas: Areas, draws: int) -> list[Interval] | None:
+    """Intervals of mIoU, mAcc, aAcc and each class; None where confusion matrices are missing."""
+    read = [areas(row) for pair in pairs for row in pair]
+    if None in read:
         return None
-    names = read[0][0][0]
-    if any(images != names for pair in read for images, _ in pair):
+    if any(images != read[0][0] for images, _ in read):
+        ours, theirs = pairs[0]
         raise UserError(f'{ours["arm"]} and {theirs["arm"]}, {ours["mode"]}, were tested on different images')
-    sides = [np.stack([pair[side][1] for pair in read]) for side in (0, 1)]
-    return over_images(*sides, draws=draws)
+    return over_images(*(np.stack([each for _, each in read[side::2]]) for side in (0, 1)), draws=draws)
 
 
-def _differences(exp: Experiment, same: dict, arm: Arm, pairs: list, images: list[Interval] | None) -> list[dict]:
-    published = exp.arms[arm.baseline].paper
-    found = []
-    for index, metric in enumerate(METRICS):
-        sides = _values(pairs, metric)
-        seeds = over_seeds(*sides)
-        paper = [numbers[metric][0] for numbers in (arm.paper, published) if metric in numbers]
-        found.append(
-            {
-                **same,
-                'metric': metric,
-                'difference': seeds.difference,
-                'over_seeds': _document(seeds),
-                'over_images': _document(images[index]) if images else None,
-                'seeds_needed': seeds_needed(*sides),
-                'paper': round(paper[0] - paper[1], 6) if len(paper) == 2 else None,
-            }
-        )
-    return found
-
-
-def _classes(same: dict, pairs: list, images: list[Interval] | None) -> list[dict]:
-    names = [name for name in pairs[0][0]['metrics'] if name.startswith('IoU.')]
-    sides = {name: _values(pairs, name) for name in names}
-    seeds = {name: over_seeds(*sides[name]) for name in names}
-    drawn = dict(zip(names, images[len(METRICS) :], strict=True)) if images else {}
-    corrected = {
-        kind: dict(zip(names, holm([intervals[name].p_value for name in names]), strict=True))
-        for kind, intervals in (('seeds', seeds), ('images', drawn))
-        if intervals
-    }
-    return [
-        {
-            **same,
-            'class': name.removeprefix('IoU.'),
-            'ours': _mean(sides[name][0]),
-            'theirs': _mean(sides[name][1]),
-            'difference': _number(seeds[name].difference),
-            'over_seeds': _corrected(seeds[name], corrected['seeds'][name]),
-            'over_images': _corrected(drawn[name], corrected['images'][name]) if drawn else None,
-        }
-        for name in names
-    ]
-
-
-def _values(pairs: list, metric: str) -> tuple[list[float], list[float]]:
+def _values(pairs: Pairs, metric: str) -> list[list[float]]:
     """The metric of both sides of each pair; NaN for null, a class without pixels."""
-    ours, theirs = zip(*pairs, strict=True)
-    return tuple([math.nan if row['metrics'][metric] is None else row['metrics'][metric] for row in side]
-                 for side in (ours, theirs))  # fmt: skip
+    values = [[row['metrics'][metric] for row in side] for side in zip(*pairs, strict=True)]
+    return [[math.nan if value is None else value for value in side] for side in values]
 
 
-def _document(interval: Interval) -> dict:
+def _interval(interval: Interval | None) -> dict | None:
+    if interval is None:
+        return None
     numbers = {key: _number(value) for key, value in asdict(interval).items() if key != 'difference'}
     return {**numbers, 'verdict': interval.verdict}
 
 
-def _corrected(interval: Interval, p_value: float | None) -> dict:
-    """An interval whose verdict is that of the corrected p-value."""
-    verdict = 'no interval'
-    if p_value is not None:
-        verdict = 'not shown' if p_value >= 0.05 else 'gain shown' if interval.difference > 0 else 'loss shown'
-    return {**_document(interval), 'p_corrected': p_value, 'verdict': verdict}
+def _correct(classes: Sequence[dict], kind: str) -> None:
+    """Correct p-values for the number of classes, and let the verdicts be theirs."""
+    intervals = [row[kind] for row in classes if row[kind]]
+    for row, p_value in zip(classes, holm([interval['p_value'] for interval in intervals]), strict=False):
+        shown = 'gain shown' if (row['difference'] or 0) > 0 else 'loss shown'
+        verdict = 'no interval' if p_value is None else 'not shown' if p_value >= 0.05 else shown
+        row[kind] |= {'p_corrected': p_value, 'verdict': verdict}
 
 
-def _mean(values) -> float | None:
-    known = [value for value in values if value is not None and not math.isnan(value)]
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if _number(value) is not None]
     return sum(known) / len(known) if known else None
 
 
@@ -194,9 +159,5 @@ def _number(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else value
 
 
-def _different(values) -> list:
-    found = []
-    for value in values:
-        if value not in found:
-            found.append(value)
-    return found
+def _different(values: list) -> list:
+    return [value for index, value in enumerate(values) if value not in values[:index]]

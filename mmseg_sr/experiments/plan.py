@@ -1,10 +1,10 @@
-"""What to run: an experiment as a YAML file says it, checked as it is read.
+"""Read what an experiment is to run from a YAML file.
 
 name: table4                       # letters, digits and . + - _
 work_dir: work_dirs/table4         # the default is work_dirs/ and the name; below the working directory
 baseline: FCN                      # the arm that the others are compared with
 seeds: [0, 1, 2, 3, 4]
-options: {train_dataloader.num_workers: 1}     # --cfg-options of all arms
+options: {train_dataloader.num_workers: 1}     # values of the config to overwrite, in all arms
 arms:
   FCN:
     config: configs/fcn/....py     # beside the YAML file, or in the checkout
@@ -22,17 +22,18 @@ launcher: slurm                    # the default is none
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
 
 import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from ..errors import UserError
 from ..openmmlab import HOME
 
-NAME = re.compile(r'[A-Za-z0-9][\w.+-]*')
-OWN_FOLDERS = ('rows', 'logs', 'report')
+OWN_FOLDERS = ('logs', 'report', 'rows')  # of a work directory; rows/ is an earlier version's
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,11 @@ class Mode:
 
 @dataclass(frozen=True)
 class Arm:
-    """One of the networks compared: a config, options, the arm it is compared with, the paper's numbers."""
+    """One of the networks compared. ``written`` is its config as the YAML file names it."""
 
     name: str
     config: Path
-    written: str  # the config as the YAML file names it
+    written: str
     options: Mapping
     baseline: str
     paper: Mapping
@@ -82,141 +83,117 @@ class Experiment:
 
 
 def load(path: str | Path, work_dir: str | Path | None = None) -> Experiment:
-    """Read an experiment.
-
-    Args:
-        path: YAML file.
-        work_dir: Instead of the one in the file.
+    """Read an experiment from a YAML file; ``work_dir`` goes before the one in it.
 
     Raises:
-        UserError: Names what is wrong, and what is allowed there.
+        UserError: Names the file, the place in it, what stands there, and what is allowed.
     """
     path = Path(path)
     try:
-        return _experiment(path, _read(path), work_dir)
-    except UserError as error:
-        raise UserError(f'{path}: {error}') from error
+        plan = _Plan.model_validate(yaml.load(path.read_text(encoding='utf-8'), Loader=_Loader))
+        arms = {name: _arm(path, plan, name) for name in plan.arms}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f'{path}: cannot read the experiment: {" ".join(str(error).split())}') from error
+    except ValidationError as error:
+        raise UserError(f'{path}: {"; ".join(map(_in_words, error.errors()))}') from error
+    folder = Path(work_dir or plan.work_dir or f'work_dirs/{plan.name}')
+    modes = tuple(Mode(name, mode.tta, mode.options) for name, mode in plan.modes.items())
+    seeds = tuple(plan.seeds)
+    return Experiment(plan.name, path, folder, plan.baseline, arms, seeds, modes, plan.processes, plan.launcher)
 
 
-def _experiment(path: Path, document: object, work_dir: str | Path | None) -> Experiment:
-    known = ('name', 'work_dir', 'baseline', 'seeds', 'options', 'arms', 'modes', 'processes', 'launcher')
-    given = _mapping(document, 'the experiment', known, needed=('name', 'baseline', 'seeds', 'arms'))
-    name = given['name']
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise UserError(f'name takes letters, digits and . + - _, got {name!r}')
-    launcher, processes = given.get('launcher', 'none'), given.get('processes', 1)
-    if launcher not in ('none', 'slurm'):
-        raise UserError(f'launcher is none or slurm, got {launcher!r}')
-    if not _is_number(processes, int) or processes < 1:
-        raise UserError(f'processes is a number from 1, got {processes!r}')
-    place = work_dir or given.get('work_dir') or f'work_dirs/{name}'
-    if not isinstance(place, (str, Path)):
-        raise UserError(f'work_dir is a folder, got {place!r}')
-    arms = _arms(path, given)
-    seeds, modes = _seeds(given['seeds']), _modes(given)
-    return Experiment(name, path, Path(place), given['baseline'], arms, seeds, modes, processes, launcher)
+def _arm(path: Path, plan: '_Plan', name: str) -> Arm:
+    lines, place = plan.arms[name], f'{path}: arms.{name}'
+    baseline = lines.baseline or plan.baseline
+    if baseline not in plan.arms:
+        raise UserError(f'{place}: no arm is named {baseline!r} to be its baseline; there are {", ".join(plan.arms)}')
+    found = [folder / lines.config for folder in (path.parent, HOME) if (folder / lines.config).is_file()]
+    if not found:
+        raise UserError(f'{place}: no such config: {lines.config}, neither in {path.parent} nor in {HOME}')
+    return Arm(name, found[0].resolve(), lines.config, {**plan.options, **lines.options}, baseline, lines.paper)
 
 
-def _arms(path: Path, given: Mapping) -> dict[str, Arm]:
-    entries = _mapping(given['arms'], 'arms')
-    if not entries:
-        raise UserError('arms names no network')
-    shared = _options(given.get('options'), 'options')
-    arms = {}
-    for name, entry in entries.items():
-        place = f'arms.{name}'
-        if not isinstance(name, str) or not NAME.fullmatch(name) or name in OWN_FOLDERS:
-            raise UserError(f'{place}: an arm is a folder named by letters, digits and . + - _, and not {OWN_FOLDERS}')
-        entry = _mapping(entry, place, ('config', 'options', 'baseline', 'paper'), needed=('config',))
-        baseline = entry.get('baseline', given['baseline'])
-        if baseline not in entries:
-            raise UserError(f'{place}: no arm is named {baseline!r} to be its baseline; there are {", ".join(entries)}')
-        options = {**shared, **_options(entry.get('options'), f'{place}.options')}
-        config = _config(path, entry['config'], place)
-        paper = _paper(entry.get('paper'), f'{place}.paper')
-        arms[name] = Arm(name, config, entry['config'], options, baseline, paper)
-    return arms
+# What the file may say, beside what pydantic knows of the types.
 
 
-def _config(path: Path, written: object, place: str) -> Path:
-    if not isinstance(written, str):
-        raise UserError(f'{place}.config is a file, got {written!r}')
-    for folder in (path.parent, HOME):
-        if (folder / written).is_file():
-            return (folder / written).resolve()
-    raise UserError(f'{place}: no such config: {written}, neither in {path.parent} nor in {HOME}')
+def _must(words: str, check: Callable[[object], bool]) -> AfterValidator:
+    def validate(value: object) -> object:
+        if not check(value):
+            raise ValueError(words)
+        return value
+
+    return AfterValidator(validate)
 
 
-def _seeds(given: object) -> tuple[int, ...]:
-    whole = isinstance(given, list) and all(_is_number(seed, int) and seed >= 0 for seed in given)
-    if not whole or not given or len(set(given)) < len(given):
-        raise UserError(f'seeds is a list of different numbers from 0, such as [0, 1, 2], got {given!r}')
-    return tuple(given)
+def _are_dotted(options: dict) -> bool:
+    return not any(isinstance(value, dict) or re.search(r'[=\s]', key) for key, value in options.items())
 
 
-def _modes(given: Mapping) -> tuple[Mode, ...]:
-    modes = []
-    for name, entry in _mapping(given.get('modes') or {'single-scale': {}}, 'modes').items():
-        place = f'modes.{name}'
-        entry = _mapping({} if entry is None else entry, place, ('tta', 'options'))
-        if not isinstance(entry.get('tta', False), bool):
-            raise UserError(f'{place}.tta is true or false, got {entry["tta"]!r}')
-        mode = Mode(str(name), entry.get('tta', False), _options(entry.get('options'), f'{place}.options'))
-        if not mode.slug or mode.slug in (other.slug for other in modes):
-            raise UserError(f'{place}: the file names made of modes must differ, and this one gives {mode.slug!r}')
-        modes.append(mode)
-    return tuple(modes)
+def _are_files(modes: dict) -> bool:
+    return all(slugs := [Mode(name).slug for name in modes]) and len(set(slugs)) == len(slugs)
 
 
-def _options(given: object, place: str) -> dict:
-    options = _mapping({} if given is None else given, place)
-    for key, value in options.items():
-        if isinstance(value, dict) or not isinstance(key, str) or re.search(r'[=\s]', key):
-            raise UserError(f'{place} takes dotted keys, such as train_cfg.max_iters: 100, got {key}: {value!r}')
-    return dict(options)
+Name = Annotated[str, Field(pattern=r'^[A-Za-z0-9][\w.+-]*$')]
+Folder = Annotated[Name, _must(f'An arm cannot be named {OWN_FOLDERS}', lambda name: name not in OWN_FOLDERS)]
+Options = Annotated[
+    dict[str, JsonValue], _must('Input should have dotted keys, as train_cfg.max_iters: 1', _are_dotted)
+]
+Seed = Annotated[int, Field(ge=0)]
+Seeds = Annotated[list[Seed], Field(min_length=1), _must('Seeds should differ', lambda all: len(set(all)) == len(all))]
+MeanStd = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
-def _paper(given: object, place: str) -> dict:
-    numbers = _mapping({} if given is None else given, place, ('mIoU', 'mAcc'))
-    for metric, pair in numbers.items():
-        if not isinstance(pair, list) or len(pair) != 2 or not all(_is_number(value, (int, float)) for value in pair):
-            raise UserError(f'{place}.{metric} is [mean, standard deviation], got {pair!r}')
-    return dict(numbers)
+class _Entry(BaseModel):
+    """Lines of 'key: value', of which those without a value are as left out."""
+
+    model_config = ConfigDict(strict=True, extra='forbid', validate_default=True)
+
+    @model_validator(mode='before')
+    @classmethod
+    def _given(cls, lines: object) -> object:
+        lines = {} if lines is None else lines
+        return {key: line for key, line in lines.items() if line is not None} if isinstance(lines, dict) else lines
 
 
-def _is_number(value: object, kind: type | tuple[type, ...]) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
+class _Arm(_Entry):
+    config: str
+    options: Options = {}
+    baseline: str = ''
+    paper: dict[Literal['mIoU', 'mAcc'], MeanStd] = {}
 
 
-def _mapping(given: object, place: str, known: tuple[str, ...] = (), needed: tuple[str, ...] = ()) -> dict:
-    if not isinstance(given, dict):
-        raise UserError(f'{place} takes "key: value" lines, got {given!r}')
-    unknown = [str(key) for key in given if known and key not in known]
-    if unknown:
-        raise UserError(f'{place} has unknown {", ".join(unknown)}; it takes {", ".join(known)}')
-    missing = [key for key in needed if given.get(key) is None]
-    if missing:
-        raise UserError(f'{place} lacks {", ".join(missing)}')
-    return given
+class _Mode(_Entry):
+    tta: bool = False
+    options: Options = {}
+
+
+class _Plan(_Entry):
+    name: Name
+    work_dir: str = ''
+    baseline: str
+    seeds: Seeds
+    options: Options = {}
+    arms: dict[Folder, _Arm] = Field(min_length=1)
+    modes: Annotated[dict[str, _Mode], _must('Modes should differ as file names', _are_files)] = {'single-scale': {}}
+    processes: int = Field(1, ge=1)
+    launcher: Literal['none', 'slurm'] = 'none'
+
+
+def _in_words(error: dict) -> str:
+    """Name the place of a mistake, what is allowed there, and what stands there."""
+    place, message = '.'.join(map(str, error['loc'])) or 'the experiment', error['msg'].removeprefix('Value error, ')
+    if error['type'] == 'extra_forbidden':
+        model = {'arms': _Arm, 'modes': _Mode}[error['loc'][0]] if len(error['loc']) > 1 else _Plan
+        message = f'There is no such key; there are {", ".join(model.model_fields)}'
+    return f'{place}: {message}' + ('' if error['type'] == 'missing' else f', got {error["input"]!r}')
 
 
 class _Loader(yaml.SafeLoader):
     """Refuses a key given twice, of which YAML would take the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [key.value for key, _ in node.value]
+        keys = [str(key.value) for key, _ in node.value]
         twice = sorted({key for key in keys if keys.count(key) > 1})
         if twice:
-            raise UserError(f'{", ".join(twice)} given twice (line {node.start_mark.line + 1})')
+            raise yaml.MarkedYAMLError(None, None, f'{", ".join(twice)} given twice', node.start_mark)
         return super().construct_mapping(node, deep)
-
-
-def _read(path: Path) -> object:
-    try:
-        text = path.read_text(encoding='utf-8')
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f'cannot read the experiment: {error}') from error
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise UserError(f'no YAML: {" ".join(str(error).split())}') from error

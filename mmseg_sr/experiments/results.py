@@ -1,10 +1,10 @@
-"""Rows: what one network, trained from one seed and tested in one mode, reached, and under what settings.
+"""Find and read what the tests of an experiment wrote.
 
-WORK_DIR/<arm>/seed<k>/                        work directory of the training
-WORK_DIR/<arm>/seed<k>/test/                   of its tests: <mode>-<fingerprint>.json is what tools/test.py wrote
-WORK_DIR/rows/<arm>/seed<k>/<mode>.json        the row
-WORK_DIR/rows/<arm>/seed<k>/<mode>.npz         confusion matrices of its images
-WORK_DIR/logs/                                 what the commands said
+WORK_DIR/<arm>/seed<k>/                                 work directory of the training
+WORK_DIR/<arm>/seed<k>/test/                            work directory of its tests
+WORK_DIR/<arm>/seed<k>/test/<mode>-<fingerprint>.json   what tools/test.py wrote; .npz: confusion matrices of the images
+WORK_DIR/<arm>/seed<k>/configs/                         configs of these runs, as given to the tools
+WORK_DIR/logs/                                          output of the commands
 """
 
 import json
@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ..atomic import replacing
 from ..errors import UserError
 from ..metrics.confusion import areas_of, metrics_of
 from . import settings
@@ -24,7 +23,7 @@ from .plan import Arm, Experiment, Mode
 
 @dataclass(frozen=True)
 class Cell:
-    """The place of a row: one arm, one seed, one mode."""
+    """A test of an experiment, and its files: one arm, one seed, one mode. ``fingerprint`` names the settings."""
 
     exp: Experiment
     arm: Arm
@@ -37,103 +36,89 @@ class Cell:
         return f'{self.arm.name} seed{self.seed} {self.mode.name}'
 
     @property
-    def row(self) -> Path:
-        return self.exp.work_dir / 'rows' / self.arm.name / f'seed{self.seed}' / f'{self.mode.slug}.json'
-
-    @property
-    def confusion(self) -> Path:
-        return self.row.with_suffix('.npz')
-
-    @property
     def training(self) -> Path:
         return training_dir(self.exp, self.arm, self.seed)
 
     @property
     def test(self) -> Path:
+        """What tools/test.py is to write; the confusion matrices stand beside it."""
         return self.training / 'test' / f'{self.mode.slug}-{self.fingerprint}.json'
+
+    @property
+    def confusion(self) -> Path:
+        return self.test.with_suffix('.npz')
+
+    def read(self) -> tuple[dict | None, Path]:
+        """Read the document, None where there is none; and where its confusion matrices are, or should be."""
+        # Version 0.1 kept confusion matrices, and the numbers once more, under rows/.
+        row = self.exp.work_dir / 'rows' / self.arm.name / f'seed{self.seed}' / f'{self.mode.slug}.json'
+        if not self.confusion.is_file() and (read_json(row) or {}).get('fingerprint') == self.fingerprint:
+            return read_json(row), row.with_suffix('.npz')
+        return read_json(self.test), self.confusion
+
+    def is_made(self) -> bool:
+        document, confusion = self.read()
+        return document is not None and confusion.is_file()
 
 
 def training_dir(exp: Experiment, arm: Arm, seed: int) -> Path:
-    """Work directory of a training."""
+    """Return the work directory of a training."""
     return exp.work_dir / arm.name / f'seed{seed}'
 
 
 def cells(exp: Experiment) -> list[Cell]:
-    """All places for rows: seed by seed, so that pairs are complete early.
+    """List all tests: seed by seed, so that pairs are complete early.
 
     Raises:
         UserError: For a config that cannot be read, with these options.
     """
-    prints = {
-        (arm.name, mode.name): settings.fingerprint(exp, arm, mode) for arm in exp.arms.values() for mode in exp.modes
-    }
-    return [
-        Cell(exp, arm, seed, mode, prints[arm.name, mode.name])
-        for seed in exp.seeds
-        for arm in exp.arms.values()
-        for mode in exp.modes
-    ]
+    pairs = [(arm, mode, settings.fingerprint(exp, arm, mode)) for arm in exp.arms.values() for mode in exp.modes]
+    return [Cell(exp, arm, seed, mode, fingerprint) for seed in exp.seeds for arm, mode, fingerprint in pairs]
+
+
+def rows(exp: Experiment) -> list[dict]:
+    """Return a row for each test that has been made under these settings."""
+    return read(exp)[0]
 
 
 def read(exp: Experiment) -> tuple[list[dict], list[Path]]:
-    """Read what there is.
-
-    Returns:
-        The rows, and the files of those that were made under other settings and do not count.
-    """
-    found, stale = [], []
+    """Return a row for each test that has been made, and the files of those made under other settings instead."""
+    found, stale, networks = [], [], {}
     for cell in cells(exp):
-        row = read_json(cell.row)
-        if row is not None and row.get('fingerprint') == cell.fingerprint:
-            found.append(row)
-        elif row is not None:
-            stale.append(cell.row)
+        document, _ = cell.read()
+        if document is None:
+            stale += sorted(cell.test.parent.glob(f'{cell.mode.slug}-{"[0-9a-f]" * 12}.json'))
+            continue
+        if cell.arm.name not in networks:
+            cfg = settings.resolve(cell.arm)
+            counted = settings.count_parameters(cfg)
+            networks[cell.arm.name] = {'iterations': settings.max_iterations(cfg), 'parameters': counted}
+        found.append(_row(cell, networks[cell.arm.name], document))
     return found, stale
 
 
-def is_made(cell: Cell) -> bool:
-    """Whether the row is there, under these settings, with its confusion matrices."""
-    row = read_json(cell.row)
-    return row is not None and row.get('fingerprint') == cell.fingerprint and cell.confusion.is_file()
-
-
-def make(cell: Cell) -> None:
-    """Make the row of what tools/test.py wrote.
-
-    Raises:
-        UserError: Where it did not write what belongs into a row.
-    """
-    document = read_json(cell.test)
-    if document is None or not cell.confusion.is_file():
-        raise UserError(f'the test did not write {cell.test} and {cell.confusion}')
-    cfg = settings.resolve(cell.arm, cell.seed)
-    iterations = settings.max_iterations(cfg)
-    row = {
+def _row(cell: Cell, network: dict, document: dict) -> dict:
+    """Join what tools/test.py wrote and what it cannot know: the plan, the network, the time of its training."""
+    seconds = training_seconds(cell.training, network['iterations'])
+    return {
         'arm': cell.arm.name,
         'seed': cell.seed,
         'mode': cell.mode.name,
         'config': cell.arm.written,
-        'options': settings.option_words({**cell.arm.options, **cell.mode.options}),
-        'processes': cell.exp.processes,
+        'options': {**cell.arm.options, **cell.mode.options},
         'fingerprint': cell.fingerprint,
-        'iterations': iterations,
-        'parameters': settings.count_parameters(cfg),
+        **network,
         'metrics': document['metrics'],
-        'train_seconds': training_seconds(cell.training, iterations),
-        'test_seconds': document['seconds'],
+        'train_seconds': document.get('train_seconds') if seconds is None else seconds,
+        'test_seconds': document.get('seconds', document.get('test_seconds')),
         **{key: document.get(key) for key in ('commit', 'machine', 'versions', 'date')},
     }
-    with replacing(cell.row) as partial:
-        partial.write_text(json.dumps(row, indent=1, allow_nan=False) + '\n')
 
 
 def training_seconds(folder: Path, iterations: int) -> float | None:
-    """Time of a training: its iterations times the median of their logged times.
+    """Return the seconds of a training: its iterations times the median of their logged times; None without a log.
 
     So a start, validations and an interruption do not count, and a resumed training compares with another one.
-
-    Returns:
-        Seconds, or None where mmengine has logged no times to ``scalars.json``.
     """
     times = [line['time'] for line in scalars(folder) if 'time' in line and 'lr' in line]  # a validation has no lr
     return round(iterations * statistics.median(times), 3) if times else None
@@ -142,7 +127,7 @@ def training_seconds(folder: Path, iterations: int) -> float | None:
 def read_areas(exp: Experiment, row: dict) -> tuple[list[str], np.ndarray] | None:
     """Read the images of a row: see :func:`areas_in`."""
     mode = next(mode for mode in exp.modes if mode.name == row['mode'])
-    return areas_in(Cell(exp, exp.arms[row['arm']], row['seed'], mode, row['fingerprint']).confusion, row)
+    return areas_in(Cell(exp, exp.arms[row['arm']], row['seed'], mode, row['fingerprint']).read()[1], row)
 
 
 def areas_in(path: Path, row: dict) -> tuple[list[str], np.ndarray] | None:
@@ -168,6 +153,7 @@ def areas_in(path: Path, row: dict) -> tuple[list[str], np.ndarray] | None:
 def read_json(path: Path) -> dict | None:
     """Read a document; None where there is none, or a broken one."""
     try:
-        return json.loads(path.read_text())
+        document = json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError):
         return None
+    return document if isinstance(document, dict) else None

@@ -1,11 +1,11 @@
-"""Experiments: train and test what is missing of arms x seeds x modes. One row each, as :mod:`.rows` says.
+"""Run an experiment: train and test what is missing of arms x seeds x modes.
 
     exp = load('experiments/camvid_cpu.yaml')
     failures = run(exp, jobs=2)
     table = rows(exp)
 
-Trainings and tests are the project's own tools, run as a user would. A kill at any point loses at most the command
-in progress, and a training goes on from its last checkpoint.
+Trainings and tests are the project's own tools, run as a user would, each with a config of its own. A kill at any
+point loses at most the command in progress, and a training goes on from its last checkpoint.
 """
 
 import os
@@ -15,27 +15,18 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from ..checkpoints.reading import read_checkpoint
 from ..errors import UserError
 from ..openmmlab import HOME
-from .jobs import Chain, Failure, Job, run_chains
-from .plan import Arm, Experiment, load
-from .results import Cell, cells, is_made, make, read, read_json, training_dir
-from .settings import differences, max_iterations, option_words, resolve
-
-__all__ = ['Experiment', 'commands', 'load', 'rows', 'run']
+from .jobs import Failure, Job, run_chains
+from .plan import Experiment
+from .results import Cell, cells, read
+from .settings import differences, max_iterations, resolve, write_config
 
 TOOLS = HOME / 'tools'
-TEST_WEIGHT = 0.1  # of a test, in trainings, for the time left
-
-
-def rows(exp: Experiment) -> list[dict]:
-    """The rows that there are; those made under other settings do not count."""
-    return read(exp)[0]
 
 
 def run(exp: Experiment, jobs: int = 1, tools: Path = TOOLS) -> list[Failure]:
-    """Train and test what is missing.
+    """Train and test what is missing, and return what failed.
 
     The checkpoint tested is the last one: the best one on the validation images would have been chosen by them.
     A test made under other settings is named and made again.
@@ -45,21 +36,14 @@ def run(exp: Experiment, jobs: int = 1, tools: Path = TOOLS) -> list[Failure]:
         jobs: Number of trainings, or of tests, at the same time.
         tools: Folder of train.py, test.py and the scripts beside them.
 
-    Returns:
-        What failed; the rest has been done.
-
     Raises:
-        UserError: For a config that cannot be read, and a training made under other settings: it is not
-            overwritten. Before anything is started.
+        UserError: Before anything is started: for a config that cannot be read, and for a training made under other
+            settings, which is not overwritten.
     """
-    work = _Work(exp, Path(tools))
+    chains = _chains(exp, Path(tools))
     for path in read(exp)[1]:
         print(f'{path} was made under other settings and is made again', file=sys.stderr)
-    chains = work.chains()
     if exp.launcher != 'none':
-        for cell in cells(exp):
-            if not is_made(cell) and cell.test.is_file():
-                make(cell)
         left = [job.name for chain in chains for job in chain.jobs()]
         if left:
             raise UserError(f'launcher is {exp.launcher}: run what --print-commands prints; missing: {"; ".join(left)}')
@@ -67,16 +51,20 @@ def run(exp: Experiment, jobs: int = 1, tools: Path = TOOLS) -> list[Failure]:
 
 
 def commands(exp: Experiment, tools: Path = TOOLS) -> list[str]:
-    """The commands that :func:`run` would run, as lines of a shell script: each training, then its tests."""
-    work = _Work(exp, Path(tools))
+    """Write the configs of what :func:`run` would run, and return its commands as lines of a shell script.
+
+    Each training stands before its tests, and last the report of it all.
+    """
     script = ['#!/usr/bin/env bash', f'cd {shlex.quote(str(Path.cwd()))}']
     if exp.launcher == 'slurm':
         script.append(': "${PARTITION:?set it to the Slurm partition to use}"')
-    for chain in work.chains():
-        lines = [_line(job.command) for job in chain.jobs() if job.command]
-        script += [' &&\n    '.join(lines)] if lines else []
-    collect = ['python', str(work.tools / 'experiment.py'), 'run', str(exp.path), '--work-dir', str(exp.work_dir)]
-    return [*script, f'{shlex.join(collect)}  # makes the rows']
+    for chain in _chains(exp, Path(tools)):
+        jobs = chain.jobs()
+        for job in jobs:
+            job.start()
+        script += [' &&\n    '.join(_line(job.command) for job in jobs)] if jobs else []
+    last = ['python', str(Path(tools).absolute() / 'experiment.py'), 'report', str(exp.path)]
+    return [*script, shlex.join([*last, '--work-dir', str(exp.work_dir)])]
 
 
 def _line(command: Sequence[str]) -> str:
@@ -86,132 +74,88 @@ def _line(command: Sequence[str]) -> str:
 
 def _environment(tools: Path) -> Mapping:
     """Let the tools find the package beside them, and this Python."""
-    places = {'PYTHONPATH': str(tools.parent), 'PATH': str(Path(sys.executable).parent)}
+    places = {'PYTHONPATH': str(tools.absolute().parent), 'PATH': str(Path(sys.executable).parent)}
     joined = {key: os.pathsep.join(filter(None, [place, os.environ.get(key)])) for key, place in places.items()}
     return {**os.environ, **joined}
 
 
-class _Work:
-    """The chains of an experiment: a training and its tests, seed by seed."""
+def _chains(exp: Experiment, tools: Path) -> list['_Training']:
+    kind, end = ('slurm_', 'sh') if exp.launcher == 'slurm' else ('dist_', 'sh') if exp.processes > 1 else ('', 'py')
+    programs = {name: tools.absolute() / f'{kind}{name}.{end}' for name in ('train', 'test')}
+    missing = [path.name for path in programs.values() if not path.is_file()]
+    if missing:
+        raise UserError(f'there is no {" and ".join(missing)} in {tools}: experiments need a checkout')
+    last = {arm.name: f'iter_{max_iterations(resolve(arm))}.pth' for arm in exp.arms.values()}
+    groups: dict[Path, list[Cell]] = {}
+    for cell in cells(exp):
+        groups.setdefault(cell.training, []).append(cell)
+    chains = [_Training(group, programs, folder / last[group[0].arm.name]) for folder, group in groups.items()]
+    for chain in chains:
+        chain.refuse_other_settings()
+    return chains
 
-    def __init__(self, exp: Experiment, tools: Path):
-        self.exp = exp
-        self.tools = tools.absolute()
-        needed = ['train.py', 'test.py']
-        if exp.launcher == 'slurm':
-            needed = ['slurm_train.sh', 'slurm_test.sh']
-        elif exp.processes > 1:
-            needed = ['dist_train.sh', 'dist_test.sh']
-        missing = [name for name in needed if not (self.tools / name).is_file()]
-        if missing:
-            raise UserError(f'there is no {" and ".join(missing)} in {self.tools}: experiments need a checkout')
-        self.iterations = {arm.name: max_iterations(resolve(arm)) for arm in exp.arms.values()}
 
-    def chains(self) -> list[Chain]:
-        """One chain for each training.
+class _Training:
+    """A training and the tests of its last checkpoint: a :class:`.jobs.Chain`."""
 
-        Raises:
-            UserError: For a training that was made under other settings.
-        """
-        groups: dict[tuple[str, int], list[Cell]] = {}
-        for cell in cells(self.exp):
-            groups.setdefault((cell.arm.name, cell.seed), []).append(cell)
-        for group in groups.values():
-            if self._missing(group):
-                _refuse_other_training(group[0].arm, group[0].seed, group[0].training)
-        return [
-            Chain(f'{arm} seed{seed}', group[0].training / '.lock', partial(self._missing, group))
-            for (arm, seed), group in groups.items()
-        ]
+    def __init__(self, tests: Sequence[Cell], programs: Mapping[str, Path], checkpoint: Path):
+        self.tests, self.programs, self.checkpoint, self.folder = tests, programs, checkpoint, checkpoint.parent
+        self.exp, self.arm, self.seed = tests[0].exp, tests[0].arm, tests[0].seed
+        self.name, self.lock = f'{self.arm.name} seed{self.seed}', self.folder / '.lock'
 
-    def _missing(self, group: Sequence[Cell]) -> list[Job]:
-        tests = [cell for cell in group if not is_made(cell)]
-        if not tests:
-            return []
-        arm, seed, folder = group[0].arm, group[0].seed, group[0].training
-        jobs = [self._test(cell) for cell in tests]
-        # Where all tests have been made, by printed commands, their training may be gone.
-        if any(job.command for job in jobs) and not is_trained(folder, self.iterations[arm.name]):
-            jobs.insert(0, self._training(arm, seed))
-        return jobs
+    def refuse_other_settings(self) -> None:
+        # Of a start that failed before its first checkpoint nothing would be used.
+        found = differences(resolve(self.arm, self.seed), self.folder) if any(self.folder.glob('iter_*.pth')) else []
+        if found:
+            raise UserError(
+                f'{self.folder} was trained under other settings: {"; ".join(found[:5])}'
+                f'{f" and {len(found) - 5} more" if len(found) > 5 else ""}. '
+                'Move it away to train again, or choose another --work-dir'
+            )
 
-    def _training(self, arm: Arm, seed: int) -> Job:
-        folder = training_dir(self.exp, arm, seed)
-        name = f'{arm.name} seed{seed} train'
-        arguments = ['--work-dir', folder, '--seed', seed, '--resume']
-        command = self._command('train', name, [arm.config], arguments, arm.options)
+    def jobs(self) -> list[Job]:
+        tests = [self._test(cell) for cell in self.tests if not cell.is_made()]
+        return [self._train(), *tests] if tests and not is_trained(self.checkpoint) else tests
 
-        def check() -> None:
-            if not is_trained(folder, self.iterations[arm.name]):
-                raise UserError(f'the training left no iter_{self.iterations[arm.name]}.pth in {folder}')
-
-        return Job(name, command, self._log(name), start=partial(mend, folder), finish=check)
+    def _train(self) -> Job:
+        config = self.folder / 'configs' / f'{self.arm.config.stem}.py'
+        return Job(
+            name := f'{self.name} train',
+            self._command('train', name, [config], '--resume'),
+            self._log(name),
+            self.checkpoint,
+            start=partial(write_config, config, self.folder, self.arm, self.seed),
+            is_done=partial(is_trained, self.checkpoint),
+        )
 
     def _test(self, cell: Cell) -> Job:
-        made = read_json(cell.test) is not None and cell.confusion.is_file()
-        checkpoint = cell.training / f'iter_{self.iterations[cell.arm.name]}.pth'
-        arguments = ['--metrics', cell.test, '--confusion', cell.confusion, '--work-dir', cell.test.parent]
-        options = {**cell.arm.options, **cell.mode.options}
-        arguments += ['--tta'] * cell.mode.tta
-        command = self._command('test', cell.name, [cell.arm.config, checkpoint], arguments, options)
-        return Job(cell.name, [] if made else command, self._log(cell.name), TEST_WEIGHT, finish=partial(make, cell))
+        config = self.folder / 'configs' / f'{cell.test.stem}.py'
+        options = ['--metrics', cell.test, '--confusion', cell.confusion, *['--tta'] * cell.mode.tta]
+        return Job(
+            cell.name,
+            self._command('test', cell.name, [config, self.checkpoint], *options),
+            self._log(cell.name),
+            cell.test,
+            start=partial(write_config, config, cell.test.parent, self.arm, mode=cell.mode),
+            is_done=cell.is_made,
+            weight=0.1,
+        )
 
-    def _command(self, tool: str, name: str, files: list, arguments: list, options: Mapping) -> list[str]:
-        processes = self.exp.processes
+    def _command(self, tool: str, name: str, files: list[Path], *options: object) -> list[str]:
+        program, processes = self.programs[tool], self.exp.processes
         if self.exp.launcher == 'slurm':
             # As many processes a node as the script takes by itself, or fewer.
-            words = ['env', f'GPUS={processes}', f'GPUS_PER_NODE={min(processes, 4)}']
-            words += [self.tools / f'slurm_{tool}.sh', '$PARTITION', name.replace(' ', '-'), *files]
-        elif processes > 1:
-            words = [self.tools / f'dist_{tool}.sh', *files, processes]
+            words = ['env', f'GPUS={processes}', f'GPUS_PER_NODE={min(processes, 4)}', program]
+            words += ['$PARTITION', name.replace(' ', '-'), *files]
         else:
-            words = [sys.executable, self.tools / f'{tool}.py', *files]
-        chosen = ['--cfg-options', *option_words(options)] if options else []
-        return [str(word) for word in (*words, *arguments, *chosen)]
+            words = [program, *files, processes] if processes > 1 else [sys.executable, program, *files]
+        return [str(word) for word in (*words, *options)]
 
     def _log(self, name: str) -> Path:
         return self.exp.work_dir / 'logs' / f'{name.replace(" ", "-")}.log'
 
 
-def is_trained(folder: Path, iterations: int) -> bool:
+def is_trained(checkpoint: Path) -> bool:
     """Whether a training has saved its last checkpoint: mmengine writes ``last_checkpoint`` when that is done."""
-    last = _last_checkpoint(folder)
-    return last == f'iter_{iterations}.pth' and (folder / last).is_file()
-
-
-def _last_checkpoint(folder: Path) -> str | None:
-    try:
-        return Path((folder / 'last_checkpoint').read_text().strip()).name
-    except OSError:
-        return None
-
-
-def mend(folder: Path) -> None:
-    """Let ``last_checkpoint`` name a checkpoint that is there and whole, or be gone.
-
-    A kill while mmengine saves can leave half a checkpoint after the one before it was deleted. Nothing could be
-    resumed from there, so the training would fail each time.
-    """
-    last = _last_checkpoint(folder)
-    if last and (folder / last).is_file():
-        return
-    found = [path for path in folder.glob('iter_*.pth') if path.stem.removeprefix('iter_').isdigit()]
-    for path in sorted(found, key=lambda path: int(path.stem.removeprefix('iter_')), reverse=True):
-        try:
-            read_checkpoint(path)
-        except UserError:
-            continue
-        (folder / 'last_checkpoint').write_text(str(path))
-        return
-    (folder / 'last_checkpoint').unlink(missing_ok=True)
-
-
-def _refuse_other_training(arm: Arm, seed: int, folder: Path) -> None:
-    # Of a start that failed before its first checkpoint nothing would be used.
-    found = differences(resolve(arm, seed), folder) if any(folder.glob('iter_*.pth')) else []
-    if found:
-        raise UserError(
-            f'{folder} was trained under other settings: {"; ".join(found[:5])}'
-            f'{f" and {len(found) - 5} more" if len(found) > 5 else ""}. '
-            'Move it away to train again, or choose another --work-dir'
-        )
+    note = checkpoint.with_name('last_checkpoint')
+    return checkpoint.is_file() and note.is_file() and Path(note.read_text().strip()).name == checkpoint.name

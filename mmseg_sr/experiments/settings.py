@@ -1,17 +1,19 @@
-"""The settings that a number was made under: the resolved config, what shapes the result in it, and a fingerprint."""
+"""Resolve the config of a run, write it for the tools, and name the settings that shape a number."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
-from ..config import load_config, merge_options, read_options, read_value, with_tta
+from ..atomic import write_text
+from ..config import load_config, merge_options, with_tta
+from ..cost import count
 from ..errors import UserError, blame
-from ..models.block import SRBlock
 from ..processes import quiet
 from .plan import Arm, Experiment, Mode
 
@@ -19,36 +21,41 @@ TRAINING = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_sc
 TESTING = ('test_dataloader', 'test_evaluator', 'tta_model', 'tta_pipeline')
 
 
-def option_words(options: Mapping) -> list[str]:
-    """Options as words of a command line.
-
-    Example:
-        >>> option_words({'model.pretrained': None, 'crop_size': [512, 1024]})
-        ['model.pretrained=None', 'crop_size=[512,1024]']
-        >>> option_words({'dataset.drives': ['0016E5', '0006R0']})  # the first would be read as a number
-        ["dataset.drives=['0016E5', '0006R0']"]
-    """
-    return [f'{key}={_word(value)}' for key, value in options.items()]
-
-
-def _word(value: object) -> str:
-    plain = f'[{",".join(map(_word, value))}]' if isinstance(value, (list, tuple)) else str(value)
-    return plain if read_value(plain) == value else repr(value)
-
-
 def resolve(arm: Arm, seed: int | None = None, mode: Mode | None = None) -> Config:
-    """The config that a tool works out from the same words: of the training, or of a test in a mode."""
-    words = option_words({**arm.options, **(mode.options if mode else {})})
-    parsed = read_options(words)
-    with quiet('WARNING'):  # mmengine names, on stdout, each environment variable at each reading of a config
-        cfg = load_config(arm.config, merge_options(parsed, {'randomness.seed': seed}))
+    """Read the config of a training, or of a test in a mode, with the experiment's options in it."""
+    cfg = _read(arm, _options(arm, seed, mode))
     if mode and mode.tta:
         with_tta(cfg)  # says so where the config has none
     return cfg
 
 
+def write_config(path: Path, work_dir: Path, arm: Arm, seed: int | None = None, mode: Mode | None = None) -> None:
+    """Write the config of a run for the tools: what the run changes in the arm's config, which stays its base.
+
+    So environment variables in that are read where the run is. A base cannot be code throughout (``read_base``), nor
+    be changed within a list: then it is the whole config.
+    """
+    options = merge_options(_options(arm, seed, mode), {'work_dir': str(work_dir)})
+    if Config._is_lazy_import(str(arm.config)) or re.search(r'\.\d+(\.|$)', '\n'.join(options), re.M):
+        base, cfg = '', _read(arm, options)
+    else:
+        base, cfg = f'_base_ = {str(arm.config)!r}\n', Config()
+        cfg.merge_from_dict(options)
+    imports = f'import sys\n\nsys.path.append({str(arm.config.parent)!r})  # custom_imports may lie there\n'
+    write_text(path, f'{imports}{base}{cfg.pretty_text}')
+
+
+def _options(arm: Arm, seed: int | None, mode: Mode | None) -> dict:
+    return merge_options({**arm.options, **(mode.options if mode else {})}, {'randomness.seed': seed})
+
+
+def _read(arm: Arm, options: dict) -> Config:
+    with quiet('WARNING'):  # mmengine names, on stdout, each environment variable at each reading of a config
+        return load_config(arm.config, options)
+
+
 def max_iterations(cfg: Config) -> int:
-    """Length of the training, in iterations.
+    """Return the length of the training, in iterations.
 
     Raises:
         UserError: For a config that counts in epochs.
@@ -77,22 +84,19 @@ def differences(cfg: Config, folder: Path) -> list[str]:
     Returns:
         What differs and shapes the training, as ``key: there -> here``; nothing where the folder holds no config.
     """
-    left = folder / Path(cfg.filename).name
+    left = folder / f'{Path(cfg.filename).stem}.py'
     if not left.is_file():
         return []
-    there = Config.fromfile(left, import_custom_modules=False)
-    found = []
-    for key in TRAINING:
-        _compare(key, _plain(there.get(key)), _plain(cfg.get(key)), found)
-    return found
+    both = (Config.fromfile(left, import_custom_modules=False), cfg)
+    there, here = (dict(_leaves({key: _plain(each.get(key)) for key in TRAINING})) for each in both)
+    keys = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
+    return [f'{key}: {there.get(key)!r} -> {here.get(key)!r}' for key in keys]
 
 
-def _compare(place: str, there: object, here: object, found: list[str]) -> None:
-    if isinstance(there, dict) and isinstance(here, dict):
-        for key in sorted(there.keys() | here.keys()):
-            _compare(f'{place}.{key}', there.get(key), here.get(key), found)
-    elif there != here:
-        found.append(f'{place}: {there!r} -> {here!r}')
+def _leaves(node: dict, place: str = '') -> Iterator[tuple[str, object]]:
+    for key, value in node.items():
+        inner = isinstance(value, dict) and value  # an empty one is a leaf
+        yield from _leaves(value, f'{place}{key}.') if inner else [(place + key, value)]
 
 
 def _plain(node: object) -> object:
@@ -107,18 +111,9 @@ def _plain(node: object) -> object:
 
 
 def count_parameters(cfg: Config) -> dict[str, int]:
-    """Count the parameters of a config's network, its auxiliary heads among them.
-
-    Returns:
-        'total', and 'sr', those of the SR blocks.
-    """
+    """Count the parameters of a config's network, its auxiliary heads among them: 'total', and 'sr' of the blocks."""
     # Only shapes are wanted: on the meta device nothing is allocated.
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')), torch.device('meta'):
         with blame('build the model'):
-            model = MODELS.build(cfg.model)
-    blocks = [module for module in model.modules() if isinstance(module, SRBlock)]
-    return {'total': _size([model]), 'sr': _size(blocks)}
-
-
-def _size(modules: list[torch.nn.Module]) -> int:
-    return sum(parameter.numel() for module in modules for parameter in module.parameters())
+            counted = count.count_parameters(MODELS.build(cfg.model))
+    return {'total': counted['all'], 'sr': counted['sr']}

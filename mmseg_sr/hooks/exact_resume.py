@@ -20,16 +20,14 @@ class ExactResumeHook(Hook):
 
     In a config: ``default_hooks = dict(exact_resume=dict(type='ExactResumeHook'), ...)``.
 
-    A checkpoint of mmengine holds weights, optimizer and schedule. The streams of random numbers (torch's on CPU and
-    GPUs, numpy's, Python's) begin anew in a resumed run, so its dropout and augmentation are others. To save the
-    streams would not do: data workers are ahead of the checkpoint by some batches. Here each iteration starts the
-    streams from (seed, process, iteration), and each image that the data loader reads from (seed, process, number
-    of the image in the run), in whichever worker. So nothing has to be saved but the seed, and a run is the same with
-    any number of data workers, with and without a stop, and with and without a block that draws numbers of its own.
+    In mmengine a resumed run begins the streams of random numbers anew (torch's, numpy's, Python's). To save them would
+    not do: data workers are ahead of the checkpoint by some batches. Here each iteration starts the streams from (seed,
+    process, iteration), and each image that is read from (seed, process, number of the image in the run), in whichever
+    worker. So a run is the same with any number of data workers, with and without a stop, and with and without a block
+    that draws numbers of its own.
 
     An evaluation that a stop kept from its end is made when the run is resumed: it may find the best checkpoint. All
-    processes evaluate with the buffers of the first one, which the checkpoint has: without SyncBN BatchNorm's means are
-    each process's own.
+    processes evaluate with the buffers of the first one, which the checkpoint has: without SyncBN each has its own.
 
     Exact are iteration-based trainings with a sampler that can skip (mmengine's InfiniteSampler), resumed with as many
     processes and the same batch size; others are warned about. With gradient accumulation mmengine drops, with a
@@ -66,13 +64,12 @@ class ExactResumeHook(Hook):
         if due and runner.iter >= loop.val_begin and self._evaluated != runner.iter:
             runner.val_loop.run()
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+    def before_train_iter(self, runner: Runner, *args: object, **kwargs: object) -> None:
         torch.manual_seed(_start_streams(runner.seed, get_rank(), ITERATION, runner.iter))  # of all devices
 
     def before_val(self, runner: Runner) -> None:
-        if is_distributed():
-            for buffer in runner.model.buffers():
-                broadcast(buffer)
+        for buffer in runner.model.buffers() if is_distributed() else ():
+            broadcast(buffer)
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         self._evaluated = runner.iter  # before the CheckpointHook, whose priority is lower, saves the best one
@@ -86,11 +83,8 @@ class ExactResumeHook(Hook):
     @staticmethod
     def _settings(runner: Runner) -> dict[str, int]:
         loader = runner.train_dataloader
-        return {
-            'processes': get_world_size(),
-            'batch_size': loader.batch_size,
-            'sampler_seed': getattr(loader.sampler, 'seed', None),
-        }
+        seed = getattr(loader.sampler, 'seed', None)
+        return {'processes': get_world_size(), 'batch_size': loader.batch_size, 'sampler_seed': seed}
 
     def _compare(self, runner: Runner) -> None:
         if self._loaded is None:
@@ -107,8 +101,7 @@ class _Numbered(Sampler):
     """What a sampler draws, as (number of the image in the run of this process, index in the dataset)."""
 
     def __init__(self, sampler: Sampler, first: int):
-        self.sampler = sampler
-        self.first = first
+        self.sampler, self.first = sampler, first
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return enumerate(self.sampler, self.first)
@@ -121,8 +114,7 @@ class _Seeded:
     """Read a batch's images, each with its own streams; torch's loader calls it as the dataset's ``__getitems__``."""
 
     def __init__(self, dataset: Dataset, *key: int):
-        self.dataset = dataset
-        self.key = key
+        self.dataset, self.key = dataset, key
 
     def __call__(self, draws: list[tuple[int, int]]) -> list:
         images = []

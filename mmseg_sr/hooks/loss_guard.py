@@ -10,7 +10,7 @@ from mmengine.dist import all_gather_object, all_reduce, is_distributed
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..checkpoints.reading import read_checkpoint
 from ..checkpoints.resuming import newest_checkpoint
@@ -27,10 +27,8 @@ class LossGuardHook(Hook):
     The tools here use it in every training; to let it leave batches out, or with other tools:
     ``custom_hooks = [dict(type='LossGuardHook', max_skips=3)]``.
 
-    The loss is judged before its gradients are computed, so it changes no weight. That takes one wait for the GPU in an
-    iteration; mmengine waits once more at the end of each, for the losses that it logs. A look at the loss of the
-    iteration before would not wait, but come when the weights are spoiled. With mixed precision infinite *gradients*
-    are left to the gradient scaler.
+    The loss is judged before its gradients are computed, so it changes no weight, at the price of one wait for the GPU
+    in an iteration. With mixed precision infinite *gradients* are left to the gradient scaler.
 
     A batch that is left out changes neither weights nor buffers (BatchNorm's means have seen it by then and are put
     back, at the price of a copy of all buffers in each iteration), and costs an iteration of the schedule. Of several
@@ -61,14 +59,15 @@ class LossGuardHook(Hook):
             self._buffers = [buffer.clone() for buffer in runner.model.buffers()]
 
     def after_train(self, runner: Runner) -> None:
-        self._restore(runner)
+        runner.optim_wrapper.__dict__.pop('update_params', None)  # the class's own is below
 
     def _update(self, runner: Runner, update: Callable, loss: Tensor, *args, **kwargs) -> None:
         """mmengine's ``update_params``, for a loss that is finite in all processes."""
-        if not self._is_spoiled(loss):
+        if not _is_spoiled(loss):
             return update(loss, *args, **kwargs)
-        story = f'iteration {runner.iter + 1}: the loss is {self._of_all(float(loss.detach()), self._batch)}'
-        weight = _spoiled_weight(runner.model)
+        story = f'iteration {runner.iter + 1}: the loss is {_of_all(float(loss.detach()), self._batch)}'
+        parameters = runner.model.named_parameters()
+        weight = next((plain_name(name) for name, value in parameters if not value.isfinite().all()), None)
         skipped = runner.message_hub.runtime_info.get(SKIPPED, 0)
         if weight is None and skipped < self.max_skips:
             runner.message_hub.update_info(SKIPPED, skipped + 1)
@@ -76,36 +75,27 @@ class LossGuardHook(Hook):
                 buffer.copy_(kept)
             runner.logger.warning(f'{story}. Left out, {skipped + 1} of {self.max_skips}.')
             return None
-        self._restore(runner)
+        self.after_train(runner)
         raise UserError(f'{story}. {_cause(weight, self.max_skips)} {_way_back(runner)}')
 
-    @staticmethod
-    def _is_spoiled(loss: Tensor) -> bool:
-        spoiled = (~torch.isfinite(loss.detach())).any().int()
-        if is_distributed():
-            all_reduce(spoiled, 'max')
-        return bool(spoiled)
 
-    @staticmethod
-    def _of_all(loss: float, batch: object) -> str:
-        """Each process's loss that is not finite, and the files of its batch."""
-        found = all_gather_object((loss, _files(batch))) if is_distributed() else [(loss, _files(batch))]
-        return '; '.join(f'{value} for {", ".join(files)}' for value, files in found if not abs(value) < float('inf'))
+def _is_spoiled(loss: Tensor) -> bool:
+    spoiled = (~torch.isfinite(loss.detach())).any().int()
+    if is_distributed():
+        all_reduce(spoiled, 'max')
+    return bool(spoiled)
 
-    @staticmethod
-    def _restore(runner: Runner) -> None:
-        runner.optim_wrapper.__dict__.pop('update_params', None)  # the class's own is below
+
+def _of_all(loss: float, batch: object) -> str:
+    """Each process's loss that is not finite, and the files of its batch."""
+    found = all_gather_object((loss, _files(batch))) if is_distributed() else [(loss, _files(batch))]
+    return '; '.join(f'{value} for {", ".join(files)}' for value, files in found if not abs(value) < float('inf'))
 
 
 def _files(batch: object) -> list[str]:
     """Images of a batch; their labels have their names."""
     samples = batch.get('data_samples', ()) if isinstance(batch, dict) else ()
     return [str(getattr(sample, 'img_path', 'an image without a name')) for sample in samples] or ['a nameless batch']
-
-
-def _spoiled_weight(model: nn.Module) -> str | None:
-    """Name a weight that is not finite."""
-    return next((plain_name(name) for name, value in model.named_parameters() if not value.isfinite().all()), None)
 
 
 def _cause(weight: str | None, max_skips: int) -> str:
@@ -127,7 +117,7 @@ def _way_back(runner: Runner) -> str:
 
 
 def last_good(folder: str | Path, buffers: Collection[str] = ()) -> Path | None:
-    """The newest checkpoint of a work directory that can be resumed and whose weights are all finite.
+    """Find the newest checkpoint of a work directory that can be resumed and whose weights are all finite.
 
     Args:
         folder: The work directory.

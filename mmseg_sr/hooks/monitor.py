@@ -1,8 +1,6 @@
 """SRMonitorHook: see in the training log whether a memory works at all."""
 
-import logging
 from contextlib import ExitStack
-from functools import partial
 
 import torch
 from mmengine.hooks import Hook
@@ -51,30 +49,26 @@ class SRMonitorHook(Hook):
         for name, value in (('interval', interval), ('patience', patience)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f'{name} must be a positive integer, got {value!r}')
-        self.interval = interval
-        self.patience = patience
+        self.interval, self.patience = interval, patience
         self._blocks: dict[str, SRBlock] = {}
         self._passes: dict[str, Passes] = {}
         self._gradients: dict[str, float] = {}
         self._warned: set[tuple[str, str]] = set()
-        self._model_hooks = ExitStack()
-        self._step_hooks = ExitStack()
+        self._model_hooks, self._step_hooks = ExitStack(), ExitStack()
 
     def before_train(self, runner: Runner) -> None:
         self._blocks = sr_blocks(runner.model)
         if not self._blocks:
             runner.logger.warning('SRMonitorHook: the model has no SR block, there is nothing to monitor.')
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+    def before_train_iter(self, runner: Runner, *args: object, **kwargs: object) -> None:
         """Start to look, in the iterations that are logged only."""
         if self._blocks and self.every_n_train_iters(runner, self.interval):
             self._passes = self._model_hooks.enter_context(probe(runner.model))
             self._watch_steps(runner)
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
-    ) -> None:
-        """Log what was seen; before the LoggerHook, whose priority is lower."""
+    def after_train_iter(self, runner: Runner, *args: object, **kwargs: object) -> None:
+        """Log the numbers; before the LoggerHook, whose priority is lower."""
         self._model_hooks.close()
         for name, passes in self._passes.items():
             numbers = self._measure(self._blocks[name], passes)
@@ -89,8 +83,6 @@ class SRMonitorHook(Hook):
     def after_train(self, runner: Runner) -> None:
         self._model_hooks.close()
         self._step_hooks.close()
-
-    # -------------------------------------------------------------------------------------------------- measurements
 
     @staticmethod
     @torch.no_grad()
@@ -124,24 +116,21 @@ class SRMonitorHook(Hook):
         for key, value in numbers.items():
             runner.message_hub.update_scalar(f'train/sr/{key}', value)
 
-    # ------------------------------------------------------------------------------------------------------ warnings
-
     def _warn(self, runner: Runner, name: str, memory_norm: float, passes: Passes) -> None:
         iteration = runner.iter + 1
         if iteration < self.patience:
             return
-        warn = partial(self._warn_once, runner, name)
+        faults = {}
         if memory_norm == 0:
-            warn('zero', f'the memory is still zero after {iteration} iterations: the block is the identity')
+            faults['zero'] = f'the memory is still zero after {iteration} iterations: the block is the identity'
         if passes.weights and self._blocks[name].num_memories > 1:
             weights = torch.cat(passes.weights).mean(0)
             if weights.max() > 0.99:
-                warn('alone', f'memory block {int(weights.argmax())} has a weight of {float(weights.max()):.4f}')
-
-    def _warn_once(self, runner: Runner, name: str, kind: str, message: str) -> None:
-        if (name, kind) not in self._warned:
-            self._warned.add((name, kind))
-            runner.logger.log(logging.WARNING, f'{name}: {message}')
+                faults['alone'] = f'memory block {int(weights.argmax())} has a weight of {float(weights.max()):.4f}'
+        for kind, message in faults.items():
+            if (name, kind) not in self._warned:
+                self._warned.add((name, kind))
+                runner.logger.warning(f'{name}: {message}')
 
 
 def _norm(tensors: list[Tensor]) -> float:

@@ -21,7 +21,7 @@ STATUS = 128 + signal.SIGTERM  # 143, as a shell says it of a command that SIGTE
 
 @HOOKS.register_module()
 class PreemptionHook(Hook):
-    """On SIGTERM finish the iteration, save it and leave with status 143: SystemExit.
+    """Finish the iteration on SIGTERM, save it and leave with status 143: SystemExit.
 
     In a config: ``default_hooks = dict(preemption=dict(type='PreemptionHook'), ...)``, beside an
     AtomicCheckpointHook that counts iterations. Slurm sends SIGTERM before it takes a node away; ``--resume`` goes on.
@@ -69,15 +69,11 @@ class PreemptionHook(Hook):
     def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         self._mask(signal.SIG_UNBLOCK)
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
-    ) -> None:
+    def after_train_iter(self, runner: Runner, *args: object, **kwargs: object) -> None:
         if self._all_know():
             self._leave(runner, runner.iter + 1)
 
-    def after_val_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: list | None = None
-    ) -> None:
+    def after_val_iter(self, runner: Runner, *args: object, **kwargs: object) -> None:
         if self._asked and not is_distributed():
             self._leave(runner, runner.iter)
         elif self._asked and is_main_process():
@@ -89,15 +85,14 @@ class PreemptionHook(Hook):
         if not self._has_batch:  # an evaluation that was due on resuming: the data workers are yet to be born
             self._mask(signal.SIG_BLOCK)
 
-    def after_train(self, runner: Runner) -> None:
-        self.release()
-
-    def release(self) -> None:
+    def release_sigterm(self, runner: Runner | None = None) -> None:
         """Leave SIGTERM to whom it was left before."""
         self._mask(signal.SIG_UNBLOCK)
         if self._saver:
             signal.signal(signal.SIGTERM, self._former or signal.SIG_DFL)
             self._saver = None
+
+    after_train = release_sigterm
 
     def _mask(self, how: int) -> None:
         if self._saver:
@@ -123,7 +118,7 @@ class PreemptionHook(Hook):
         barrier()  # a launcher ends the others as soon as one has left
         runner.logger.info(f'SIGTERM: iteration {iteration} is saved, leaving with status {STATUS}.')
         runner.visualizer.close()
-        self.release()
+        self.release_sigterm()
         raise SystemExit(STATUS)
 
 

@@ -1,10 +1,9 @@
 """Change what a trained SR block recalls, for a while: memory blocks out or scaled, other softmax weights."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
-from torch import Tensor
 
 from ..models.block import SRBlock
 
@@ -14,18 +13,14 @@ def without(block: SRBlock, index: int | None = None) -> Iterator[None]:
     """Zero one memory block of an SR block, or all of them, inside the ``with`` block.
 
     The softmax weights stay as they are: the others are not scaled up. The block is changed in place; afterwards the
-    memory is what it was, bit for bit, also after an exception.
-
-    Args:
-        block: An SR block.
-        index: Which of the P memory blocks; None for all, which makes the SR block the identity.
+    memory is what it was, bit for bit, also after an exception. Without all of them the SR block is the identity.
 
     Raises:
         ValueError: For an index that is not in 0 .. P - 1.
 
     Example:
         >>> block = SRBlock(in_channels=1, memory_size=(1, 1), num_memories=2)
-        >>> _ = torch.nn.init.ones_(block.memory)
+        >>> _ = block.memory.data.fill_(1)
         >>> with without(block, 0):
         ...     block.memory.flatten().tolist()
         [0.0, 1.0]
@@ -35,19 +30,16 @@ def without(block: SRBlock, index: int | None = None) -> Iterator[None]:
     if index is not None and index not in range(block.num_memories):
         raise ValueError(f'index must be in 0 .. {block.num_memories - 1}, got {index!r}')
     chosen = slice(None) if index is None else index
-    memory = block.memory_parameters()[0]
-    kept = memory.detach()[chosen].clone()
+    memory = block.memory_parameters()[0].detach()  # the same storage, not seen by autograd
+    kept = memory[chosen].clone()
     try:
-        with torch.no_grad():
-            memory[chosen] = 0
+        memory[chosen] = 0
         yield
     finally:
-        with torch.no_grad():
-            memory[chosen] = kept
+        memory[chosen] = kept
 
 
-@contextmanager
-def recalling(block: SRBlock, weights: Tensor) -> Iterator[None]:
+def recalling(block: SRBlock, weights: torch.Tensor) -> AbstractContextManager[None]:
     """Let an SR block recall with the same ``weights`` (P,) for every input, inside the ``with`` block.
 
     Raises:
@@ -55,17 +47,15 @@ def recalling(block: SRBlock, weights: Tensor) -> Iterator[None]:
 
     Example:
         >>> block = SRBlock(in_channels=1, memory_size=(1, 1), num_memories=2)
-        >>> _ = torch.nn.init.ones_(block.memory)
+        >>> _ = block.memory.data.fill_(1)
         >>> with recalling(block, torch.tensor([3.0, 4.0])):
         ...     block(torch.zeros(1, 1, 1, 1)).item()
         7.0
     """
-    with _changing(block, 'weights', weights, lambda output: weights.to(output).expand_as(output)):
-        yield
+    return _changing(block, 'weights', weights, lambda output: weights.to(output).expand_as(output))
 
 
-@contextmanager
-def scaling(block: SRBlock, factors: Tensor) -> Iterator[None]:
+def scaling(block: SRBlock, factors: torch.Tensor) -> AbstractContextManager[None]:
     """Let an SR block recall each memory block times its factor (P,), inside the ``with`` block; 0 switches it off.
 
     A probe that is opened inside records the softmax weights scaled.
@@ -75,22 +65,18 @@ def scaling(block: SRBlock, factors: Tensor) -> Iterator[None]:
 
     Example:
         >>> block = SRBlock(in_channels=1, memory_size=(1, 1), num_memories=2)
-        >>> _ = torch.nn.init.ones_(block.memory)
+        >>> _ = block.memory.data.fill_(1)
         >>> with scaling(block, torch.tensor([2.0, 2.0])):
         ...     round(block(torch.zeros(1, 1, 1, 1)).item(), 5)
         2.0
     """
-    with _changing(block, 'factors', factors, lambda output: output * factors.to(output)):
-        yield
+    return _changing(block, 'factors', factors, lambda output: output * factors.to(output))
 
 
 @contextmanager
-def _changing(block: SRBlock, name: str, values: Tensor, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+def _changing(block: SRBlock, name: str, values: torch.Tensor, change: Callable) -> Iterator[None]:
     """Let ``change`` make of the softmax weights (N, P) what the block recalls with; ``values`` must be (P,)."""
     if values.shape != (block.num_memories,):
         raise ValueError(f'{name} must be ({block.num_memories},), got {tuple(values.shape)}')
-    handle = block.gate.register_forward_hook(lambda gate, args, output: change(output))
-    try:
+    with block.gate.register_forward_hook(lambda gate, args, output: change(output)):
         yield
-    finally:
-        handle.remove()

@@ -3,7 +3,7 @@
 Shape letters: K classes, P memory blocks, (h, w) size of a block's input map, (height, width) size of an image.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -40,16 +40,16 @@ class Seen:
     logit_size: float  # mean absolute value of the logits, to compare their changes with
     shares: NDArray | None  # of each class in the labelled pixels (K,), if there are labels
     windows: int  # passes it took: one in ``whole`` mode
-    blocks: dict[str, SeenBlock] = field(default_factory=dict)  # by name
+    blocks: dict[str, SeenBlock]  # by name
 
 
 def observe(model: nn.Module, sample: dict, ablate: bool = True) -> Seen:
-    """Predict one image with a segmentor and measure what its SR blocks do.
+    """Predict one image with an mmseg segmentor in evaluation mode and measure what its SR blocks do.
 
     A change of the logits is a difference of float32 numbers: below a millionth of the logits it is rounding.
 
     Args:
-        model: An mmseg segmentor with SR blocks, in evaluation mode.
+        model: The segmentor.
         sample: ``inputs`` and ``data_samples`` of the image, as a test pipeline gives them.
         ablate: Whether to take each memory block out in turn: as many more passes as there are memory blocks.
 
@@ -74,7 +74,7 @@ def observe(model: nn.Module, sample: dict, ablate: bool = True) -> Seen:
 
 @torch.no_grad()
 def _predict(model: nn.Module, sample: dict) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Predict logits (K, height, width) and classes (height, width), and give the labels, if there are any."""
+    """Predict logits (K, height, width) and classes (height, width); the third are the labels, if any."""
     result = model.test_step(pseudo_collate([sample]))[0]
     labels = result.gt_sem_seg.data[0] if 'gt_sem_seg' in result else None
     return result.seg_logits.data, result.pred_sem_seg.data[0], labels
@@ -106,7 +106,7 @@ def _take_out_in_turn(
 
 
 def _whole_map(model: nn.Module, sample: dict, maps: Tensor) -> Tensor:
-    """The map of the whole image (h, w) from those of its windows (windows, h', w') in slide mode."""
+    """Give the map of the image (h, w), put together from those of its windows in slide mode."""
     if model.test_cfg.get('mode', 'whole') != 'slide':
         return maps[0]
     inputs = model.data_preprocessor(pseudo_collate([sample]), training=False)['inputs']

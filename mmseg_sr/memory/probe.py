@@ -21,7 +21,7 @@ class Passes:
     One image takes one pass in mmseg's ``whole`` mode, and one for each window in ``slide`` mode.
     """
 
-    weights: list[Tensor] = field(default_factory=list)  # softmax weights of the memory blocks (N, P)
+    weights: list[Tensor] = field(default_factory=list)  # softmax weights (N, P)
     before: list[Tensor] = field(default_factory=list)  # channel mean of the block's input (N, h, w)
     after: list[Tensor] = field(default_factory=list)  # that of its output
     shift: list[Tensor] = field(default_factory=list)  # norm of what it added relative to that of its input (N,)
@@ -39,7 +39,7 @@ def probe(model: nn.Module, names: Sequence[str] | None = None) -> Iterator[dict
         names: Dotted names of the blocks to look at. All by default.
 
     Yields:
-        The passes of each block by its name; they are filled while the model runs, and stay after the block.
+        The passes of each block by its name, filled while the model runs.
 
     Raises:
         ValueError: For a name that is no SR block, or a model without any.
@@ -54,15 +54,14 @@ def probe(model: nn.Module, names: Sequence[str] | None = None) -> Iterator[dict
     blocks = sr_blocks(model)
     if not blocks:
         raise ValueError(f'{type(model).__name__} has no SR block')
-    unknown = [name for name in names or () if name not in blocks]
-    if unknown:
-        raise ValueError(f'no SR block is named {unknown[0]!r}; there are {", ".join(blocks)}')
-
+    for name in names or ():
+        if name not in blocks:
+            raise ValueError(f'no SR block is named {name!r}; there are {", ".join(blocks)}')
     passes = {name: Passes() for name in (blocks if names is None else names)}
     with ExitStack() as stack:
         for name, seen in passes.items():
             for handle in _watch(blocks[name], seen):
-                stack.callback(handle.remove)
+                stack.enter_context(handle)
         yield passes
 
 
@@ -78,10 +77,7 @@ def _watch(block: SRBlock, seen: Passes) -> list:
         seen.after.append(_keep(after.mean(1, dtype=torch.float32)))
         seen.shift.append(_keep(_relative_shift(before, after)))
 
-    return [
-        block.gate.register_forward_hook(see_weights),
-        block.register_forward_hook(see_maps, with_kwargs=True),
-    ]
+    return [block.gate.register_forward_hook(see_weights), block.register_forward_hook(see_maps, with_kwargs=True)]
 
 
 def _relative_shift(before: Tensor, after: Tensor) -> Tensor:

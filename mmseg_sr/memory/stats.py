@@ -4,34 +4,21 @@ Shape letters: N images, K groups of them (classes, cities, drives), P memory bl
 What is not defined is NaN, never 0: the weights of a class that is in no image, the direction of a zero block.
 """
 
-from typing import NamedTuple
+from collections import namedtuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import entr
 
-
-class GroupWeights(NamedTuple):
-    """Softmax weights by group: ``mean`` and ``std`` (K, P), and in how many ``images`` (K,) the group is."""
-
-    mean: NDArray
-    std: NDArray
-    images: NDArray
-
-
-class Usage(NamedTuple):
-    """How many memory blocks are used; see :func:`usage`."""
-
-    in_use: float
-    per_image: float
-    distinct: float
+# Softmax weights by group: mean and standard deviation (K, P), and the number of images that show it (K,).
+GroupWeights = namedtuple('GroupWeights', 'mean std images')
+Usage = namedtuple('Usage', 'in_use per_image distinct')  # see usage()
 
 
 def class_shares(labels: ArrayLike, num_classes: int) -> NDArray:
     """Compute each class's share (K,) of the labelled pixels of an image; all 0 where no pixel is labelled.
 
-    Args:
-        labels: Class of each pixel (h, w). Any other value than 0 .. num_classes - 1 counts as unlabelled.
-        num_classes: K.
+    Any value of ``labels`` (h, w) but 0 .. K - 1 counts as unlabelled.
 
     Example:
         >>> class_shares([[0, 0], [2, 255]], num_classes=3)
@@ -47,8 +34,7 @@ def weights_by_group(weights: ArrayLike, shares: ArrayLike) -> GroupWeights:
 
     An image has one weight vector w and shows many classes. With s[n, k], the share of its pixels that class k
     has, ``mean[k] = sum_n s[n, k] w[n] / sum_n s[n, k]``, and std is the square root of the mean square distance
-    from it, weighted alike. An image that is half road counts ten times as much for road as one that is a twentieth.
-    With shares of 1 and 0 these are the plain mean and the plain (population) standard deviation.
+    from it, weighted alike. With shares of 1 and 0 these are the plain mean and population standard deviation.
 
     Args:
         weights: Softmax weights (N, P).
@@ -78,32 +64,26 @@ def weights_by_group(weights: ArrayLike, shares: ArrayLike) -> GroupWeights:
 def entropy(weights: ArrayLike, normalised: bool = False) -> NDArray:
     """Compute the Shannon entropy of weight vectors (..., P) in nats: 0 where one block has all, log P at the most.
 
-    Args:
-        weights: Weights that sum to 1 over the last axis.
-        normalised: Divide by log P, so that the range is 0 to 1. NaN for P = 1, where there is nothing to choose.
+    ``normalised`` divides by log P, so that the range is 0 to 1; NaN for P = 1, where there is nothing to choose.
 
     Example:
         >>> entropy([[1.0, 0.0], [0.5, 0.5]], normalised=True)
         array([0., 1.])
     """
     weights = np.asarray(weights, dtype=np.float64)
-    # log(1) = 0 stands in for the limit of w log w at 0; `+ 0.0` keeps the sign of an entropy of 0 positive.
-    values = -(weights * np.log(np.where(weights > 0, weights, 1))).sum(-1) + 0.0
+    values = entr(weights).sum(-1) + 0.0  # not -0.0
     if not normalised:
         return values
     return values / np.log(weights.shape[-1]) if weights.shape[-1] > 1 else np.full_like(values, np.nan)
 
 
 def usage(weights: ArrayLike) -> Usage:
-    """Compute effective numbers of memory blocks, each the exponential of an entropy: 1 to P, of equal weight.
+    """Compute effective numbers of memory blocks from weights (N, P), each the exponential of an entropy: 1 to P.
 
     * ``in_use`` = exp(H(mean of the weights)): blocks that the images use together.
     * ``per_image`` = exp(mean of H(weights of an image)): blocks that one image mixes.
     * ``distinct`` = in_use / per_image: how many different weight vectors there are, in effect. 1 when the weights do
       not depend on the image: the block adds a constant then, as one with P = 1 does.
-
-    Args:
-        weights: Softmax weights (N, P).
 
     Example:
         >>> tuple(round(value, 6) for value in usage([[1, 0], [0, 1]]))
@@ -154,11 +134,8 @@ def mean_shift(before: ArrayLike, after: ArrayLike) -> NDArray:
     only: what is added to some channels and taken from others does not show in it, but does in the norm of the shift.
 
     Args:
-        before: Channel-mean maps before the block (..., h, w).
+        before: Channel-mean maps (..., h, w); the ratios (...) are NaN where they are zero all over.
         after: The same after the block.
-
-    Returns:
-        Ratios (...). NaN where ``before`` is zero all over.
 
     Example:
         >>> mean_shift([[2.0, -2.0]], [[2.2, -2.0]]).round(6)

@@ -21,11 +21,11 @@ from .stats import GroupWeights
 class Summary:
     """What one SR block does to N images."""
 
-    weights: NDArray  # softmax weights of the images (N, P)
+    weights: NDArray  # softmax weights (N, P)
     everything: GroupWeights  # of all images, as one group
-    classes: list[str]  # K names
+    classes: list[str]
     by_class: GroupWeights | None  # None without labels
-    drives: list[str]  # names of the cities or drives
+    drives: list[str]  # cities or drives
     by_drive: GroupWeights | None  # None where the file names tell none
     shift: NDArray  # norm of what the block adds, relative to the norm of its input (N,)
     mean_shift: NDArray  # shift of the channel-mean activation (N,), as in the paper
@@ -45,10 +45,10 @@ class Summary:
 
     def document(self) -> dict:
         """Give everything but the maps, as JSON takes it: NaN is None."""
-        weights: dict[str, dict] = {'all': {}, 'class': {}, 'drive': {}}
+        weights = {'all': {}, 'class': {}, 'drive': {}}
         for kind, name, images, mean, std in self.groups():
             weights[kind][name] = {'images': images, 'mean': mean, 'std': std}
-        by_class = None if self.score_change is None else dict(zip(self.classes, self.score_change.T, strict=True))
+        change = None if self.score_change is None else dict(zip(self.classes, self.score_change.T, strict=True))
         document = {
             'num_memories': len(self.norms),
             'images': len(self.weights),
@@ -66,20 +66,14 @@ class Summary:
                 'drives': weights['drive'] or None,
             },
             'logit_size': self.logit_size,
-            'score_change': by_class,
+            'score_change': change,
             'flips': self.flips,
         }
         return plain(document)
 
 
 def summarise(seen: Sequence[Seen], name: str, block: SRBlock, classes: Sequence[str]) -> Summary:
-    """Summarise what one SR block does to several images.
-
-    Args:
-        seen: The images.
-        name: The block's name in them.
-        block: The block itself, for its memory.
-        classes: Names of the K classes.
+    """Summarise what the SR block ``name`` does to several images, ``classes`` being the names of the K classes.
 
     Raises:
         ValueError: Without an image.
@@ -130,12 +124,10 @@ def plain(value: object) -> object:
     """
     if isinstance(value, dict):
         return {key: plain(each) for key, each in value.items()}
-    if isinstance(value, np.ndarray):
+    if isinstance(value, (np.ndarray, np.generic)):
         value = value.tolist()
     if isinstance(value, (list, tuple)):
         return [plain(each) for each in value]
-    if isinstance(value, np.generic):
-        value = value.item()
     if isinstance(value, float):
         return float(f'{value:.6g}') if math.isfinite(value) else None
     return value

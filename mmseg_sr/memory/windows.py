@@ -10,13 +10,7 @@ from torch import Tensor
 def spans(size: tuple[int, int], window: tuple[int, int], stride: tuple[int, int]) -> list[tuple[slice, slice]]:
     """Lay windows over an image as mmseg does: row by row, the last ones of a row and a column end with the image.
 
-    Args:
-        size: Height and width of the image.
-        window: Those of a window; it is cut to an image that is smaller.
-        stride: Steps from window to window, down and to the right.
-
-    Returns:
-        Rows and columns of each window.
+    All are (height, width); the window is cut to an image that is smaller. Returned are rows and columns of each.
 
     Example:
         >>> [(columns.start, columns.stop) for _, columns in spans((4, 10), window=(4, 4), stride=(4, 4))]
@@ -31,16 +25,9 @@ def spans(size: tuple[int, int], window: tuple[int, int], stride: tuple[int, int
 
 
 def stitch(maps: Tensor, size: tuple[int, int], window: tuple[int, int], stride: tuple[int, int]) -> Tensor:
-    """Put the maps of sliding windows in their places, to the nearest cell; the mean where they overlap.
+    """Make the map (h, w) of an image from those of its windows, to the nearest cell; the mean where they overlap.
 
-    Args:
-        maps: A map for each window (windows, h', w'), in the order of :func:`spans`.
-        size: Height and width of the image, in pixels.
-        window: Those of a window.
-        stride: Steps from window to window, in pixels.
-
-    Returns:
-        The map of the image (h, w).
+    The maps (windows, h', w') come in the order of :func:`spans`, whose arguments in pixels the others are.
 
     Example:
         >>> stitch(torch.tensor([[[1.0, 1.0]], [[3.0, 3.0]]]), size=(8, 24), window=(8, 16), stride=(8, 8))

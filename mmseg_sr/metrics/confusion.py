@@ -1,8 +1,6 @@
-"""From labels to confusion matrices, to areas, to metrics. Arrays in, arrays out.
+"""Turn labels into confusion matrices, these into areas, and areas into metrics.
 
-Shape legend:
-    K  classes
-    ... images, seeds, draws: whatever the caller has
+Shape legend: K classes, ... images, seeds, draws: whatever the caller has.
 """
 
 import numpy as np
@@ -10,13 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def confusion_of(truth: ArrayLike, predicted: ArrayLike, classes: int, ignore_index: int = 255) -> NDArray[np.int64]:
-    """Count the pixels of an image by class, (K, K), [truth, prediction].
-
-    Args:
-        truth: Class of each pixel, of any shape; those of ``ignore_index`` are in no count.
-        predicted: Class of each pixel, of the same shape.
-        classes: K.
-        ignore_index: Label that is not evaluated.
+    """Count the pixels of an image by class, (K, K), [truth, prediction]; those of ``ignore_index`` are in no count.
 
     Raises:
         ValueError: For a label that is no class and not the ignored one.
@@ -69,7 +61,7 @@ def metrics_of(areas: ArrayLike) -> tuple[NDArray, NDArray, NDArray, NDArray]:
 
 
 def nanmean(values: NDArray, axis: int) -> NDArray:
-    """Mean of what is not NaN, and NaN of nothing: np.nanmean without its warning."""
+    """Return the mean of what is not NaN, and NaN of nothing: np.nanmean without its warning."""
     known = ~np.isnan(values)
     with np.errstate(invalid='ignore'):
         return np.where(known, values, 0).sum(axis) / known.sum(axis)

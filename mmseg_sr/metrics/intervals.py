@@ -1,18 +1,11 @@
-"""What a difference between two models is worth: intervals over seeds and over images. Arrays in, numbers out.
+"""Work out what a difference between two models is worth, by two intervals.
 
-Two questions, two intervals:
-
-* *Seeds.* Would other seeds, that is other trainings, give the gain again, on these validation images?
-  :func:`over_seeds`: Student's t on the differences, seed by seed.
-* *Images.* Would other images of the same kind give it, for these trained networks? :func:`over_images`: a
-  bootstrap that draws validation images.
+* *Seeds.* Would other trainings give the gain again, on these validation images? :func:`over_seeds`.
+* *Images.* Would other images of the same kind give it, for these trained networks? :func:`over_images`.
 
 A gain is called shown where the 95 % interval does not hold zero. Neither interval says what other data would give.
 
-Shape legend:
-    S  seeds that both models have
-    N  validation images
-    K  classes
+Shape legend: S seeds that both models have, N validation images, K classes.
 """
 
 import warnings
@@ -29,14 +22,10 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A difference with its interval, in the units of the metric.
+    """A difference, ours minus the baseline's, with its interval, in the units of the metric.
 
-    Attributes:
-        difference: Ours minus the baseline's; positive is a gain.
-        low: Lower end, None where there is no interval.
-        high: Upper end.
-        probability: Of a gain above zero; see the function that made the interval.
-        p_value: Two-sided, of no difference.
+    ``low`` and ``high`` are None where there is no interval. ``probability`` is that of a gain above zero, as the
+    function says that made it; ``p_value`` is two-sided, of no difference.
     """
 
     difference: float
@@ -47,13 +36,11 @@ class Interval:
 
     @property
     def verdict(self) -> str:
-        """What may be said, in words.
+        """Say in words what the interval shows.
 
         Example:
             >>> Interval(0.2, -0.1, 0.5).verdict, Interval(0.2, 0.1, 0.3).verdict, Interval(-2, -3, -1).verdict
             ('not shown', 'gain shown', 'loss shown')
-            >>> Interval(0.2).verdict
-            'no interval'
         """
         if self.low is None or self.high is None:
             return 'no interval'
@@ -63,7 +50,7 @@ class Interval:
 
 
 def mean_std(values: ArrayLike) -> tuple[float, float | None]:
-    """Mean and standard deviation over seeds (n - 1 in the denominator); None for one seed, which has none.
+    """Return mean and standard deviation over seeds (n - 1 in the denominator); None for that of one seed.
 
     Example:
         >>> mean_std([77, 78, 79])
@@ -71,6 +58,12 @@ def mean_std(values: ArrayLike) -> tuple[float, float | None]:
     """
     values = np.asarray(values, float)
     return float(values.mean()), float(values.std(ddof=1)) if values.size > 1 else None
+
+
+def _paired(ours: ArrayLike, baseline: ArrayLike) -> NDArray:
+    """Differences, seed by seed, of the seeds that have both."""
+    differences = np.asarray(ours, float) - np.asarray(baseline, float)
+    return differences[~np.isnan(differences)]
 
 
 def over_seeds(ours: ArrayLike, baseline: ArrayLike) -> Interval:
@@ -92,8 +85,7 @@ def over_seeds(ours: ArrayLike, baseline: ArrayLike) -> Interval:
         >>> f'{result.difference:.3f} [{result.low:.3f}, {result.high:.3f}] {result.verdict}'
         '0.367 [-0.150, 0.884] not shown'
     """
-    differences = np.asarray(ours, float) - np.asarray(baseline, float)
-    differences = differences[~np.isnan(differences)]
+    differences = _paired(ours, baseline)
     mean = float(differences.mean()) if differences.size else float('nan')
     if differences.size < 2:
         return Interval(mean)
@@ -108,8 +100,7 @@ def over_seeds(ours: ArrayLike, baseline: ArrayLike) -> Interval:
 def seeds_needed(ours: ArrayLike, baseline: ArrayLike, power: float = 0.8, most: int = 10_000) -> int | None:
     """Count the seeds that would settle it: a two-sided 5 % paired t test with this power.
 
-    It is worked out for the mean and the standard deviation of the differences seen, as if these were the true
-    ones: with few seeds a rough number.
+    The mean and the standard deviation of the differences are taken for the true ones: with few seeds a rough number.
 
     Returns:
         The smallest number, or None where it is above ``most`` or there are fewer than two seeds.
@@ -118,8 +109,7 @@ def seeds_needed(ours: ArrayLike, baseline: ArrayLike, power: float = 0.8, most:
         >>> seeds_needed([1.0, 2.0, 3.0], [0.5, 1.0, 1.5])  # differences 0.5, 1.0, 1.5: effect size 2
         5
     """
-    differences = np.asarray(ours, float) - np.asarray(baseline, float)
-    differences = differences[~np.isnan(differences)]
+    differences = _paired(ours, baseline)
     if differences.size < 2 or differences.mean() == 0:
         return None
     if np.ptp(differences) == 0:
@@ -137,9 +127,8 @@ def over_images(ours: ArrayLike, baseline: ArrayLike, draws: int = 9999, seed: i
 
     Each draw takes N images with replacement, the same ones for both models and all seeds: seeds share their
     images, so drawing anew for each would make the interval too small. Pixels are summed over the drawn images, the
-    metrics worked out from the sums, and the differences averaged over seeds. The interval is the percentile
-    interval; it covers the difference over all images of this kind, *for these trained networks*: it does not
-    know that another seed trains another network. ``probability`` is the share of draws above zero.
+    metrics worked out from the sums, and the differences averaged over seeds. The percentile interval covers the
+    difference over all images of this kind, for these trained networks. ``probability`` is the share of draws above 0.
 
     Args:
         ours: (S, N, 3, K) areas of the model.
@@ -154,28 +143,23 @@ def over_images(ours: ArrayLike, baseline: ArrayLike, draws: int = 9999, seed: i
     Raises:
         ValueError: For areas of different shapes or of no image.
     """
-    ours, baseline = np.asarray(ours, float), np.asarray(baseline, float)
-    if ours.shape != baseline.shape or ours.ndim != 4 or not ours.shape[1]:
-        raise ValueError(f'areas must be two times (S, N, 3, K), got {ours.shape} and {baseline.shape}')
-    images = ours.shape[1]
+    both = [np.asarray(areas, float) for areas in (ours, baseline)]
+    if both[0].shape != both[1].shape or both[0].ndim != 4 or not both[0].shape[1]:
+        raise ValueError(f'areas must be two times (S, N, 3, K), got {both[0].shape} and {both[1].shape}')
+    images = np.arange(both[0].shape[1])
 
     def differences(index: NDArray, axis: int = -1) -> NDArray:
-        rows = index.reshape(-1, images)
-        counts = np.stack([np.bincount(row, minlength=images) for row in rows]).astype(float)
-        each = [_stack(np.tensordot(counts, areas, (1, 1))) for areas in (ours, baseline)]  # (draws, S, K + 3)
-        mean = nanmean(each[0] - each[1], 1)
-        return np.moveaxis(mean.reshape(*index.shape[:-1], -1), -1, 0)
+        counts = [np.bincount(row, minlength=images.size) for row in index.reshape(-1, images.size)]
+        each = [_metrics(np.tensordot(np.array(counts, float), areas, (1, 1))) for areas in both]  # (draws, S, K + 3)
+        return np.moveaxis(nanmean(each[0] - each[1], 1).reshape(*index.shape[:-1], -1), -1, 0)
 
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', stats.DegenerateDataWarning)  # NaN, or all draws equal
-        sample = stats.bootstrap(
-            (np.arange(images),), differences, n_resamples=draws, batch=500, method='percentile', rng=seed
-        )
-    observed = differences(np.arange(images))
-    return [_percentile(*pair) for pair in zip(observed, sample.bootstrap_distribution, strict=True)]
+        sample = stats.bootstrap((images,), differences, n_resamples=draws, batch=500, method='percentile', rng=seed)
+    return [_percentile(*pair) for pair in zip(differences(images), sample.bootstrap_distribution, strict=True)]
 
 
-def _stack(areas: NDArray) -> NDArray:
+def _metrics(areas: NDArray) -> NDArray:
     *means, classes = metrics_of(areas)
     return np.concatenate([np.stack(means, -1), classes], -1)
 
@@ -196,17 +180,14 @@ def _percentile(observed: float, drawn: NDArray) -> Interval:
 def holm(p_values: ArrayLike) -> list[float | None]:
     """Correct p-values for their number by Holm's method: the family-wise error rate, whatever their dependence.
 
-    scipy corrects for the false discovery rate only. ``None`` and NaN are no tests, stay None and do not count.
+    ``None`` and NaN are no tests, stay None and do not count.
 
     Example:
         >>> holm([0.01, 0.04, None, 0.03])
         [0.03, 0.06, None, 0.06]
     """
     p_values = np.asarray(p_values, float)
-    corrected: list[float | None] = [None] * p_values.size
-    tests = [index for index in np.argsort(p_values) if not np.isnan(p_values[index])]
-    largest = 0.0
-    for rank, index in enumerate(tests):
-        largest = max(largest, min(1.0, float(p_values[index]) * (len(tests) - rank)))
-        corrected[index] = largest
-    return corrected
+    tests = np.argsort(p_values)[: np.isfinite(p_values).sum()]  # NaN come last
+    corrected = np.full(p_values.size, np.nan)
+    corrected[tests] = np.maximum.accumulate(p_values[tests] * np.arange(tests.size, 0, -1)).clip(max=1)
+    return [None if np.isnan(value) else float(value) for value in corrected]

@@ -1,4 +1,4 @@
-"""ClassIoUMetric: mmseg's IoUMetric with exact sums, unrounded numbers and each class's IoU."""
+"""Count IoU with exact sums, unrounded and for each class."""
 
 import os
 from collections.abc import Sequence
@@ -15,15 +15,12 @@ from .confusion import confusion_of
 
 @METRICS.register_module()
 class ClassIoUMetric(IoUMetric):
-    """Intersection over union in percent: mean, unrounded, and of each class.
+    """Report intersection over union in percent: mean, unrounded, and of each class.
 
-    The stock metric counts pixels image by image and adds the counts up in float32, which cannot tell 2**24 from
-    2**24 + 1; eight Cityscapes frames have that many pixels. It rounds to two digits, and each class's IoU is in
-    its log table only. Here the same counts are added up in float64 (exact to 2**53), all that the stock metric
-    reports is unrounded, and ``IoU.<class>`` is reported too: NaN for a class in neither prediction nor ground
-    truth, which the mean leaves out.
-
-    Log table and written predictions are the stock metric's. In a config::
+    The stock metric adds pixels up in float32, which cannot tell 2**24 from 2**24 + 1 (eight Cityscapes frames have as
+    many), rounds to two digits, and has each class's IoU in its log table only. Here the same counts are added up in
+    float64 (exact to 2**53), and ``IoU.<class>`` is reported too: NaN for a class in neither prediction nor ground
+    truth, which the mean leaves out. Log table and written predictions are the stock metric's. In a config::
 
         val_evaluator = dict(type='ClassIoUMetric')
 
@@ -60,14 +57,10 @@ class ClassIoUMetric(IoUMetric):
             raise ValueError(f'{sample["img_path"]} has {error}') from error
 
     def compute_metrics(self, results: list[tuple[Tensor, ...]]) -> dict[str, float]:
-        """Sum the areas of all images and turn them into percent.
+        """Sum the areas of all images: 'aAcc', 'mIoU', 'mAcc' (or the means of ``iou_metrics``) and 'IoU.<class>'.
 
-        Args:
-            results: For each image its areas (classes,): intersection, union, prediction, ground truth; and its
-                confusion matrix and path where these are asked for.
-
-        Returns:
-            'aAcc', 'mIoU', 'mAcc' (or the means of the ``iou_metrics`` chosen) and 'IoU.<class>'.
+        ``results`` has for each image its areas (K,): intersection, union, prediction, ground truth; and its confusion
+        matrix and path where these are asked for.
         """
         if self.confusion_file is not None and not self.format_only:
             self._write_confusion([result[4:] for result in results])
@@ -77,18 +70,14 @@ class ClassIoUMetric(IoUMetric):
             return stock
         totals = [sum(areas) for areas in zip(*results, strict=True)]
         ratios = self.total_area_to_metrics(*totals, self.metrics, self.nan_to_num, self.beta)
-        metrics = {
-            name if name == 'aAcc' else f'm{name}': float(np.nanmean(ratio) * 100) for name, ratio in ratios.items()
-        }
-        for label, ratio in zip(self.dataset_meta['classes'], ratios.get('IoU', ()), strict=False):
-            metrics[f'IoU.{label}'] = float(ratio * 100)
-        return metrics
+        means = {name if name == 'aAcc' else f'm{name}': np.nanmean(ratio) for name, ratio in ratios.items()}
+        classes = zip(self.dataset_meta['classes'], ratios.get('IoU', ()), strict=False)
+        return {name: float(100 * ratio) for name, ratio in (means | {f'IoU.{k}': iou for k, iou in classes}).items()}
 
     def _write_confusion(self, results: list[tuple[np.ndarray, str]]) -> None:
         matrices, paths = zip(*results, strict=True)
         shared = os.path.commonpath([os.path.dirname(path) for path in paths])
         images = [Path(os.path.relpath(path, shared)).as_posix() for path in paths]
         with replacing(self.confusion_file) as partial:
-            np.savez_compressed(
-                partial, confusion=np.stack(matrices), images=images, classes=list(self.dataset_meta['classes'])
-            )
+            classes = list(self.dataset_meta['classes'])
+            np.savez_compressed(partial, confusion=np.stack(matrices), images=images, classes=classes)

@@ -24,14 +24,7 @@ COURSES = {'brick': 3, 'blocks': 4}  # pixels from one joint to the next
 
 
 def paint(things: Sequence[Thing], size: tuple[int, int], style: Style, rng: Rng) -> Image.Image:
-    """Paint a scene, each thing inside the very outline that its label is drawn from.
-
-    Args:
-        things: In drawing order.
-        size: (width, height) in pixels.
-        style: Light and colours of the city.
-        rng: Source of the textures and of the noise.
-    """
+    """Paint things in drawing order, each inside the outline that its label is drawn from; size is (width, height)."""
     canvas = np.zeros((*size[::-1], 3), dtype=np.float32)
     for thing in things:
         _paint_thing(canvas, thing, style, rng)

@@ -12,7 +12,7 @@ MIN_SHARE = 3e-4  # of the frame's pixels that a class must keep in sight, 10 of
 ATTEMPTS = 1000  # 1 to 3 do, 20 in the smallest frames
 
 
-def draw_scene(camera: Camera, style: Style, rng: Rng, index: int = 0) -> list[Thing]:
+def draw_scene(camera: Camera, style: Style, rng: Rng, index: int) -> list[Thing]:
     """Compose a street in drawing order, anew until every class that frame ``index`` must show can be seen.
 
     Raises:
@@ -117,11 +117,10 @@ def horizon_line(camera: Camera, style: Style, rng: Rng) -> list[Thing]:
         wide, high = rng.uniform(5, 14), rng.uniform(5, 17)
         if rng.random() < 0.5:
             outline = [(0, 0), (0, high), (wide * 0.5, high * rng.uniform(1, 1.3)), (wide, high), (wide, 0)]
-            look = 'building', vary(rng, style.facades[rng.integers(6)]), 'brick'
+            label, colour, texture = 'building', vary(rng, style.facades[rng.integers(6)]), 'brick'
         else:
             outline = [(0, 0), *blob(rng, wide / 2, high * 0.5, wide * 0.6, high * 0.5), (wide, 0)]
-            look = 'vegetation', vary(rng, style.leaves), 'leaves'
-        label, colour, texture = look
+            label, colour, texture = 'vegetation', vary(rng, style.leaves), 'leaves'
         things.append(Thing(label, camera.upright(left, FAR, outline), colour, texture, FAR))
         left += wide * rng.uniform(0.6, 1.0)
     return things
@@ -153,7 +152,7 @@ def house(camera: Camera, style: Style, rng: Rng, box: tuple[float, float, float
     windows.append((camera.facade(x, near, far, high - 0.5, high), vary(rng, (95, 60, 50))))
     front = Thing('building', camera.facade(x, near, far, 0, high), colour, 'brick', (near + far) / 2, windows)
     deep = x + np.sign(x) * 12
-    gable = camera.path([(x, 0, near), (x, high, near), (deep, high, near), (deep, 0, near)])
+    gable = camera.upright(0, near, [(x, 0), (x, high), (deep, high), (deep, 0)])
     return [Thing('building', gable, shaded(colour, 0.8), 'brick', near), front]
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from .world import Camera, Colour, Point, Polygon, Rng, Thing, shaded, vary
@@ -15,30 +16,20 @@ PAINTS: tuple[Colour, ...] = (
 
 
 def hull(points: list[Point]) -> Polygon:
-    """Compute the convex hull of pixels (Andrew's monotone chain).
+    """Compute the convex hull of pixels, from the leftmost on.
 
     Example:
         >>> hull([(0, 0), (2, 0), (1, 1), (2, 2), (0, 2)])
         [(0, 0), (2, 0), (2, 2), (0, 2)]
     """
-    chains = []
-    for ordered in (sorted(set(points)), sorted(set(points), reverse=True)):
-        chain: Polygon = []
-        for x, y in ordered:
-            while len(chain) > 1 and _turn(chain[-2], chain[-1], (x, y)) <= 0:
-                chain.pop()
-            chain.append((x, y))
-        chains += chain[:-1]
-    return chains
-
-
-def _turn(a: Point, b: Point, c: Point) -> int:
-    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+    outline = [tuple(point) for point in cv2.convexHull(np.array(points, np.int32), clockwise=False)[:, 0].tolist()]
+    start = outline.index(min(outline))
+    return outline[start:] + outline[:start]
 
 
 @dataclass(frozen=True)
 class Box:
-    """A box along the street: ``x`` its middle, ``z`` its near end; metres."""
+    """A box along the street in metres: ``x`` its middle, ``z`` its near end."""
 
     camera: Camera
     x: float

@@ -5,6 +5,7 @@ World coordinates are metres: x to the right, y up from the ground, z ahead of t
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -12,6 +13,7 @@ Point = tuple[int, int]
 Polygon = list[Point]
 Colour = tuple[float, float, float]
 Rng = np.random.Generator
+Style = SimpleNamespace  # see city_style()
 
 NEAR = 3.2  # metres; below the lower edge of the image
 FAR = 90.0
@@ -31,71 +33,44 @@ class Thing:
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera in a street that bends sideways by ``bend`` metres a square metre ahead."""
+    """A pinhole camera 1.6 m above a street that bends sideways by ``bend`` metres a square metre ahead."""
 
     width: int
     height: int
     horizon: float
-    bend: float = 0.0
-    aside: float = 0.0
-    lift: float = 1.6
-
-    @property
-    def focal(self) -> float:
-        """Focal length in pixels; of both sides, so that tall and wide images show a street as well."""
-        return 0.55 * self.width + 0.7 * self.height
+    bend: float
+    aside: float
 
     def project(self, x: float, y: float, z: float) -> Point:
         """Compute the pixel at which a point of the world is seen."""
-        column = self.width / 2 + self.focal * ((x - self.aside) / z + self.bend * z)
-        return round(column), round(self.horizon + self.focal * (self.lift - y) / z)
-
-    def path(self, points: Sequence[tuple[float, float, float]]) -> Polygon:
-        """Project a chain of points."""
-        return [self.project(*point) for point in points]
+        focal = 0.55 * self.width + 0.7 * self.height  # of both, so that tall and wide images show a street as well
+        column = self.width / 2 + focal * ((x - self.aside) / z + self.bend * z)
+        return round(column), round(self.horizon + focal * (1.6 - y) / z)
 
     def upright(self, x: float, z: float, outline: Sequence[tuple[float, float]]) -> Polygon:
         """Project a flat figure that faces the camera and stands at (x, 0, z); outline in metres (aside, up)."""
         return [self.project(x + a, up, z) for a, up in outline]
 
-    def strip(self, left: float, right: float, near: float = NEAR, far: float = FAR, y: float = 0.0) -> Polygon:
+    def strip(self, left: float, right: float, near: float = NEAR, far: float = FAR) -> Polygon:
         """Project a lane of the ground along the street."""
         steps = np.geomspace(near, far, 9)
-        return self.path([(left, y, z) for z in steps] + [(right, y, z) for z in steps[::-1]])
+        return [self.project(left, 0, z) for z in steps] + [self.project(right, 0, z) for z in steps[::-1]]
 
     def facade(self, x: float, near: float, far: float, low: float, high: float) -> Polygon:
         """Project a vertical plane along the street."""
         steps = np.geomspace(near, far, 5)
-        return self.path([(x, low, z) for z in steps] + [(x, high, z) for z in steps[::-1]])
-
-
-@dataclass(frozen=True)
-class Style:
-    """What the streets of one city have in common; colours are 0 to 255, widths metres."""
-
-    asphalt: Colour
-    paving: Colour
-    facades: tuple[Colour, ...]
-    leaves: Colour
-    grass: Colour
-    sky: Colour
-    haze: float
-    light: float
-    tint: Colour
-    noise: float
-    road: float
-    walk: float
+        return [self.project(x, low, z) for z in steps] + [self.project(x, high, z) for z in steps[::-1]]
 
 
 def city_style(rng: Rng) -> Style:
-    """Choose the looks of a city."""
+    """Choose what the streets of one city have in common; colours are 0 to 255, widths metres."""
     grey = rng.uniform(70, 115)
     facades = [tuple(np.clip(rng.uniform(80, 190) + rng.normal(0, 9, 3) + (14, 2, -12), 30, 240)) for _ in range(6)]
     overcast = rng.random() < 0.5
     return Style(
         asphalt=tuple(grey + rng.normal(0, 4, 3)),
         paving=tuple(grey + rng.uniform(8, 45) + rng.normal(0, 7, 3)),
-        facades=tuple(facades),
+        facades=facades,
         leaves=(rng.uniform(35, 85), rng.uniform(65, 105), rng.uniform(25, 55)),
         grass=(rng.uniform(80, 125), rng.uniform(95, 130), rng.uniform(45, 80)),
         sky=tuple(rng.uniform(190, 225) + rng.normal(0, 5, 3)) if overcast else (120.0, 160.0, rng.uniform(190, 230)),

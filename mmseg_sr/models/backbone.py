@@ -1,4 +1,4 @@
-"""SRBackbone: SR blocks after stages of a stock backbone, wired in, not copied.
+"""Put SR blocks after stages of a stock backbone, wired in, not copied.
 
 What comes back is the stock backbone itself with one more module at the end of a stage's ``nn.Sequential``. So
 its forward, ``out_indices``, dilations and frozen stages work as ever, every key of a stock checkpoint keeps its

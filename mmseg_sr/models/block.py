@@ -36,11 +36,11 @@ class _Linear(nn.Linear):
 # mmengine's initialisers choose layers by the name of their class and of its direct bases. One class between keeps
 # the Kaiming init_cfg of every backbone, and the random numbers it would draw, away from the block.
 class SRConv2d(_Conv2d):
-    """A convolution of an SR block."""
+    """Squeeze: the convolution of an SR block."""
 
 
 class SRLinear(_Linear):
-    """A linear layer of an SR block."""
+    """Gate: a linear layer of an SR block."""
 
 
 @MODELS.register_module()
@@ -102,7 +102,7 @@ class SRBlock(BaseModule):
         check_init_cfg(init_cfg)
         super().__init__(init_cfg)
         self.in_channels = positive(in_channels, 'in_channels')
-        self.memory_size = height, width = pair(memory_size, 'memory_size')
+        self.memory_size = height, width = pair(memory_size)
         self.num_memories = positive(num_memories, 'num_memories')
         self.hidden_channels = positive(hidden_channels, 'hidden_channels')
         self.resize = switch(resize, 'resize')
@@ -146,7 +146,7 @@ class SRBlock(BaseModule):
 
     @property
     def memory_shape(self) -> tuple[int, int, int, int]:
-        """(P, C, H, W)."""
+        """Return (P, C, H, W)."""
         return self.num_memories, self.in_channels, *self.memory_size
 
     def memory_blocks(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""A memory of low rank: each memory block is a few vectors over the channels times as many maps.
+"""Hold a memory of low rank: each memory block is a few vectors over the channels times as many maps.
 
 Shape letters as in :mod:`.block`, and R the rank.
 """
@@ -13,7 +13,7 @@ from .recall import plain_resize
 
 
 class LowRankMemory(nn.Module):
-    """P memory blocks of ``P * R * (C + H*W)`` numbers instead of ``P*C*H*W``: ``memory[p] = channels[p] @ maps[p]``.
+    """Hold P memory blocks ``channels[p] @ maps[p]`` in ``P * R * (C + H*W)`` numbers instead of ``P*C*H*W``.
 
     The vectors start at zero, so the memory does; the maps start as the smoothest there are, the cosines of the lowest
     frequencies. A vector's gradient is then a sum over all cells, like a bias's, where that to a cell of a full memory
@@ -47,7 +47,7 @@ class LowRankMemory(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Zero vectors, and for each memory block the same maps: :func:`cosines`."""
+        """Zero the vectors, and give each memory block the same maps: :func:`cosines`."""
         nn.init.zeros_(self.channels)
         with torch.no_grad():
             self.maps.copy_(cosines(*self.maps.shape[1:]))
@@ -92,7 +92,7 @@ def add_product(x: Tensor, vectors: Tensor, maps: Tensor) -> Tensor:
 
 
 def cosines(count: int, height: int, width: int) -> Tensor:
-    """The smoothest maps (count, H, W): the two-dimensional cosines (DCT-II) of the lowest frequencies.
+    """Make the smoothest maps (count, H, W): the two-dimensional cosines (DCT-II) of the lowest frequencies.
 
     They are orthogonal, and each has a mean square of 1.
 
@@ -115,7 +115,7 @@ def _cosine(frequency: int, cells: int) -> Tensor:
 
 
 def memory_blocks(*parts: Tensor) -> Tensor:
-    """The memory blocks (P, C, H, W) of the tensors that a memory consists of: themselves, or vectors and maps.
+    """Make the memory blocks (P, C, H, W) of what a memory consists of: themselves, or vectors and maps.
 
     Example:
         >>> memory_blocks(torch.ones(3, 8, 2), torch.ones(3, 2, 4, 6)).shape
@@ -125,7 +125,7 @@ def memory_blocks(*parts: Tensor) -> Tensor:
 
 
 def block_norms(*parts: Tensor) -> Tensor:
-    """The Euclidean norms (P,) of the memory blocks, without a copy of them or making them of what they consist of.
+    """Compute the Euclidean norms (P,) of the memory blocks, without a copy of them or making them.
 
     Example:
         >>> parts = torch.ones(1, 4, 2), torch.ones(1, 2, 5, 5)

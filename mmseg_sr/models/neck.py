@@ -1,4 +1,4 @@
-"""SRNeck: SR blocks on the maps between a backbone and its head, for backbones without ``nn.Sequential`` stages."""
+"""Put SR blocks on the maps between a backbone and its head, for backbones without ``nn.Sequential`` stages."""
 
 from collections.abc import Sequence
 
@@ -63,7 +63,7 @@ class SRNeck(BaseModule):
         self.neck = MODELS.build(neck) if neck is not None else None
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Maps [(N, C_i, h_i, w_i), ...] of the backbone to as many maps, or to what the stock neck makes of them."""
+        """Turn the backbone's maps [(N, C_i, h_i, w_i), ...] into as many, or into what the stock neck makes."""
         maps = list(inputs)
         given = [_channels(each) for each in maps]
         if given != self.in_channels:

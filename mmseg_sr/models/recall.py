@@ -1,4 +1,4 @@
-"""The block's arithmetic, close to the least memory traffic: squeeze, resize, and recall with the addition.
+"""Compute the block's three steps close to the least memory traffic: squeeze, resize, recall with the addition.
 
 Shape letters: N batch, C channels, (H, W) size of the memory, (h, w) size of the input, P memory blocks.
 

@@ -118,7 +118,7 @@ def options_of(squeeze: Tensor, columns: Tensor, rows: Tensor, *memory: Tensor) 
 
 
 def keys_of(state_dict: Mapping[str, Tensor], prefix: str, rank: int | None = None) -> list[str]:
-    """The keys under which a state dict has, or lacks, the tensors that :func:`options_of` takes.
+    """List the keys under which a state dict has, or lacks, the tensors that :func:`options_of` takes.
 
     Args:
         state_dict: Weights; a part of the block, or all of it, may be missing.

@@ -7,16 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 # Told apart by colour-blind people too. The page replaces them, for its light and dark scheme.
-COLOURS = {
-    'grey': '#6b6b6b',
-    'blue': '#0072b2',
-    'orange': '#d55e00',
-    'green': '#009e73',
-    'purple': '#cc79a7',
-    'gold': '#b38600',
-    'rule': '#b0b1b2',
-}
-NETWORKS = list(COLOURS.values())[:-1]
+COLOURS = dict(grey='#6b6b6b', blue='#0072b2', orange='#d55e00', green='#009e73', purple='#cc79a7', gold='#b38600')
+NETWORKS = list(COLOURS.values())
+COLOURS['rule'] = '#b0b1b2'
 DASHES = ('-', '--', '-.', ':')
 WIDTH = 3.9  # inches, of 8 points' text: readable at the width of a phone
 STYLE = {'font.size': 8, 'text.parse_math': False, 'axes.spines.top': False, 'axes.spines.right': False}
@@ -42,8 +35,8 @@ def class_chart(names: Sequence[str], values: Sequence[float | None], label: str
                 continue
             interval = (intervals[place] if intervals else None) or {}
             shown = not intervals or interval.get('verdict') in ('gain shown', 'loss shown')
-            color = COLOURS['blue' if value >= 0 else 'orange']
-            axes.barh(place, value, height=0.66, color=color, alpha=1 if shown else 0.4, linewidth=0)
+            style = {'color': COLOURS['blue' if value >= 0 else 'orange'], 'alpha': 1 if shown else 0.4}
+            axes.barh(place, value, height=0.66, linewidth=0, **style)
             if interval.get('low') is not None:
                 axes.plot([interval['low'], interval['high']], [place] * 2, color='black', linewidth=1)
         axes.axvline(0, color='black', linewidth=0.8)
@@ -82,8 +75,8 @@ def curve_chart(curves: Mapping[str, Sequence[Mapping[int, float]]], label: str)
     return figure
 
 
-def forest_plot(differences: Sequence[dict], metric: str = 'mIoU') -> Figure:
-    """Draw the differences of a report with their intervals, one line each; grey is what is not shown.
+def forest_plot(differences: Sequence[dict]) -> Figure:
+    """Draw the differences in mIoU of a report with their intervals, one line each; grey is what is not shown.
 
     Example:
         >>> interval = {'low': -0.1, 'high': 0.5, 'verdict': 'not shown'}
@@ -92,7 +85,7 @@ def forest_plot(differences: Sequence[dict], metric: str = 'mIoU') -> Figure:
         >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
         ['SR - FCN\\nslide, 5 seeds']
     """
-    rows = [row for row in differences if row['metric'] == metric]
+    rows = [row for row in differences if row['metric'] == 'mIoU']
     figure = Figure(figsize=(7, 1.3 + 0.6 * max(1, len(rows))), dpi=150, layout='constrained')
     axes = figure.add_subplot()
     axes.axvline(0, color='black', linewidth=0.8)
@@ -102,9 +95,9 @@ def forest_plot(differences: Sequence[dict], metric: str = 'mIoU') -> Figure:
         axes.plot([], [], marker, color='black', markersize=5, label=f'95 % {kind.replace("_", " ")}')
     seeds = ['1 seed' if row['seeds'] == 1 else f'{row["seeds"]} seeds' for row in rows]
     names = [f'{row["arm"]} - {row["baseline"]}\n{row["mode"]}, {each}' for row, each in zip(rows, seeds, strict=True)]
-    axes.set_yticks([-position for position in range(len(rows))], names)
+    axes.set_yticks(range(0, -len(rows), -1), names)
     axes.set_ylim(-len(rows) + 0.5, 0.5 if rows else 1)
-    axes.set_xlabel(f'difference in {metric} (percent points); grey: not shown')
+    axes.set_xlabel('difference in mIoU (percent points); grey: not shown')
     axes.spines[['top', 'right', 'left']].set_visible(False)
     axes.tick_params(axis='y', length=0)
     figure.legend(loc='outside upper right', ncols=2, frameon=False, fontsize='small')

@@ -26,12 +26,11 @@ def experiment_page(exp: Experiment, document: dict, pictures: int = 3, images: 
         checkpoint = training_dir(exp, arm, exp.seeds[0]) / f'iter_{settings.max_iterations(cfg)}.pth'
         networks.append(Network(arm.name, arm.baseline, cfg, checkpoint))
     work = ['--work-dir', str(exp.work_dir)]
-    commands = [f'{document["command"]} {shlex.join(work)}']
-    commands.append(shlex.join(['python', 'tools/report_page.py', str(exp.path), *work]))
+    again = ['python', 'tools/report_page.py', str(exp.path), *work]
     return Page(
         title=exp.name,
         document=document,
-        commands=commands,
+        commands=[f'{document["command"]} {shlex.join(work)}', shlex.join(again)],
         sources=_texts([exp.path.resolve(), *(arm.config for arm in exp.arms.values())]),
         curves={arm.name: [scalars(training_dir(exp, arm, seed)) for seed in exp.seeds] for arm in arms},
         gallery=look(networks, pictures, images),
@@ -46,10 +45,7 @@ def checkpoint_page(networks: Sequence[Network], tests: Mapping, command: str, p
         tests: The files that ``tools/test.py`` wrote of each by ``--metrics`` and ``--confusion``, by its name. The
             second need not exist: there are no intervals over images then.
         command: The command line that makes the page.
-        pictures: As for :func:`.gallery.look`, and so are ``images``.
-
-    Raises:
-        UserError: For metrics that are none, of another checkpoint, or of different test modes or images.
+        pictures, images: As for :func:`.gallery.look`.
     """
     first, last = networks[0], networks[-1]
     rows = [_row(each, _read_test(tests[each.name][0], each.checkpoint)) for each in networks]

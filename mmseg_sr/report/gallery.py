@@ -1,7 +1,4 @@
-"""Predict images with trained networks for a page, and draw what their memories do.
-
-A checkpoint or data that are missing leave a sentence in the page, and no exception.
-"""
+"""Predict images with trained networks for a page, and draw what their memories do."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,10 +54,8 @@ class Gallery:
 def look(networks: Sequence[Network], pictures: int = 3, images: int = 20) -> Gallery:
     """Predict images of val with each network, and draw the memory of those with SR blocks.
 
-    Args:
-        networks: A baseline stands before the networks that are compared with it.
-        pictures: Number of images to show, evenly chosen.
-        images: Number of images for the figures of the memory, evenly chosen.
+    A baseline stands before the networks that are compared with it. Numbers of ``pictures`` to show, and of ``images``
+    for the memory, are chosen evenly. A missing checkpoint or data set leaves a sentence, and no exception.
     """
     gallery, predicted = Gallery(), {}
     for network in tqdm(networks, desc='look', unit='network'):

@@ -3,7 +3,6 @@
 import base64
 import io
 import re
-from collections.abc import Mapping
 
 import matplotlib
 import numpy as np
@@ -12,7 +11,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from .charts import COLOURS
+
 NONE, SPACE = '–', '\u00a0'  # for no number; before a unit, which stays on its line
+CSS_COLOURS = {'#000000': 'currentColor', **{colour: f'var(--{name})' for name, colour in COLOURS.items()}}
 NO_METADATA = dict.fromkeys(('Creator', 'Date', 'Format', 'Type'))
 WIDEST = 640  # pixels of a picture
 
@@ -65,14 +67,13 @@ def sentence(row: dict, with_mode: bool = True) -> str:
     return f'{said} over {row["seeds"]} seeds, 95{SPACE}% interval {interval(row["over_seeds"])}: {headline(row)}.'
 
 
-def inline_svg(figure: Figure, name: str, alt: str, colours: Mapping[str, str]) -> Markup:
-    """Turn a chart into an SVG element, which ``alt`` describes.
+def inline_svg(figure: Figure, name: str, alt: str) -> Markup:
+    """Turn a chart into an SVG element, which ``alt`` describes; ``name`` makes the ids in it unique in the page.
 
-    ``name``, of letters, digits and -, makes the ids in it unique in the page. Black becomes the colour of the text
-    around it; ``colours`` gives CSS colours, such as ``var(--gain)``, for others, ``#rrggbb``.
+    Black becomes the colour of the text around it, and the charts' colours those of the page's scheme.
 
     Example:
-        >>> inline_svg(Figure(), 'empty', 'a < b', {}).startswith('<svg role="img" aria-label="a &lt; b" ')
+        >>> inline_svg(Figure(), 'empty', 'a < b').startswith('<svg role="img" aria-label="a &lt; b" ')
         True
     """
     file = io.StringIO()
@@ -81,7 +82,7 @@ def inline_svg(figure: Figure, name: str, alt: str, colours: Mapping[str, str]) 
     text = file.getvalue()
     text = re.sub(r'<style.*?</style>|<!--.*?-->', '', text[text.index('<svg') :], flags=re.DOTALL)
     text = re.sub(r' (?:id="|xlink:href="#|clip-path="url\(#)', rf'\g<0>{name}-', text)
-    for colour, css in {'#000000': 'currentColor', **colours}.items():
+    for colour, css in CSS_COLOURS.items():
         text = text.replace(colour, css)
     head, _, rest = text.partition('>')
     (view,) = re.findall(r'viewBox="[^"]*"', head)
@@ -94,10 +95,7 @@ def photograph(image: NDArray[np.uint8], alt: str) -> Markup:
 
 
 def painting(image: NDArray[np.uint8], alt: str) -> Markup:
-    """Turn a picture of few colours (height, width, 3) into an image element that keeps each of them.
-
-    One that is wider than ``WIDEST`` pixels loses pixels, and mixes none.
-    """
+    """Turn a picture of few colours (height, width, 3) into an image element that keeps each of them, and adds none."""
     picture = _shrink(image, Image.Resampling.NEAREST)
     if picture.getcolors(256):
         picture = picture.convert('P', palette=Image.Palette.ADAPTIVE, colors=256)
@@ -112,9 +110,9 @@ def drawing(figure: Figure, alt: str) -> Markup:
 
 
 def _shrink(image: NDArray[np.uint8], how: Image.Resampling) -> Image.Image:
-    height, width = image.shape[:2]
-    scale = min(1, WIDEST / width)
-    return Image.fromarray(image).resize((round(width * scale), max(1, round(height * scale))), how)
+    picture = Image.fromarray(image)
+    picture.thumbnail((WIDEST, picture.height), how, reducing_gap=None)
+    return picture
 
 
 def _element(picture: Image.Image, alt: str, kind: str, **options) -> Markup:

@@ -1,9 +1,6 @@
 """Figures of a memory, as the paper's Figs 2 to 7 and what segmentation adds to them.
 
 Shape letters: K classes or other groups, P memory blocks, (H, W) size of the memory, (h, w) size of a map.
-
-Every figure says what it shows. What has a sign is drawn from blue to red around zero, with dots where it is negative,
-so that it can be read in greyscale too; what has none in the colours of cividis.
 """
 
 from collections.abc import Sequence
@@ -21,16 +18,6 @@ from ..memory.summary import Summary
 from .pictures import SMALL, Picture, colour, colour_bar, row_height, show, show_picture, show_signed
 
 BAR, EDGE = '#8fb3d9', '#22405e'
-WORDS = {
-    'weights': 'Softmax weight of each memory block, for all images and by class. Over all images: {weights}.',
-    'drives': 'Softmax weight of each memory block by city or drive. Over all images: {weights}.',
-    'maps': 'Pictures, their predictions, and the channel mean of the map before the block, after it and the '
-    'difference. What is added has {shift:.2g} % of the norm of the map.',
-    'memory': 'Channel mean of each memory block, cell by cell. Norms: {norms}.',
-    'scores': "Change of each class's score when a memory block is taken out, for each block. Pixels that are "
-    'predicted as another class then: {flips}.',
-    'places': 'Where in the pictures the scores change when a memory block is taken out, for each block.',
-}
 
 
 def block_figures(name: str, summary: Summary, drawn: Sequence[Seen], palette: Sequence) -> dict[str, Figure]:
@@ -45,12 +32,12 @@ def block_figures(name: str, summary: Summary, drawn: Sequence[Seen], palette: S
     ]
     blocks = [seen.blocks[name] for seen in drawn]
     count, overall, figures = len(summary.weights), summary.everything, {}
-    for kind, names, weights, note in (
-        ('weights', summary.classes, summary.by_class, "images, each weighted by the class's share of its pixels"),
-        ('drives', summary.drives, summary.by_drive, 'images, those of each city or drive by themselves'),
-    ):
-        if weights is not None:
-            figures[kind] = weights_figure(name, names, weights, overall, f'over {count} {note}')
+    if summary.by_class is not None:
+        note = f"over {count} images, each weighted by the class's share of its pixels"
+        figures['weights'] = weights_figure(name, summary.classes, summary.by_class, overall, note)
+    if summary.by_drive is not None:
+        note = f'over {count} images, those of each city or drive by themselves'
+        figures['drives'] = weights_figure(name, summary.drives, summary.by_drive, overall, note)
     maps = [(block.before, block.after) for block in blocks]
     figures['maps'] = maps_figure(name, pictures, maps, summary.classes, palette)
     figures['memory'] = memory_figure(name, summary.memory_means, summary.norms, overall.mean[0])
@@ -63,20 +50,23 @@ def block_figures(name: str, summary: Summary, drawn: Sequence[Seen], palette: S
 
 def in_words(summary: Summary) -> dict[str, str]:
     """Say what each figure of :func:`block_figures` shows, with its chief numbers, for readers who cannot see it."""
-    numbers = {
-        'weights': ', '.join(f'{weight:.2f}' for weight in summary.everything.mean[0]),
-        'shift': 100 * summary.shift.mean(),
-        'norms': ', '.join(f'{norm:.2g}' for norm in summary.norms),
-        'flips': ', '.join(f'{100 * share:.2g} %' for share in (() if summary.flips is None else summary.flips)),
+    weights = ', '.join(f'{weight:.2f}' for weight in summary.everything.mean[0])
+    norms = ', '.join(f'{norm:.2g}' for norm in summary.norms)
+    flips = ', '.join(f'{100 * share:.2g} %' for share in (() if summary.flips is None else summary.flips))
+    return {
+        'weights': f'Softmax weight of each memory block, for all images and by class. Over all images: {weights}.',
+        'drives': f'Softmax weight of each memory block by city or drive. Over all images: {weights}.',
+        'maps': 'Pictures, their predictions, and the channel mean of the map before the block, after it and the '
+        f'difference. What is added has {100 * summary.shift.mean():.2g} % of the norm of the map.',
+        'memory': f'Channel mean of each memory block, cell by cell. Norms: {norms}.',
+        'scores': "Change of each class's score when a memory block is taken out, for each block. Pixels that are "
+        f'predicted as another class then: {flips}.',
+        'places': 'Where in the pictures the scores change when a memory block is taken out, for each block.',
     }
-    return {kind: words.format(**numbers) for kind, words in WORDS.items()}
 
 
 def weights_figure(title: str, names: Sequence[str], weights: GroupWeights, overall: GroupWeights, note: str) -> Figure:
-    """Draw the softmax weights of each of K groups; a group with NaN is in no image (the paper's Figs 2, 5, 6 and 7).
-
-    ``overall``, one group of all images, is drawn first, and as marks in every panel; ``note`` says what was averaged.
-    """
+    """Draw the softmax weights of all images, and of each of K groups; one with NaN is in no image: Figs 2, 5, 6, 7."""
     panels = [('all', overall.mean[0], overall.std[0], overall.images[0])]
     panels += zip(names, *weights, strict=True)
     columns = 4 if len(panels) <= 12 else 5
@@ -100,10 +90,7 @@ def weights_figure(title: str, names: Sequence[str], weights: GroupWeights, over
 
 
 def maps_figure(title: str, pictures: Sequence[Picture], maps: Sequence, names: Sequence[str], palette) -> Figure:
-    """Draw a row a picture: picture, prediction, channel-mean map before the block, after it, and their difference.
-
-    As the paper's Fig. 3. ``maps`` has a pair (h, w) for each picture, ``palette`` a colour (K, 3) for each name.
-    """
+    """Draw for each picture its prediction, channel-mean maps (h, w) before and after the block, difference: Fig. 3."""
     title, size = f'Channel-mean activation around the SR block · {title}', row_height(pictures) * len(pictures)
     figure, grid = _sheet(title, '', (12, size + 1.5), len(pictures), 5)
     lowest, highest = min(np.min(pair) for pair in maps), max(np.max(pair) for pair in maps)
@@ -143,10 +130,9 @@ def memory_figure(title: str, means: NDArray, norms: NDArray, weights: NDArray) 
 
 
 def scores_figure(title: str, names: Sequence[str], change: NDArray, flips: NDArray, note: str) -> Figure:
-    """Draw which memory block changes which class's score: a heat map of classes by blocks.
+    """Draw a heat map of the mean change (P, K) of the logits of each class when a memory block is taken out.
 
-    ``change`` (P, K) is the mean change of the logits when a memory block is taken out, ``flips`` (P,) the share of the
-    pixels that are predicted as another class then; ``note`` says what was measured.
+    ``flips`` (P,) is the share of the pixels that are predicted as another class then.
     """
     size = (max(0.75 * len(change) + 2.8, 6), 0.3 * len(names) + 2.2)
     title = f'Change of the class scores without a memory block\n{title}'

@@ -11,14 +11,13 @@ import matplotlib
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ..atomic import replacing
+from ..atomic import write_text
 from ..experiments.markdown import HOW_TO_READ
 from ..experiments.numbers import METRICS
 from . import charts
 from .gallery import Gallery
 from .html import headline, inline_svg, interval, number, sentence
 
-CSS_COLOURS = {colour: f'var(--{name})' for name, colour in charts.COLOURS.items()}
 JINJA = dict(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
 CURVES = (  # key in the logs, label, caption, and the least number of points that make a curve
     ('loss', 'loss', 'Training loss.', 1),
@@ -41,8 +40,7 @@ class Page:
 
 def write(page: Page, path: Path) -> None:
     """Write a page as a file, whole or not at all."""
-    with replacing(path) as partial:
-        partial.write_text(render(page), encoding='utf-8')
+    write_text(path, render(page))
 
 
 def render(page: Page) -> str:
@@ -82,7 +80,7 @@ def _forest(rows: Sequence[dict]) -> Markup:
     figure.set_size_inches(charts.WIDTH, figure.get_figheight())
     figure.axes[0].set_xlabel('difference in mIoU, points', fontsize=charts.STYLE['font.size'])
     alt = f'Differences to the baselines with their 95 % intervals. {"; ".join(map(sentence, rows))}'
-    return inline_svg(figure, 'forest', alt, CSS_COLOURS)
+    return inline_svg(figure, 'forest', alt)
 
 
 def _modes(document: dict) -> list[dict]:
@@ -107,7 +105,7 @@ def _comparisons(classes: Sequence[dict]) -> list[dict]:
         figure = charts.class_chart(names, values, 'difference in IoU, points', [row[kind] for row in ordered])
         said = ', '.join(f'{name} {number(value, "+.2f")}' for name, value in zip(names, values, strict=True))
         alt = f'IoU of each class, {arm} minus {baseline}, {mode}, in percent points: {said}.'
-        chart = inline_svg(figure, f'classes-{len(found)}', alt, CSS_COLOURS)
+        chart = inline_svg(figure, f'classes-{len(found)}', alt)
         title = f'{arm} against {baseline}' + several * f', {mode}'
         found.append({'title': title, 'rows': rows, 'kind': kind, 'chart': chart})
     return found
@@ -116,7 +114,7 @@ def _comparisons(classes: Sequence[dict]) -> list[dict]:
 def _scores(scores: Mapping[str, float | None]) -> Markup:
     said = ', '.join(f'{name} {number(value)}' for name, value in scores.items())
     figure = charts.class_chart(list(scores), list(scores.values()), 'IoU, %')
-    return inline_svg(figure, 'scores', f'IoU of each class in percent: {said}.', CSS_COLOURS)
+    return inline_svg(figure, 'scores', f'IoU of each class in percent: {said}.')
 
 
 def _curves(curves: Mapping[str, Sequence[Sequence[dict]]]) -> list[tuple[str, Markup]]:
@@ -125,10 +123,10 @@ def _curves(curves: Mapping[str, Sequence[Sequence[dict]]]) -> list[tuple[str, M
         drawn = {}
         for name, logs in curves.items():
             lines = [{line['step']: line[key] for line in log if {key, 'step'} <= line.keys()} for log in logs]
-            drawn[name] = [line for line in lines if line]
-        drawn = {name: lines for name, lines in drawn.items() if lines}
+            if any(lines):
+                drawn[name] = list(filter(None, lines))
         if max((len(line) for lines in drawn.values() for line in lines), default=0) >= least:
             ends = ', '.join(f'{name} {lines[0][max(lines[0])]:.3g}' for name, lines in drawn.items())
             alt = f'{caption} At the end of the first training: {ends}.'
-            found.append((caption, inline_svg(charts.curve_chart(drawn, label), key, alt, CSS_COLOURS)))
+            found.append((caption, inline_svg(charts.curve_chart(drawn, label), key, alt)))
     return found

@@ -41,9 +41,6 @@ def changed_pixels(truth: ArrayLike, ours: ArrayLike, theirs: ArrayLike) -> NDAr
 
     Maps are (height, width). Other pixels are ``SAME``, or ``VOID`` where the ground truth has no class (255).
 
-    Raises:
-        ValueError: For maps of different sizes.
-
     Example:
         >>> changed_pixels([[0, 0, 0, 0, 255]], ours=[[0, 0, 1, 1, 0]], theirs=[[0, 1, 0, 2, 1]]).tolist()
         [[0, 1, 2, 0, 3]]

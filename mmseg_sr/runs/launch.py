@@ -36,8 +36,6 @@ from ..datasets.build import build_dataset, check_files
 from ..errors import UserError, blame, one_line
 from ..hooks.data_guard import DataGuardHook
 from ..hooks.loss_guard import LossGuardHook
-from ..hooks.preemption import PreemptionHook
-from ..models.find import sr_blocks
 from ..processes import is_first_process, process_group, quiet
 
 
@@ -51,8 +49,7 @@ def train(cfg: Config) -> Runner:
 
     Raises:
         UserError: For a mistake in the config, missing data, a start that does not fit, pretrained weights that
-            cannot be fetched, mixed precision without a GPU, a checkpoint that cannot be written, a file that cannot be
-            trained on, and a loss that is not finite.
+            cannot be fetched, mixed precision without a GPU, a full disk, a bad file, and a loss that is not finite.
         SystemExit: With status 143, after SIGTERM and what :class:`.PreemptionHook` does then.
     """
     cfg = prepare(cfg)
@@ -78,9 +75,7 @@ def train(cfg: Config) -> Runner:
         except FileNotFoundError as error:
             raise UserError(one_line(error)) from error
         finally:
-            for hook in runner.hooks:
-                if isinstance(hook, PreemptionHook):
-                    hook.release()
+            runner.call_hook('release_sigterm')  # of PreemptionHook
     return runner
 
 
@@ -111,10 +106,7 @@ def test(cfg: Config, checkpoint: str | Path, tta: bool = False, without_sr: boo
     with process_group(cfg):
         network = _build(cfg, 'test_dataloader')
         model = network.model.module if tta else network.model
-        if without_sr:
-            if not sr_blocks(model):
-                raise UserError('--without-sr: the model of the config has no SR block')
-            weights = without_blocks(weights, model)
+        weights = without_blocks(weights, model) if without_sr else weights
         blocks = check_weights(model, weights, checkpoint)
         if blocks and is_first_process(cfg):
             reason = 'tested without' if without_sr else f'{checkpoint} has no'

@@ -17,7 +17,7 @@ from ..errors import UserError
 
 
 def with_predictions(cfg: Config, out: Path) -> Config:
-    """Let every evaluator that can write predictions write them below ``out``."""
+    """Let every evaluator that can write predictions write them: the first below ``out``, others in a folder there."""
     cfg = copy.deepcopy(cfg)
     first = True
     for evaluator in evaluators(cfg):
@@ -25,12 +25,10 @@ def with_predictions(cfg: Config, out: Path) -> Config:
         if metric is None:
             raise UserError(f'--out: there is no metric {evaluator["type"]}')
         takes = {name for base in inspect.getmro(metric) for name in inspect.signature(base.__init__).parameters}
-        if 'output_dir' not in takes:
-            continue
-        evaluator['output_dir'] = str(out if first else out / metric.__name__)
-        if 'keep_results' in takes:
-            evaluator['keep_results'] = True
-        first = False
+        if 'output_dir' in takes:
+            evaluator['output_dir'] = str(out if first else out / metric.__name__)
+            evaluator.update({'keep_results': True} if 'keep_results' in takes else {})
+            first = False
     if first:
         raise UserError('--out: no evaluator of the config writes predictions')
     return cfg
@@ -44,10 +42,9 @@ def for_submission(cfg: Config, out: Path) -> Config:
     """
     require(cfg, 'test_dataloader')
     cfg = copy.deepcopy(cfg)
-    for pipeline in (cfg.test_dataloader.dataset, cfg):
-        for key in ('pipeline', 'tta_pipeline'):
-            if pipeline.get(key):
-                pipeline[key] = _without_labels(pipeline[key])
+    for place in (cfg.test_dataloader.dataset, cfg):
+        for key in {'pipeline', 'tta_pipeline'} & place.keys():
+            place[key] = _without_labels(place[key])
     writer = dict(type='ClassIoUMetric', output_dir=str(out), format_only=True, collect_device='gpu')
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
         kind = cfg.test_dataloader.dataset.type
@@ -56,6 +53,21 @@ def for_submission(cfg: Config, out: Path) -> Config:
         writer.update(type='CityscapesMetric', keep_results=True)
     cfg.test_evaluator = writer
     return cfg
+
+
+def _without_labels(step: object) -> object:
+    """Take LoadAnnotations out of a pipeline, also out of the choices of TestTimeAug."""
+    if isinstance(step, dict):
+        return type(step)({key: _without_labels(value) for key, value in step.items()})
+    if isinstance(step, (list, tuple)) and any(isinstance(child, (dict, list, tuple)) for child in step):
+        kept = [_without_labels(child) for child in step if not _loads_labels(child)]
+        return [child for child in kept if child != []]  # a choice of nothing would leave no choice at all
+    return step
+
+
+def _loads_labels(step: object) -> bool:
+    kind = step.get('type') if isinstance(step, dict) else None
+    return getattr(kind, '__name__', kind) in ('LoadAnnotations', 'mmseg.LoadAnnotations')
 
 
 def with_confusion(cfg: Config, path: Path) -> Config:
@@ -71,26 +83,9 @@ def with_confusion(cfg: Config, path: Path) -> Config:
 def with_drawings(cfg: Config, folder: Path) -> Config:
     """Let mmseg's visualization hook draw every prediction below ``folder``."""
     cfg = copy.deepcopy(cfg)
-    hooks = cfg.setdefault('default_hooks', {})
-    hooks['visualization'] = {'type': 'SegVisualizationHook', **hooks.get('visualization', {}), 'draw': True}
+    hooks = cfg.get('default_hooks') or {}
+    drawing = {'type': 'SegVisualizationHook', **hooks.get('visualization', {}), 'draw': True}
+    cfg.default_hooks = {**hooks, 'visualization': drawing}
     visualizer = {'type': 'SegLocalVisualizer', **(cfg.get('visualizer') or {}), 'save_dir': str(folder)}
-    visualizer.setdefault('vis_backends', [dict(type='LocalVisBackend')])
-    cfg.visualizer = visualizer
+    cfg.visualizer = {'vis_backends': [dict(type='LocalVisBackend')], **visualizer}
     return cfg
-
-
-def _without_labels(step: object) -> object:
-    """Take LoadAnnotations out of a pipeline, also out of the choices of TestTimeAug."""
-    if isinstance(step, dict):
-        return type(step)({key: _without_labels(value) for key, value in step.items()})
-    if isinstance(step, (list, tuple)) and any(isinstance(child, (dict, list, tuple)) for child in step):
-        kept = [_without_labels(child) for child in step if not _loads_labels(child)]
-        return [child for child in kept if child != []]  # a choice of nothing would leave no choice at all
-    return step
-
-
-def _loads_labels(step: object) -> bool:
-    return isinstance(step, dict) and getattr(step.get('type'), '__name__', step.get('type')) in (
-        'LoadAnnotations',
-        'mmseg.LoadAnnotations',
-    )

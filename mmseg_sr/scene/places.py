@@ -1,4 +1,4 @@
-"""Where in the scene the pixels of an image lie: told by the crop, carried as two more channels.
+"""Follow where in the scene the pixels of an image lie: known to the crop, carried as two more channels.
 
 The scene is the image as it was loaded. A *box* says which part of it a view shows: where the view's top, bottom, left
 and right edges lie, from 0 to 1; mirrored, bottom comes before top or right before left.
@@ -22,7 +22,7 @@ WHOLE: Box = (0.0, 1.0, 0.0, 1.0)
 
 @TRANSFORMS.register_module()
 class SceneRandomCrop(RandomCrop):
-    """mmseg's RandomCrop, which also says where the crop lies in the image as it was loaded.
+    """Crop as mmseg's RandomCrop, and say where the crop lies in the image as it was loaded.
 
     It adds ``scene_box``. Resizing does not change that, further crops do. Flips, before or after, are not in it:
     ``flip`` tells of them. :class:`PackSceneInputs` hands both on.
@@ -55,7 +55,7 @@ class SceneRandomCrop(RandomCrop):
 
 @TRANSFORMS.register_module()
 class PackSceneInputs(PackSegInputs):
-    """mmseg's PackSegInputs, which also hands on where a crop lies in the scene and how it was flipped.
+    """Pack as mmseg's PackSegInputs, and hand on where a crop lies in the scene and how it was flipped.
 
     It takes mmseg's arguments.
 
@@ -75,7 +75,7 @@ class PackSceneInputs(PackSegInputs):
 
 @MODELS.register_module()
 class SceneDataPreProcessor(SegDataPreProcessor):
-    """mmseg's data preprocessor, whose images carry the height and the width at which each pixel lies in the scene.
+    """Add to the images of mmseg's data preprocessor the height and the width of each pixel in the scene.
 
     The scene's upper left corner is (-1, -1), its lower right one (1, 1). The two channels go where the pixels go: a
     window of slide mode is cut out of them too. A flipped view has them flipped; in padding they go on. In a training
@@ -95,7 +95,7 @@ class SceneDataPreProcessor(SegDataPreProcessor):
     """
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """As mmseg's, with ``inputs`` (N, 3 + 2, h, w)."""
+        """Process a batch as mmseg does, to ``inputs`` (N, 3 + 2, h, w)."""
         sizes = [tuple(image.shape[-2:]) for image in data['inputs']]  # before padding
         data = super().forward(data, training)
         images, samples = data['inputs'], data['data_samples'] or [None] * len(sizes)
@@ -107,7 +107,7 @@ class SceneDataPreProcessor(SegDataPreProcessor):
 
 
 def place_of(box: Box, size: tuple[int, int], padded: tuple[int, int]) -> Tensor:
-    """Where each pixel of a view lies in the scene.
+    """Compute where each pixel of a view lies in the scene.
 
     Args:
         box: Which part of the scene it shows.

@@ -1,4 +1,4 @@
-"""The block and the backbone's hooks for a memory that covers the scene instead of the crop.
+"""Recall what lies at a place of the scene: the block, and the hooks by which a backbone hands it the places.
 
 Shape letters as in :mod:`mmseg_sr.models.block`; the place of a view are two maps (N, 2, any height, any width), the
 height and the width in the scene, -1 to 1, of each of its pixels. Rows have one height, columns one width.

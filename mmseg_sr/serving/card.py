@@ -59,11 +59,7 @@ class Card:
 
     @classmethod
     def from_texts(cls, texts: Mapping[str, str], source: object) -> 'Card':
-        """Read what :meth:`texts` gave; keys that are not known are left out.
-
-        Raises:
-            UserError: For texts of something else; names ``source``.
-        """
+        """Read what :meth:`texts` gave, without unknown keys. A ``UserError`` names a ``source`` without a card."""
         names = {f'{PREFIX}{each.name}': each.name for each in fields(cls)}
         try:
             card = cls(**{names[key]: json.loads(text) for key, text in texts.items() if key in names})
@@ -78,7 +74,7 @@ def load(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, Card]:
     """Build a segmentor with its weights, and describe how the config's tests use it.
 
     Raises:
-        UserError: For a config or a checkpoint that is wrong, or a network or a test pipeline that cannot be served.
+        UserError: For a wrong config or checkpoint, and a network or test pipeline that cannot be served.
     """
     steps = resizing_steps(test_pipeline(cfg))
     segmentor = load_model(cfg, checkpoint)
@@ -94,29 +90,26 @@ def load(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, Card]:
         )
     if slides and preprocessor.test_cfg:
         raise UserError('the data preprocessor pads images in tests, and windows are not padded here: set one of both')
-    normalised = preprocessor._enable_normalize
+    optional = {}
+    if slides:
+        optional = dict(mode='slide', window=_pair(test_cfg.get('crop_size')), stride=_pair(test_cfg.get('stride')))
+    if preprocessor._enable_normalize:
+        optional |= {name: getattr(preprocessor, name).flatten().tolist() for name in ('mean', 'std')}
     return segmentor, Card(
         classes=classes,
         palette=palette,
         steps=steps,
-        mode='slide' if slides else 'whole',
-        window=_pair(test_cfg.get('crop_size')) if slides else None,
-        stride=_pair(test_cfg.get('stride')) if slides else None,
         scene=scene,
         align_corners=bool(segmentor.align_corners),
         threshold=threshold_of(segmentor),
-        mean=preprocessor.mean.flatten().tolist() if normalised else None,
-        std=preprocessor.std.flatten().tolist() if normalised else None,
         config=Path(cfg.filename or '').stem,
         checkpoint=Path(checkpoint).name,
+        **optional,
     )
 
 
 def resizing_steps(pipeline: Sequence[dict]) -> list[dict]:
-    """Take the steps of a test pipeline between loading and packing.
-
-    Raises:
-        UserError: For a step that changes pixels in another way than resizing.
+    """Take the resizing steps of a test pipeline; any other that changes pixels is a ``UserError``.
 
     Example:
         >>> resizing_steps([dict(type='LoadImageFromFile'), dict(type='Resize', scale=(8, 4))])
@@ -147,8 +140,8 @@ def threshold_of(segmentor: nn.Module) -> float | None:
 def trained_size(cfg: Config) -> tuple[int, int] | None:
     """Get the (height, width) of the windows that a config tests with, or else of the crops that it trains with."""
     test_cfg = cfg.model.get('test_cfg') or {}
-    found = test_cfg.get('crop_size') if test_cfg.get('mode') == 'slide' else None
-    found = found or (cfg.model.get('data_preprocessor') or {}).get('size') or cfg.get('crop_size')
+    window = test_cfg.get('crop_size') if test_cfg.get('mode') == 'slide' else None
+    found = window or (cfg.model.get('data_preprocessor') or {}).get('size') or cfg.get('crop_size')
     return tuple(_pair(found)) if found else None
 
 

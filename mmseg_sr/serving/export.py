@@ -1,7 +1,4 @@
-"""Write a served network to a file, ONNX or torch.export's, with the card inside, and compare it with PyTorch.
-
-Whatever an exporter raises becomes a ``UserError`` with its reason.
-"""
+"""Write a served network to a file, ONNX or torch.export's, with the card inside, and compare it with PyTorch."""
 
 import contextlib
 import io
@@ -28,18 +25,15 @@ AGREEMENT = {'float32': 0.999, 'float16': 0.95}  # of the pixels, where labels a
 
 
 def trace(network: ServedNetwork, size: tuple[int, int], dynamic: bool) -> ExportedProgram:
-    """Turn a network into a graph: of any number of images, of one size or, where ``dynamic``, of any.
+    """Turn a network with portable SR blocks into a graph for any number of images of ``size``, (height, width).
 
-    Args:
-        network: Its SR blocks are portable ones, resized where ``dynamic``.
-        size: (height, width) of the images; where ``dynamic``, the trained one.
-        dynamic: Whether height and width are free.
+    Where ``dynamic``, it takes images of any size, and ``size`` is the trained one.
     """
     if dynamic:  # no map of the example may have the size that a memory was trained for
         size = [side + max(side // 4, 8) for side in size]
     # Two images: where there is one of something, the tracer takes it that there always is.
     images = torch.zeros(2, 3, *size, dtype=torch.uint8)
-    free = {0: Dim.DYNAMIC, **({2: Dim.DYNAMIC, 3: Dim.DYNAMIC} if dynamic else {})}
+    free = dict.fromkeys((0, 2, 3) if dynamic else (0,), Dim.DYNAMIC)
     network = network.eval().requires_grad_(False)
     with exporting('trace the network by torch.export'), torch.no_grad():
         program = torch.export.export(network, (images,), dynamic_shapes=(free,))
@@ -74,10 +68,7 @@ def write_program(program: ExportedProgram, path: Path, card: Card) -> None:
 
 
 def load_program(path: Path) -> tuple[nn.Module, Card]:
-    """Load what :func:`write_program` wrote. Take such files only from people you trust.
-
-    A network of any size refuses images so small that one of its maps has a side of one cell.
-    """
+    """Load what :func:`write_program` wrote. Take such files only from people you trust."""
     extra = {CARD_FILE: ''}
     program = torch.export.load(path, extra_files=extra)
     return program.module(), Card.from_texts(json.loads(extra[CARD_FILE]), path)
@@ -90,13 +81,13 @@ def compare(
     size: tuple[int, int],
     precision: str = 'float32',
 ) -> dict:
-    """Compare an exported network with mmseg's own inference by the segmentor that it was made from.
+    """Compare an exported network with mmseg's own inference.
 
     Args:
         run: The exported network: images (N, 3, h, w), uint8, to logits or labels.
-        segmentor: One of mmseg's.
+        segmentor: The one that it was made from.
         pictures: RGB (H, W, 3), which are resized to ``size``, (height, width).
-        precision: Of the exported network.
+        precision: Of the exported network: it says how much they may differ.
 
     Returns:
         ``size``, number of ``pictures``, ``agreement`` (share of pixels with the same label), ``max_difference`` of the
@@ -111,18 +102,18 @@ def compare(
             largest.append(expected.abs().max())
             got = labels_of(got, threshold)
         equal.append((got == labels_of(expected, threshold)).double().mean())
-    agreement, difference, most = torch.stack(equal).mean().item(), None, None
-    passed = agreement >= AGREEMENT[precision]
-    if differences:
-        difference, most = (torch.stack(values).max().item() for values in (differences, largest))
-        passed = difference <= DIFFERENCE[precision] * most
-    row = dict(size=list(size), pictures=len(pictures), agreement=agreement, max_difference=difference, max_logit=most)
-    return {**row, 'passed': passed}
+    row = dict(size=list(size), pictures=len(pictures), agreement=torch.stack(equal).mean().item())
+    if not differences:
+        passed = row['agreement'] >= AGREEMENT[precision]
+        return {**row, 'max_difference': None, 'max_logit': None, 'passed': passed}
+    difference, most = (torch.stack(values).max().item() for values in (differences, largest))
+    passed = difference <= DIFFERENCE[precision] * most
+    return {**row, 'max_difference': difference, 'max_logit': most, 'passed': passed}
 
 
 @torch.no_grad()
 def _by_mmseg(segmentor: nn.Module, image: np.ndarray) -> Tensor:
-    """Logits (1, K, h, w), on the CPU, that mmseg makes of an RGB image (h, w, 3), which it takes as OpenCV has it."""
+    """Logits (1, K, h, w), on the CPU, that mmseg makes of an RGB image (h, w, 3)."""
     height, width = size = image.shape[:2]
     sample = SegDataSample(metainfo=dict(ori_shape=size, img_shape=size, pad_shape=size))
     inputs = torch.from_numpy(np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1)))
@@ -133,7 +124,7 @@ def _by_mmseg(segmentor: nn.Module, image: np.ndarray) -> Tensor:
 
 @contextlib.contextmanager
 def exporting(task: str) -> Iterator[None]:
-    """Keep an exporter's warnings from the output, and its errors to one line: cannot ``task``, and the last cause."""
+    """Keep an exporter's warnings from the output; whatever it raises becomes a ``UserError`` with the last cause."""
     disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:

@@ -19,24 +19,18 @@ PROVIDERS = ('CUDAExecutionProvider', 'CPUExecutionProvider')
 class ServedNetwork(nn.Module):
     """Do what data preprocessor and segmentor do with a whole image: normalisation, colours and padding are inside.
 
-    Args:
-        segmentor: One of mmseg's; it is shared, not copied.
-        labels: Whether labels (N, h, w) come out, uint8, instead of logits.
-        half: Whether the segmentor computes in half precision; it is changed in place.
+    The segmentor is shared, not copied; where ``half``, it is turned to half precision in place.
     """
 
     def __init__(self, segmentor: nn.Module, labels: bool = False, half: bool = False):
         super().__init__()
         preprocessor = segmentor.data_preprocessor
-        self.padding = dict(preprocessor.test_cfg or {})
-        self.pad_val = preprocessor.pad_val
-        # The network takes RGB; one that was trained on OpenCV's order turns it.
-        self.turned = not preprocessor._channel_conversion
+        self.padding, self.pad_val = dict(preprocessor.test_cfg or {}), preprocessor.pad_val
+        self.turned = not preprocessor._channel_conversion  # trained on OpenCV's order of colours
         for name in ('mean', 'std'):  # (1, 3, 1, 1)
             value = getattr(preprocessor, name)[None].clone() if preprocessor._enable_normalize else None
             self.register_buffer(name, value)
-        self.labels = labels
-        self.threshold = threshold_of(segmentor)
+        self.labels, self.threshold = labels, threshold_of(segmentor)
         self.dtype = torch.float16 if half else torch.float32
         self.segmentor = segmentor.to(self.dtype)
 
@@ -89,11 +83,7 @@ class TorchRuntime:
 
 
 class OnnxRuntime:
-    """Run an ONNX file of ``tools/export.py`` by onnxruntime, with as many threads as torch has.
-
-    Raises:
-        UserError: For a file that is not there, is damaged, or is another program's.
-    """
+    """Run an ONNX file of ``tools/export.py`` by onnxruntime, with as many threads as torch has."""
 
     def __init__(self, path: Path):
         require('onnxruntime')

@@ -18,12 +18,10 @@ from .network import ServedNetwork
 
 
 class PortableBlock(nn.Module):
-    """Compute an SR block in plain PyTorch, on a path that its input does not choose: a graph has no choice.
-
-    The gate works in float32 whatever the rest does, as in the block.
+    """Compute an SR block in plain PyTorch, with its weights, on a path that the input does not choose.
 
     Args:
-        block: The block; its weights are shared.
+        block: The block.
         resized: Whether squeezed map and weighted sum are resized. At the trained size that changes nothing.
         weights: The softmax weights (P,), where they are the same for every image: the weighted sum is a bias then.
 
@@ -36,8 +34,7 @@ class PortableBlock(nn.Module):
     def __init__(self, block: SRBlock, resized: bool, weights: Tensor | None = None):
         super().__init__()
         self.low_rank, self.memory_shape = block.memory_rank is not None, block.memory_shape
-        self.resized = resized
-        self.is_bias = weights is not None
+        self.resized, self.is_bias = resized, weights is not None
         if self.is_bias:
             memory = block.memory_blocks()
             self.register_buffer('bias', torch.einsum('p,pchw->chw', weights.to(memory), memory)[None])  # (1, C, H, W)
@@ -51,7 +48,7 @@ class PortableBlock(nn.Module):
         squeezed = self.squeeze(x)  # (N, 1, h, w)
         if self.resized:
             squeezed = plain_resize(squeezed, self.memory_shape[-2:])  # (N, 1, H, W)
-        weights = self.gate(squeezed.flatten(1).float()).to(x.dtype)  # (N, P)
+        weights = self.gate(squeezed.flatten(1).float()).to(x.dtype)  # (N, P); in float32, as in the block
         if self.low_rank:
             vectors, maps = factors(weights, self.memory.channels, self.memory.maps)  # (N, C, P*R), (1, P*R, H, W)
             return x + (vectors @ self._fit(maps, x).flatten(2)).view(x.shape)
@@ -62,36 +59,33 @@ class PortableBlock(nn.Module):
         return plain_resize(maps, x.shape[-2:]) if self.resized else maps
 
 
-def _is_known(kind: type[SRBlock]) -> bool:
+def _is_known(block: SRBlock) -> bool:
+    kind = type(block)
     return kind.forward is SRBlock.forward and kind.recall_add in (SRBlock.recall_add, SceneSRBlock.recall_add)
 
 
 def _constant_weights(block: SRBlock) -> Tensor | None:
     """The softmax weights (P,), where there is one memory or a layer of zeros keeps the input from the softmax."""
-    layers = (block.squeeze, block.gate[0], block.gate[1])
-    if block.num_memories > 1 and all(layer.weight.any() for layer in layers):
+    if block.num_memories > 1 and all(layer.weight.any() for layer in (block.squeeze, *block.gate[:2])):
         return None
-    squeezed = block.squeeze.bias.expand(1, block.gate[0].in_features)
-    return block.gate(squeezed)[0]
+    return block.gate(block.squeeze.bias.expand(1, block.gate[0].in_features))[0]
 
 
 @torch.no_grad()
 def make_portable(
     model: nn.Module, sizes: Mapping[str, tuple[int, int]] | None, recall: Mapping[str, Tensor] | None = None
 ) -> nn.Module:
-    """Copy a model with its SR blocks in the form that is exported. The model stays as it was.
-
-    A block of a subclass that computes in another way is left as it is; a whole image is a whole scene.
+    """Copy a model with its SR blocks in the form that is exported; those of other subclasses are copied as they are.
 
     Args:
         model: Any module with SR blocks, or without.
         sizes: (h, w) of the map that each block gets, by its name, where the model is to take one size only: a block
             of that size has no resize then. None for any size.
-        recall: Weights (P,) by the name of a block that is to recall the same for every image; those of a block that
-            is not there, or has another number of memories, are a ``UserError``.
+        recall: Weights (P,) by the name of a block that is to recall the same for every image; those that fit no
+            block are a ``UserError``.
     """
     model = copy.deepcopy(model)
-    blocks = {name: each for name, each in sr_blocks(model).items() if _is_known(type(each))}
+    blocks = {name: block for name, block in sr_blocks(model).items() if _is_known(block)}
     recall = {name: torch.as_tensor(weights, dtype=torch.float32) for name, weights in (recall or {}).items()}
     for name, weights in recall.items():
         if name not in blocks:
@@ -107,13 +101,10 @@ def make_portable(
 def portable_network(
     segmentor: nn.Module, card: Card, recall: Mapping[str, Tensor] | None = None
 ) -> tuple[ServedNetwork, Card]:
-    """Make the network that is exported, and its card, from a segmentor, which stays as it was, on the CPU.
+    """Make the network that is exported, and its card, from a copy of a segmentor, on the CPU.
 
-    Args:
-        segmentor: What :func:`.card.load` gave.
-        card: The same, with the ``size``, ``output`` and ``precision`` that are wanted. A network that cannot take
-            images of that size is a ``UserError``.
-        recall: As for :func:`make_portable`.
+    ``card`` has the ``size``, ``output`` and ``precision`` that are wanted; a segmentor that cannot take images of
+    that size is a ``UserError``. ``recall`` as for :func:`make_portable`.
     """
     segmentor, half = segmentor.cpu(), card.precision == 'float16'
     if card.size is None:

@@ -22,11 +22,8 @@ class Predictor:
     Args:
         run: A network that has a ``card``, as :class:`.network.OnnxRuntime`.
         mode: 'whole' or 'slide'; None for the card's.
-        window: (height, width) in slide mode; None for the card's, or the size of a network of one size.
+        window: (height, width) in slide mode; None for the size of a network of one size, or the card's.
         stride: From one window to the next; None for the card's, or half a window.
-
-    Raises:
-        UserError: For a mode that the network cannot do, or resizing steps that are none.
     """
 
     def __init__(self, run: Run, mode: str | None = None, window: Sides | None = None, stride: Sides | None = None):
@@ -40,11 +37,7 @@ class Predictor:
             raise UserError('windows and strides belong to mode slide')
 
     def prepared(self, picture: np.ndarray) -> np.ndarray:
-        """Resize an RGB picture (H, W, 3), uint8, to the image (3, h, w) that the network gets, as in a test.
-
-        Raises:
-            UserError: Where the network does not take its size.
-        """
+        """Resize an RGB picture (H, W, 3), uint8, to the image (3, h, w) that the network gets, as in a test."""
         sample = {'img': picture, 'img_shape': picture.shape[:2]}
         for step in self.steps:
             sample = step(sample)
@@ -65,11 +58,11 @@ class Predictor:
         output = self.run(batch) if self.mode == 'whole' else slide(self.run, batch, self.window, self.stride)
         if self.card.output == 'labels':
             return list(output.numpy())
-        return [self._labels(logits[None], size) for logits, size in zip(output, sizes, strict=True)]
+        return [self._labels(logits[None], tuple(size)) for logits, size in zip(output, sizes, strict=True)]
 
     def _labels(self, logits: Tensor, size: tuple[int, int]) -> np.ndarray:
-        if tuple(logits.shape[-2:]) != tuple(size):
-            logits = F.interpolate(logits, size=tuple(size), mode='bilinear', align_corners=self.card.align_corners)
+        if logits.shape[-2:] != size:
+            logits = F.interpolate(logits, size, mode='bilinear', align_corners=self.card.align_corners)
         return labels_of(logits, self.card.threshold)[0].numpy()
 
 

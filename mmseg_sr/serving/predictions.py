@@ -41,8 +41,7 @@ class Report:
 def find_images(source: Path) -> dict[str, Path]:
     """Find an image file, or all below a folder, by the names of their predictions: path in it, without suffix.
 
-    Raises:
-        UserError: Where there is none, or two would have the same name.
+    None at all, or two of one name, are a ``UserError``.
     """
     if not source.is_dir():
         return {source.stem: source}
@@ -60,15 +59,10 @@ def find_images(source: Path) -> dict[str, Path]:
 
 
 def claim(out: Path, record: Mapping[str, object], overwrite: bool = False) -> None:
-    """Write down what makes the predictions of a folder, or check that the same made those that are there.
+    """Write down what makes the predictions of a folder; a folder with others is a ``UserError``.
 
-    Args:
-        out: The folder.
-        record: What changes predictions: the network, how it is used, the pictures' place.
-        overwrite: Whether the predictions that are there go first.
-
-    Raises:
-        UserError: For a folder with predictions that something else made.
+    ``record`` is what changes predictions: the network, how it is used, the pictures' place. By ``overwrite`` the
+    predictions that are there go first.
     """
     check_folder('--out', out)
     path, there = out / RECORD, [out / name for name in FOLDERS if (out / name).exists()]
@@ -96,13 +90,8 @@ def predict_pictures(
 ) -> Report:
     """Write label map and overlay of each picture that does not have them yet, with a progress bar.
 
-    Args:
-        predictor: Gives the label maps.
-        pictures: What :func:`find_images` found. One that cannot be read, or that the network does not take, is named
-            on stderr.
-        out: The folder.
-        batch: How many images go through the network at once; neighbours of the same size do.
-        opacity: Of the overlay's colours.
+    Up to ``batch`` neighbours of one size go through the network at once. A picture that cannot be read, or that the
+    network does not take, is named on stderr.
     """
     report = Report()
     for _, same in groupby(_prepared(predictor, pictures, out, report), key=lambda each: each[2].shape):

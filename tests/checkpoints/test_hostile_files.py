@@ -2,6 +2,7 @@
 
 import copy
 import copyreg
+import hashlib
 import os
 import random
 import shutil
@@ -24,6 +25,7 @@ from payloads import FORMATS, PAYLOADS, Call, by_getattr, code, save
 from tiny_config import SR, write_config
 from torch import nn
 
+from mmseg_sr.checkpoints import loaders
 from mmseg_sr.checkpoints.publish import publish
 from mmseg_sr.checkpoints.reading import load, read_checkpoint
 from mmseg_sr.checkpoints.resuming import newest_checkpoint
@@ -226,6 +228,32 @@ def test_it_is_refused_by_every_way(way, trained, hostile, mark, monkeypatch, tm
     with pytest.raises(UserError, match=REFUSED):
         WAYS[way](hostile, trained[0])
     assert not mark.exists()
+
+
+@pytest.mark.parametrize('options', [{}, {'file_name': 'b.pth'}, {'check_hash': True}], ids=str)
+def test_an_address_is_loaded_as_torch_does(options, tmp_path):
+    content = {'w': torch.rand(3)}
+    torch.save(content, tmp_path / 'a.pth')
+    digest = hashlib.sha256((tmp_path / 'a.pth').read_bytes()).hexdigest()
+    for name in (f'a-{digest[:8]}.pth', 'a-01234567.pth'):
+        (tmp_path / 'a.pth').rename(tmp_path / name)
+        outcomes = []
+        for load_url, place in (
+            (loaders.load_url, tmp_path / 'ours'),
+            (torch.hub.load_state_dict_from_url, tmp_path / 'theirs'),
+        ):
+            try:
+                loaded = load_url(f'file://{tmp_path / name}', str(place), progress=False, **options)
+                outcomes.append(
+                    [*(value.tolist() for value in loaded.values()), *(path.name for path in place.iterdir())]
+                )
+            except RuntimeError as error:  # the hash
+                outcomes.append(str(error))
+            shutil.rmtree(place)
+        assert outcomes[0] == outcomes[1] and ('invalid hash' in outcomes[0]) == (
+            name == 'a-01234567.pth' and 'check_hash' in options
+        )
+        (tmp_path / name).rename(tmp_path / 'a.pth')
 
 
 TOOLS = {

@@ -2,13 +2,12 @@
 
 import copy
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
+import in_process
 import pytest
 import safetensors
 import torch
@@ -22,7 +21,6 @@ from mmseg_sr.errors import UserError
 from mmseg_sr.runs import launch
 
 pytestmark = pytest.mark.usefixtures('fresh')
-ROOT = Path(__file__).resolve().parents[2]
 ENDINGS = ['.pth', '.safetensors']
 
 
@@ -45,25 +43,17 @@ def trained(home) -> tuple[Path, Path]:
 
 @pytest.fixture(scope='module')
 def metrics(home, trained) -> Path:
-    done = run('test.py', *trained, '--metrics', home / 'metrics.json', '--work-dir', home / 'work/test')
-    assert done.returncode == 0, done.stderr
+    words = [*trained, '--metrics', home / 'metrics.json', '--work-dir', home / 'work/test']
+    assert in_process.call('test', *words, folder=home).document
     return home / 'metrics.json'
 
 
 @pytest.fixture(scope='module')
 def published(home, trained, metrics) -> dict[str, Path]:
     """The published files by their ending."""
-    done = run('publish_model.py', trained[1], '--out', home / 'out', '--metrics', metrics, '--name', 'tiny-sr')
-    assert done.returncode == 0, done.stderr
-    files = json.loads(done.stdout.splitlines()[-1])
+    words = [trained[1], '--out', home / 'out', '--metrics', metrics, '--name', 'tiny-sr']
+    files = in_process.call('publish_model', *words, folder=home).document
     return {f'.{ending}': Path(file['path']) for ending, file in files.items()}
-
-
-def run(tool: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)]
-    return subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300, check=False
-    )
 
 
 def same_weights(first: dict, second: dict) -> bool:
@@ -105,7 +95,8 @@ def test_the_header_of_the_safetensors_is_texts(published):
 def test_published_again_the_bytes_are_the_same(home, trained, metrics, published, call):
     before = {path.name: path.read_bytes() for path in published.values()}
     words = [trained[1], '--metrics', metrics, '--name', 'tiny-sr', '--out']
-    assert run('publish_model.py', *words, home / 'again', PYTHONHASHSEED='1').returncode == 0
+    program = [sys.executable, in_process.find('publish_model')]
+    assert in_process.command(*program, *words, home / 'again', PYTHONHASHSEED='1').status == 0
     assert call('publish_model', *words, home / 'out')[0] == 0, 'where they are already'
     for place in (home / 'again', home / 'out'):
         assert {path.name: path.read_bytes() for path in place.iterdir()} == before
@@ -125,10 +116,8 @@ def test_the_name_is_the_configs_where_none_is_given(trained, call, tmp_path):
 
 @pytest.mark.parametrize('ending', ENDINGS)
 def test_metrics_are_identical(ending, trained, metrics, published, call, tmp_path):
-    status, _, errors = call('test', trained[0], published[ending], '--metrics', tmp_path / 'metrics.json')
-    assert status == 0, errors
-    ours, theirs = (json.loads(path.read_text())['metrics'] for path in (tmp_path / 'metrics.json', metrics))
-    assert ours == theirs
+    found = call('test', trained[0], published[ending]).document
+    assert found['metrics'] == json.loads(metrics.read_text())['metrics']
 
 
 @pytest.mark.parametrize('ending', ENDINGS)
@@ -145,8 +134,8 @@ def test_tools_take_it(ending, trained, published, call, tmp_path):
     for tool, words in (('visualize_sr', ['--num-images', 2, '--out', 'figures']), ('ablate', ['--num-val', 2])):
         status, _, errors = call(tool, config, weights, *words)
         assert status == 0, errors
-    status, _, errors = call('train', config, '--work-dir', tmp_path / 'work', '--resume', weights)
-    assert status == 2 and 'has weights only and cannot be resumed' in errors
+    done = call('train', config, '--work-dir', tmp_path / 'work', '--resume', weights)
+    assert 'has weights only and cannot be resumed' in done.mistake
 
 
 @pytest.mark.parametrize('ending', ENDINGS)
@@ -219,9 +208,7 @@ def test_mistakes_are_one_line_and_leave_nothing(home, trained, call, tmp_path):
         '--out needs a folder': [checkpoint, '--out', config],
     }
     for words, arguments in mistakes.items():
-        status, _, errors = call('publish_model', *arguments)
-        said = [line for line in errors.splitlines() if line.startswith('error: ')]
-        assert status == 2 and len(said) == 1 and words in said[0], errors
+        assert words in call('publish_model', *arguments).mistake
         assert not out.exists(), words
 
 
@@ -232,8 +219,8 @@ def test_other_weights_under_the_same_name_are_refused(trained, call, tmp_path):
     other = copy.deepcopy(checkpoint)
     other['state_dict']['backbone.layer3.sr.memory'] += 1
     torch.save(other, tmp_path / 'other.pth')
-    status, _, errors = call('publish_model', tmp_path / 'other.pth', '--out', tmp_path / 'out', '--name', 'a')
-    assert status == 2 and 'has other weights of this name' in errors
+    done = call('publish_model', tmp_path / 'other.pth', '--out', tmp_path / 'out', '--name', 'a')
+    assert 'has other weights of this name' in done.mistake
     assert sorted((tmp_path / 'out').iterdir()) == before
     assert call('publish_model', tmp_path / 'other.pth', '--out', tmp_path / 'out', '--name', 'a-b')[0] == 0
 

@@ -11,17 +11,12 @@ from in_process import call, forget_runs
 from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
 from PIL import Image, ImageOps
-from tiny_config import write_config
+from tiny_config import SR, write_config
 
 from mmseg_sr.config import load_config, prepare
 from mmseg_sr.runs import launch
 
-SR = """
-model['backbone'] = dict(
-    type='SRBackbone', backbone=model['backbone'], sr=dict(after='layer3', memory_size=(4, 4), hidden_channels=4)
-)
-test_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
-"""
+EXTRA = f"{SR}test_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]\n"
 SLIDE = dict(mode='slide', crop_size=(64, 256), stride=(48, 192))
 WHOLE = dict(mode='whole')
 GREY = np.random.default_rng(0).integers(0, 256, (40, 60)).astype(np.uint8)
@@ -29,17 +24,12 @@ COLOURS = np.random.default_rng(1).integers(0, 256, (40, 60, 3)).astype(np.uint8
 THIN = np.random.default_rng(2).integers(0, 256, (20000, 3)).astype(np.uint8)
 
 
-def photograph(orientation: int) -> bytes:
-    """A JPEG whose camera was held in one of EXIF's eight ways."""
-    exif, file = Image.Exif(), io.BytesIO()
+def photograph(orientation: int) -> tuple[bytes, np.ndarray]:
+    """A JPEG whose camera was held in one of EXIF's eight ways, and what people see."""
+    exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(COLOURS).save(file, 'jpeg', exif=exif)
-    return file.getvalue()
-
-
-def upright(content: bytes) -> np.ndarray:
-    """A photograph as people see it."""
-    return np.array(ImageOps.exif_transpose(Image.open(io.BytesIO(content))))
+    content = saved(Image.fromarray(COLOURS), 'jpeg', exif=exif)
+    return content, np.array(ImageOps.exif_transpose(Image.open(io.BytesIO(content))))
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -49,32 +39,29 @@ def png(pixels: np.ndarray) -> bytes:
     return cv2.imencode('.png', pixels)[1].tobytes()
 
 
-def saved(image: Image.Image, kind: str) -> bytes:
+def saved(image: Image.Image, kind: str, **options: object) -> bytes:
     file = io.BytesIO()
-    image.save(file, kind)
+    image.save(file, kind, **options)
     return file.getvalue()
 
 
 wide = np.uint16(257)  # x times 257 is as bright in 16 bits as x in 8
 alpha = np.full((40, 60, 1), 90, np.uint8)
+grey = np.stack([GREY] * 3, -1)
+grey_and_alpha = Image.merge('LA', [Image.fromarray(GREY), Image.fromarray(alpha[..., 0])])
+palette = Image.fromarray(COLOURS).quantize(16)
 ODD = {
     '1x1.png': (png(THIN[:1, None]), THIN[:1, None]),
     '20000x1.png': (png(THIN[None]), THIN[None]),
     '1x20000.png': (png(THIN[:, None]), THIN[:, None]),
-    'grey.png': (png(GREY), np.stack([GREY] * 3, -1)),
-    'grey of 16 bits.png': (png(GREY * wide), np.stack([GREY] * 3, -1)),
+    'grey.png': (png(GREY), grey),
+    'grey of 16 bits.png': (png(GREY * wide), grey),
     'colours of 16 bits.png': (png(COLOURS * wide), COLOURS),
     'alpha.png': (png(np.concatenate([COLOURS, alpha], -1)), COLOURS),
-    'grey and alpha.png': (
-        saved(Image.merge('LA', [Image.fromarray(GREY), Image.fromarray(alpha[..., 0])]), 'png'),
-        np.stack([GREY] * 3, -1),
-    ),
-    'black and white.png': (saved(Image.fromarray(GREY > 99), 'png'), np.stack([(GREY > 99) * np.uint8(255)] * 3, -1)),
-    'palette.png': (
-        saved(Image.fromarray(COLOURS).quantize(16), 'png'),
-        np.array(Image.fromarray(COLOURS).quantize(16).convert('RGB')),
-    ),
-    **{f'held {way}.jpg': (photograph(way), upright(photograph(way))) for way in range(1, 9)},
+    'grey and alpha.png': (saved(grey_and_alpha, 'png'), grey),
+    'black and white.png': (saved(Image.fromarray(GREY > 99), 'png'), (grey > 99) * np.uint8(255)),
+    'palette.png': (saved(palette, 'png'), np.array(palette.convert('RGB'))),
+    **{f'held {way}.jpg': photograph(way) for way in range(1, 9)},
 }
 
 
@@ -87,9 +74,9 @@ def home(tmp_path_factory) -> Path:
     return folder
 
 
-def network(config: Path, test_cfg: dict = WHOLE, **sr: object):
+def network(folder: Path, test_cfg: dict = WHOLE, **sr: object):
     """A network with random weights and a memory that changes what it sees."""
-    cfg = prepare(Config.fromfile(config))
+    cfg = prepare(Config.fromfile(write_config(folder, extra=EXTRA)))
     cfg.model.test_cfg = test_cfg
     cfg.model.backbone.sr.update(sr)
     torch.manual_seed(0)
@@ -100,7 +87,7 @@ def network(config: Path, test_cfg: dict = WHOLE, **sr: object):
 
 @pytest.fixture(scope='module', params=[WHOLE, SLIDE], ids=['whole', 'slide'])
 def model(request, home):
-    return network(write_config(home, extra=SR), request.param)
+    return network(home, request.param)
 
 
 @pytest.mark.parametrize('name', ODD)
@@ -113,31 +100,25 @@ def test_an_odd_image_gets_the_label_map_of_the_plain_one(model, home, name):
 
 @pytest.mark.parametrize('test_cfg', [WHOLE, SLIDE], ids=['whole', 'slide'])
 def test_a_block_that_is_not_resized_says_so(home, test_cfg):
-    model = network(write_config(home, extra=SR), test_cfg, resize=False)
+    model = network(home, test_cfg, resize=False)
     with pytest.raises(ValueError, match=r'has a memory of \(4, 4\) and got a map of \(3, 4\).*slide'):
         inference_model(model, str(home / 'grey.png'))
 
 
 @pytest.mark.parametrize('content', [b'', b'no image', ODD['grey.png'][0][:-90], saved(Image.new('F', (9, 9)), 'tiff')])
 def test_what_is_no_image_is_named(home, content):
-    bad = home / 'bad.png'
+    bad, checkpoint = home / 'bad.png', home / 'random.pth'
     bad.write_bytes(content)
-    config = write_config(home, extra=SR)
-    checkpoint = home / 'random.pth'
-    torch.save({'meta': {}, 'state_dict': network(config).state_dict()}, checkpoint)
-    done = call(
-        'visualize_sr', config, checkpoint, '--images', home / 'grey.png', bad, '--out', home / 'out', folder=home
-    )
-    assert done.status == 2
-    assert f'error: cannot read the image {bad}: ' in done.err and 'Traceback' not in done.err
-    assert not (home / 'out').exists()
+    torch.save({'meta': {}, 'state_dict': network(home).state_dict()}, checkpoint)
+    arguments = ('--images', home / 'grey.png', bad, '--out', home / 'out')
+    said = call('visualize_sr', home / 'tiny.py', checkpoint, *arguments, folder=home).mistake
+    assert f'error: cannot read the image {bad}: ' in said and not (home / 'out').exists()
 
 
 def test_odd_images_are_evaluated_with_labels_of_their_size(tmp_path):
-    config = write_config(tmp_path, extra=SR)
-    for path in [*(tmp_path / 'data/img').iterdir(), *(tmp_path / 'data/ann').iterdir()]:
+    model, right, count = network(tmp_path), 0, 0
+    for path in tmp_path.glob('data/*/*'):
         path.unlink()
-    model, right, count = network(config), 0, 0
     for index, (name, (content, plain)) in enumerate(ODD.items()):
         name = f'{Path(name).stem}.png'  # what is in it tells its kind
         labels = np.full(plain.shape[:2], index % 3, np.uint8)
@@ -147,6 +128,7 @@ def test_odd_images_are_evaluated_with_labels_of_their_size(tmp_path):
         right, count = right + (predicted == labels).sum(), count + labels.size
     torch.save({'meta': {}, 'state_dict': model.state_dict()}, tmp_path / 'random.pth')
     forget_runs()
-    metrics = launch.test(load_config(config, {'work_dir': str(tmp_path / 'work')}), tmp_path / 'random.pth')
+    cfg = load_config(tmp_path / 'tiny.py', {'work_dir': str(tmp_path / 'work')})
+    metrics = launch.test(cfg, tmp_path / 'random.pth')
     assert metrics['aAcc'] == pytest.approx(100 * right / count)
     assert 0 < right < count

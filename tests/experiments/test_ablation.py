@@ -1,8 +1,7 @@
 """An ablation finds dynamic recall where it was planted, and none where there is none; the model stays as it was."""
 
 import json
-import subprocess
-import sys
+from contextlib import ExitStack
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ from torch import nn
 
 from mmseg_sr import SRBlock
 from mmseg_sr.config import load_config, prepare
-from mmseg_sr.experiments.ablation import ablate, changed, over_checkpoints, variants
+from mmseg_sr.experiments.ablation import ablate, over_checkpoints, variants, verdict
 from mmseg_sr.memory.interventions import recalling
 
 CONFIG = 'configs/mini_cityscapes/fcn_r18-w16-d8-sr_1xb4-600_mini-cityscapes-128x256.py'
@@ -49,8 +48,6 @@ class Planted(nn.Module):
 class Pictures(list):
     """Pictures of one sign each, labelled by it; one pixel is void."""
 
-    metainfo = {'classes': ('plus', 'minus')}
-
     def __init__(self, signs: str):
         for sign in signs:
             truth = torch.full((1, 2, 2), '+-'.index(sign))
@@ -61,7 +58,7 @@ class Pictures(list):
 
 
 def test_planted_dynamic_recall_is_found_whole():
-    result = ablate(Planted(), Pictures('++-'), Pictures('+--+'))
+    result = ablate(Planted(), Pictures('++-'), Pictures('+--+'), ['plus', 'minus'])
     scores = {name: row['mIoU'] for name, row in result['variants'].items()}
     assert scores == {
         'as trained': 100.0,
@@ -95,12 +92,16 @@ def test_several_networks_are_summed_up():
     assert summary['verdict'].endswith('worth +3.00 mIoU to this network, of which dynamic recall makes +1.50 (50 %).')
     with pytest.raises(ValueError, match='different SR blocks'):
         over_checkpoints([results[0], {'variants': {'as trained': rows[0]}}])
+    assert verdict(40, 40.001, 40) == (
+        'Without its SR blocks this network has the same mIoU (-0.001): there is no gain to share.'
+    )
+    assert verdict(40, 42, 40) == 'This network is better without its SR blocks: they cost it 2.00 mIoU.'
 
 
 def test_one_memory_has_nothing_dynamic():
     model = Planted(num_memories=1)
-    assert variants(model) == ['as trained', 'removed', 'static recall', 'shuffled']
-    rows = ablate(model, Pictures('+-'), Pictures('+-+'))['variants']
+    rows = ablate(model, Pictures('+-'), Pictures('+-+'), ['plus', 'minus'])['variants']
+    assert list(rows) == ['as trained', 'removed', 'static recall', 'shuffled']
     assert rows['static recall']['mIoU'] == rows['shuffled']['mIoU'] == rows['as trained']['mIoU']
 
 
@@ -108,8 +109,10 @@ def test_the_model_is_what_it_was_also_after_an_exception():
     model = Planted()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     weights = {'block': torch.tensor([0.3, 0.7])}
-    for name in variants(model):
-        with pytest.raises(RuntimeError, match='in the middle'), changed(model, name, weights, weights):
+    for changes in variants(model, weights, weights).values():
+        with pytest.raises(RuntimeError, match='in the middle'), ExitStack() as stack:
+            for change in changes:
+                stack.enter_context(change)
             raise RuntimeError('in the middle')
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert not any(module._forward_hooks for module in model.modules())
@@ -123,30 +126,26 @@ def test_given_weights_are_used_as_they_are():
         pass
 
 
-def test_the_tool_says_it_in_words_and_refuses_mistakes(root, tmp_path, monkeypatch):
+def test_the_tool_says_it_in_words_and_refuses_mistakes(root, tmp_path, monkeypatch, call):
     make_mini_cityscapes(tmp_path / 'data', train=3, val=3)
     monkeypatch.setenv('MINI_CITYSCAPES_ROOT', str(tmp_path / 'data'))
     init_default_scope('mmseg')
     model = MODELS.build(prepare(load_config(root / CONFIG)).model)
     nn.init.normal_(model.backbone.layer3.sr.memory)
     save_checkpoint({'state_dict': model.state_dict(), 'meta': {}}, str(tmp_path / 'random.pth'))
-    command = [sys.executable, root / 'tools/ablate.py', root / CONFIG, tmp_path / 'random.pth']
-    done = subprocess.run(
-        [*command, tmp_path / 'random.pth', '--num-train', '2', '--out', tmp_path / 'a.json'],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout.splitlines()[-1])
+    weights = tmp_path / 'random.pth'
+    done = call('ablate', root / CONFIG, weights, weights, '--num-train', 2, '--out', tmp_path / 'a.json')
+    assert done.status == 0, done.err
+    document = json.loads(done.out.splitlines()[-1])
     assert document == json.loads((tmp_path / 'a.json').read_text())
     assert document['images'] == {'train': 2, 'val': 3} and len(document['variants']) == 4 + 2 * 3
-    assert document['verdict'] in done.stdout and '95 % over checkpoints' in done.stdout
+    assert document['verdict'] in done.out and '95 % over checkpoints' in done.out
     first, second = document['checkpoints']
     assert first == second and first['variants'].keys() == document['variants'].keys()
     for name, row in document['variants'].items():
         assert row['mIoU'] == {'mean': pytest.approx(first['variants'][name]['mIoU']), 'std': pytest.approx(0)}
 
-    stock = [*command[:2], root / CONFIG.replace('-sr_', '_'), tmp_path / 'random.pth']
-    for wrong, said in ((stock, 'has no SR block'), ([*command, '--num-val', '0'], 'must be at least 1')):
-        done = subprocess.run(wrong, capture_output=True, text=True)
-        assert done.returncode == 2 and said in done.stderr and 'Traceback' not in done.stderr
+    stock = root / CONFIG.replace('-sr_', '_')
+    for words, said in (([stock, weights], 'has no SR block'), ([stock, weights, '--num-val', 0], 'of at least 1')):
+        done = call('ablate', *words)
+        assert done.status == 2 and said in done.err and 'Traceback' not in done.err

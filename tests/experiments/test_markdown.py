@@ -1,21 +1,22 @@
 """Reports: the right pairs, the right words, nothing dropped in silence; Markdown, JSON and figure say the same."""
 
-import importlib.util
 import json
 import math
-import sys
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 from scipy import stats
 
 from mmseg_sr.errors import UserError
 from mmseg_sr.experiments import markdown as report
-from mmseg_sr.experiments import results as rows
+from mmseg_sr.experiments import plan, settings
 from mmseg_sr.experiments.numbers import summarize
 from mmseg_sr.experiments.plan import Arm, Experiment, Mode
+from mmseg_sr.experiments.results import cells
 from mmseg_sr.metrics.confusion import areas_of, metrics_of
 from mmseg_sr.report.charts import NOT_SHOWN, SHOWN, forest_plot
 
@@ -78,13 +79,18 @@ def compare(exp: Experiment, numbers: Numbers, **changes) -> dict:
     return summarize(exp, changes.get('rows', numbers.rows), changes.get('areas', numbers.read), draws=200)
 
 
+def to_markdown(document: dict) -> str:
+    """The report, without the spaces that put its columns in line."""
+    return re.sub(' +', ' ', report.to_markdown(document))
+
+
 def test_a_planted_gain_is_shown_and_a_planted_null_is_not(tmp_path):
     exp = make_experiment(tmp_path)
     for gain, verdict in ((10, 'gain shown'), (-10, 'loss shown'), (0, 'not shown')):
         document = compare(exp, Numbers(exp, gain))
         for row in document['differences']:
             assert row['over_seeds']['verdict'] == row['over_images']['verdict'] == verdict
-        text = report.to_markdown(document)
+        text = to_markdown(document)
         assert f'**{verdict}**' in text
         assert ('**not shown**;' in text) == (not gain)
 
@@ -141,7 +147,7 @@ def test_missing_rows_are_named_and_pairs_need_both(tmp_path):
     assert document['missing'] == ['FCN seed1 single-scale', 'FCN+SR seed4 single-scale', 'DLv3 seed0 single-scale']
     assert document['differences'][0]['seeds'] == 3
     assert [result['seeds'] for result in document['results']] == [[0, 2, 3, 4], [0, 1, 2, 3], [1, 2, 3, 4]]
-    text = report.to_markdown(document)
+    text = to_markdown(document)
     assert 'Missing: 3 of 15 runs: FCN seed1 single-scale; FCN+SR seed4 single-scale' in text
     assert '| FCN+SR | 4 of 5 |' in text
     reference = compare(exp, numbers)['results'][1]['mIoU']['values']
@@ -153,7 +159,7 @@ def test_an_arm_without_rows_stays_in_the_table(tmp_path):
     numbers = Numbers(exp)
     document = compare(exp, numbers, rows=[r for r in numbers.rows if r['arm'] == 'FCN'])
     assert document['differences'] == document['classes'] == []
-    text = report.to_markdown(document)
+    text = to_markdown(document)
     assert '| FCN+SR | 0 of 2 | - |' in text and 'Missing: 4 of 6 runs' in text
     with pytest.raises(UserError, match='tiny has no rows'):
         compare(exp, numbers, rows=[])
@@ -163,7 +169,7 @@ def test_one_seed_says_that_it_has_no_interval(tmp_path):
     exp = make_experiment(tmp_path, seeds=1)
     document = compare(exp, Numbers(exp, 10))
     assert document['differences'][0]['over_seeds']['low'] is None
-    text = report.to_markdown(document)
+    text = to_markdown(document)
     assert 'no interval over seeds (one seed); over images [' in text
     assert ' ± ' not in text.split('## Differences')[0].replace('77.33 ± 0.16', '').replace('77.53 ± 0.23', '')
     json.dumps(document, allow_nan=False)
@@ -209,7 +215,7 @@ def test_runs_of_different_states_of_the_code_are_not_paired_in_silence(tmp_path
 
 def test_the_markdown_is_table_iv_with_the_papers_figures_beside_ours(tmp_path):
     exp = make_experiment(tmp_path, modes=('single-scale', 'slide'))
-    text = report.to_markdown(compare(exp, Numbers(exp)))
+    text = to_markdown(compare(exp, Numbers(exp)))
     for mode in ('single-scale', 'slide'):
         head, rule, first, second, *_ = text.split(f'## Results, {mode}\n\n')[1].splitlines()
         assert head.startswith('| model | seeds | mIoU | mIoU, paper | mAcc | aAcc | parameters | OH |')
@@ -225,12 +231,18 @@ def test_the_markdown_is_table_iv_with_the_papers_figures_beside_ours(tmp_path):
 def written(tmp_path, monkeypatch) -> Experiment:
     """An experiment whose rows and confusion matrices are files."""
     exp = make_experiment(tmp_path, seeds=2)
-    monkeypatch.setattr(rows.settings, 'fingerprint', lambda *_: 'abc')
     numbers = Numbers(exp)
-    for cell in rows.cells(exp):
+    parameters = {row['arm']: row['parameters'] for row in numbers.rows}
+    monkeypatch.setattr(settings, 'fingerprint', lambda *_: 'abcdef012345')
+    monkeypatch.setattr(settings, 'resolve', lambda arm: Config(dict(arm=arm.name, train_cfg=dict(max_iters=10))))
+    monkeypatch.setattr(settings, 'count_parameters', lambda cfg: parameters[cfg.arm])
+    for cell in cells(exp):
         row = next(r for r in numbers.rows if (r['arm'], r['seed']) == (cell.arm.name, cell.seed))
-        cell.row.parent.mkdir(parents=True, exist_ok=True)
-        cell.row.write_text(json.dumps({**row, 'fingerprint': 'abc'}))
+        log = cell.training / 'now/vis_data/scalars.json'
+        log.parent.mkdir(parents=True)
+        log.write_text(json.dumps({'lr': 1, 'time': row['train_seconds'] / 10}) + '\n')
+        cell.test.parent.mkdir()
+        cell.test.write_text(json.dumps({**row, 'seconds': row['test_seconds']}))
         intersection, predicted, truth = numbers.areas[cell.arm.name, cell.seed, 'single-scale'].transpose(1, 0, 2)
         confusion = np.zeros((30, 3, 3), np.int32)
         confusion[:, [0, 1], [0, 1]] = intersection[:, :2]
@@ -253,17 +265,17 @@ def test_files_become_a_report(written, tmp_path):
 
 
 def test_rows_of_other_settings_are_named_and_do_not_count(written, monkeypatch, tmp_path):
-    stale = tmp_path / 'rows/FCN/seed0/single-scale.json'
-    stale.write_text(json.dumps({**json.loads(stale.read_text()), 'fingerprint': 'before'}))
+    folder = tmp_path / 'FCN/seed0/test'
+    stale = (folder / 'single-scale-abcdef012345.json').rename(folder / 'single-scale-012345abcdef.json')
     document = report.write(written, tmp_path / 'out')
     assert document['stale'] == [str(stale)] and document['missing'] == ['FCN seed0 single-scale']
     assert f'Made under other settings, not counted: {stale}' in (tmp_path / 'out/report.md').read_text()
 
 
 def test_confusion_matrices_of_another_run_are_refused(written, tmp_path):
-    folder = tmp_path / 'rows/FCN'
-    (folder / 'seed0/single-scale.npz').write_bytes((folder / 'seed1/single-scale.npz').read_bytes())
-    with pytest.raises(UserError, match='seed0/single-scale.npz gives .* mIoU, and its row'):
+    ours, other = (tmp_path / f'FCN/seed{seed}/test/single-scale-abcdef012345.npz' for seed in (0, 1))
+    ours.write_bytes(other.read_bytes())
+    with pytest.raises(UserError, match=f'{ours} gives .* mIoU, and its row'):
         report.write(written, tmp_path / 'out')
 
 
@@ -282,16 +294,10 @@ def test_the_figure_shows_each_interval_and_greys_what_is_not_shown(tmp_path):
     assert (tmp_path / 'forest.png').stat().st_size > 5000
 
 
-def test_the_tool_prints_the_report_and_one_json_document_last(written, tmp_path, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location('tool_experiment', ROOT / 'tools/experiment.py')
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    monkeypatch.setattr(tool.experiment, 'load', lambda path, work_dir: replace(written, path=Path(path)))
-    monkeypatch.setattr(sys, 'argv', ['experiment.py', 'report', 'x.yaml', '--out', str(tmp_path / 'out')])
-    with pytest.raises(SystemExit) as end:
-        tool.main()
-    assert not end.value.code
-    said = capsys.readouterr().out
-    assert json.loads(said.splitlines()[-1]) == json.loads((tmp_path / 'out/report.json').read_text())
-    assert said.startswith((tmp_path / 'out/report.md').read_text())
+def test_the_tool_prints_the_report_and_one_json_document_last(written, tmp_path, monkeypatch, call):
+    monkeypatch.setattr(plan, 'load', lambda path, work_dir: replace(written, path=Path(path)))
+    done = call('experiment', 'report', 'x.yaml', '--out', tmp_path / 'out')
+    assert not done.status
+    assert json.loads(done.out.splitlines()[-1]) == json.loads((tmp_path / 'out/report.json').read_text())
+    assert done.out.startswith((tmp_path / 'out/report.md').read_text())
     assert (tmp_path / 'out/forest.png').is_file()

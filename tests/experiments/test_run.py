@@ -1,10 +1,8 @@
 """Experiments: what is missing is run, what is done is left alone, whatever happens in between."""
 
-import importlib.util
 import json
 import multiprocessing
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -12,20 +10,19 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
+import in_process
 import pytest
 import torch
-import torch.distributed as dist
 import yaml
 from mmengine.config import Config
-from mmengine.dataset import DefaultSampler
 from tiny_config import CLASSES, SR, write_config
 
+from mmseg_sr.config import load_config
 from mmseg_sr.errors import UserError
-from mmseg_sr.experiments import results as rows
-from mmseg_sr.experiments import run as experiment
 from mmseg_sr.experiments import settings
-from mmseg_sr.metrics.iou import ClassIoUMetric
+from mmseg_sr.experiments.plan import Arm, load
+from mmseg_sr.experiments.results import cells, read_areas, rows
+from mmseg_sr.experiments.run import commands, is_trained, run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,8 +32,7 @@ FAKE = """
 import json, os, pathlib, sys, time
 home = pathlib.Path(__file__).parent
 value = lambda flag: sys.argv[sys.argv.index(flag) + 1]
-work = pathlib.Path(value('--work-dir'))
-training = work if KIND == 'train' else work.parent
+training = pathlib.Path(sys.argv[1]).parents[1]
 name = f'{KIND}-{training.parent.name}-{training.name}'
 with open(home / 'calls', 'a') as calls:
     calls.write(name + '\\n')
@@ -45,10 +41,9 @@ if hook.exists():
     exec(hook.read_text())
 """
 FAKE_TRAIN = f"""KIND = 'train'{FAKE}
-work.mkdir(parents=True, exist_ok=True)
 print('Iter(train) [4/4]')
-(work / 'iter_4.pth').write_text(' '.join(sys.argv))
-(work / 'last_checkpoint').write_text(str(work / 'iter_4.pth'))
+(training / 'iter_4.pth').write_text(' '.join(sys.argv))
+(training / 'last_checkpoint').write_text(str(training / 'iter_4.pth'))
 """
 FAKE_TEST = f"""KIND = 'test'{FAKE}
 import numpy as np
@@ -60,7 +55,6 @@ pathlib.Path(value('--confusion')).parent.mkdir(parents=True, exist_ok=True)
 np.savez(value('--confusion'), confusion=confusion, images=[f'{{i}}.png' for i in range(6)], classes=list('abcd'))
 metrics = dict(mIoU=iou.mean(), mAcc=50.0, aAcc=60.0, **{{f'IoU.{{n}}': v for n, v in zip('abcd', iou)}})
 document = dict(metrics=metrics, seconds=0.5, commit='c0ffee', machine={{'cpu': 'x'}}, versions={{'torch': '2'}})
-work.mkdir(parents=True, exist_ok=True)
 pathlib.Path(value('--metrics')).write_text(json.dumps(document))
 """
 
@@ -103,7 +97,7 @@ ALL_CALLS = [f'{kind}-{arm}-seed{seed}' for seed in (0, 1) for arm in ('FCN', 'F
 
 def test_the_experiments_here_are_the_papers_and_ours():
     paths = sorted((ROOT / 'experiments').glob('*.yaml'))
-    loaded = {path.stem: experiment.load(path) for path in paths}
+    loaded = {path.stem: load(path) for path in paths}
     assert {'table4', 'camvid_cpu', 'mini_cityscapes'} <= loaded.keys()
     for name, exp in loaded.items():
         assert (exp.name, exp.work_dir) == (name, Path('work_dirs') / name)
@@ -129,54 +123,58 @@ def test_the_experiments_here_are_the_papers_and_ours():
 @pytest.mark.parametrize(
     ('changes', 'words'),
     [
-        ({'iterations': 3}, 'unknown iterations; it takes name, work_dir, baseline'),
-        ({'arms': {'FCN': {'config': 'base.py', 'lr': 1}}}, 'arms.FCN has unknown lr; it takes config, options'),
+        ({'iterations': 3}, 'iterations: .* there are name, work_dir, baseline, .*, got 3'),
+        ({'arms': {'FCN': {'config': 'base.py', 'lr': 1}}}, 'arms.FCN.lr: .* there are config, options, .*, got 1'),
         ({'arms': {'FCN': {'config': 'none.py'}}}, 'arms.FCN: no such config: none.py'),
-        ({'arms': {'FCN': {}}}, 'arms.FCN lacks config'),
-        ({'arms': {}}, 'arms names no network'),
-        ({'arms': {'../FCN': {'config': 'base.py'}}}, 'an arm is a folder named by letters'),
-        ({'arms': {'rows': {'config': 'base.py'}}}, 'an arm is a folder named by letters'),
-        ({'baseline': 'DLv3'}, "no arm is named 'DLv3' to be its baseline; there are FCN, FCN\\+SR"),
-        ({'baseline': None}, 'lacks baseline'),
-        ({'seeds': []}, 'seeds is a list of different numbers'),
-        ({'seeds': [1, 1]}, 'seeds is a list of different numbers'),
-        ({'seeds': [True]}, 'seeds is a list of different numbers'),
-        ({'seeds': 3}, 'seeds is a list of different numbers'),
-        ({'modes': {'a b': {}, 'A-b': {}}}, 'modes.A-b: the file names made of modes must differ'),
-        ({'modes': {'slide': {'tta': 'yes'}}}, "modes.slide.tta is true or false, got 'yes'"),
-        ({'options': {'train_cfg': {'max_iters': 3}}}, 'options takes dotted keys'),
-        ({'launcher': 'pytorch'}, "launcher is none or slurm, got 'pytorch'"),
-        ({'processes': 0}, 'processes is a number from 1, got 0'),
-        ({'name': 'a/b'}, "got 'a/b'"),
+        ({'arms': {'FCN': {}}}, 'arms.FCN.config: Field required'),
+        ({'arms': {}}, 'arms: .* at least 1 item'),
+        ({'arms': {'../FCN': {'config': 'base.py'}}}, r"arms.../FCN.*: .*pattern .*\w.*, got '../FCN'"),
+        ({'arms': {'logs': {'config': 'base.py'}}}, "arms.logs.*: An arm cannot be named .*'logs'.*, got 'logs'"),
+        ({'baseline': 'DLv3'}, "arms.FCN: no arm is named 'DLv3' to be its baseline; there are FCN, FCN\\+SR"),
+        ({'baseline': None}, 'baseline: Field required'),
+        ({'seeds': []}, r'seeds: List should have at least 1 item.*, got \[\]'),
+        ({'seeds': [1, 1]}, r'seeds: Seeds should differ, got \[1, 1\]'),
+        ({'seeds': [True]}, 'seeds.0: Input should be a valid integer, got True'),
+        ({'seeds': [-1]}, 'seeds.0: Input should be greater than or equal to 0, got -1'),
+        ({'seeds': 3}, 'seeds: Input should be a valid list, got 3'),
+        ({'modes': {'a b': {}, 'A-b': {}}}, "modes: Modes should differ as file names, got .*'A-b'"),
+        ({'modes': {'slide': {'tta': 'yes'}}}, "modes.slide.tta: Input should be a valid boolean, got 'yes'"),
+        ({'options': {'train_cfg': {'max_iters': 3}}}, "options: .* dotted keys, .*, got {'train_cfg'"),
+        ({'launcher': 'pytorch'}, "launcher: Input should be 'none' or 'slurm', got 'pytorch'"),
+        ({'processes': 0}, 'processes: Input should be greater than or equal to 1, got 0'),
+        ({'name': 'a/b'}, "name: .*pattern .*, got 'a/b'"),
+        ({'arms': {'FCN': {'config': 'base.py', 'paper': {'mIoU': 77}}}}, 'arms.FCN.paper.mIoU: .* list, got 77'),
         (
-            {'arms': {'FCN': {'config': 'base.py', 'paper': {'mIoU': 77}}}},
-            r'paper.mIoU is \[mean, standard deviation\]',
+            {'arms': {'FCN': {'config': 'base.py', 'paper': {'IoU': [7, 1]}}}},
+            "arms.FCN.paper.IoU.*'mIoU' or 'mAcc', got 'IoU'",
         ),
+        ({'seeds': [], 'processes': 0}, 'seeds: .*; processes: '),
     ],
 )
 def test_a_mistake_in_the_file_is_named(tmp_path, changes, words):
     path = write(tmp_path, **changes)
-    with pytest.raises(UserError, match=f'^{path}: .*{words}'):
-        experiment.load(path)
+    with pytest.raises(UserError, match=f'^{path}: {words}') as error:
+        load(path)
+    assert '\n' not in str(error.value)
 
 
 @pytest.mark.parametrize(
     ('text', 'words'),
     [
-        ('seeds: [0]\nseeds: [1]', 'seeds given twice'),
-        ('arms:\n  a: {}\n  a: {}', r'a given twice \(line 2\)'),
-        ('- 1', 'takes "key: value" lines'),
-        ('', 'takes "key: value" lines'),
-        ('a: [', 'no YAML'),
-        (None, 'cannot read the experiment'),
+        ('seeds: [0]\nseeds: [1]', 'seeds given twice .* line 1'),
+        ('arms:\n  a: {}\n  a: {}', 'a given twice .* line 2'),
+        ('- 1', 'the experiment: Input should be a valid dictionary'),
+        ('', 'name: Field required'),
+        ('a: [', 'cannot read the experiment: '),
+        (None, 'cannot read the experiment: '),
     ],
 )
 def test_a_file_that_is_no_experiment_is_refused(tmp_path, text, words):
     path = tmp_path / 'x.yaml'
     if text is not None:
         path.write_text(text)
-    with pytest.raises(UserError, match=words):
-        experiment.load(path)
+    with pytest.raises(UserError, match=f'^{path}: .*{words}'):
+        load(path)
 
 
 def test_mistakes_that_only_the_config_shows_come_before_anything_runs(tmp_path, tools):
@@ -186,9 +184,9 @@ def test_mistakes_that_only_the_config_shows_come_before_anything_runs(tmp_path,
         ({'options': {'tta_model': None}, 'modes': {'tta': {'tta': True}}}, 'has no tta_model'),
     ):
         with pytest.raises(UserError, match=words):
-            experiment.run(experiment.load(write(tmp_path, **changes)), tools=tools)
+            run(load(write(tmp_path, **changes)), tools=tools)
     with pytest.raises(UserError, match='no train.py and test.py'):
-        experiment.run(experiment.load(write(tmp_path)), tools=tmp_path)
+        run(load(write(tmp_path)), tools=tmp_path)
     assert not calls(tools)
 
 
@@ -198,100 +196,159 @@ def test_mistakes_that_only_the_config_shows_come_before_anything_runs(tmp_path,
 def test_all_is_run_once_and_rows_say_what_was_done(tmp_path, tools, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tools / 'train-FCN-seed0.py').write_text(
-        'folder = work / "1/vis_data"\n'
+        'folder = training / "1/vis_data"\n'
         'folder.mkdir(parents=True)\n'
         'lines = [dict(lr=1, time=9.0), dict(lr=1, time=0.5), dict(lr=1, time=0.5), dict(mIoU=1, time=7.0)]\n'
         '(folder / "scalars.json").write_text("\\n".join(map(json.dumps, lines)))\n'
     )
     modes = {'single-scale': {}, 'slide + flip': {'tta': True, 'options': {'model.test_cfg.mode': 'slide'}}}
-    options = {'train_cfg.val_interval': 2, 'crop_size': [64, 64]}
-    exp = experiment.load(write(tmp_path, seeds=[0], modes=modes, options=options))
-    assert experiment.run(exp, tools=tools) == []
+    options = {'crop_size': [64, 64]}
+    exp = load(write(tmp_path, seeds=[0], modes=modes, options=options))
+    assert run(exp, tools=tools) == []
     tests = ['test-FCN-seed0'] * 2, ['test-FCN+SR-seed0'] * 2
     assert calls(tools) == ['train-FCN-seed0', *tests[0], 'train-FCN+SR-seed0', *tests[1]]
 
-    found = experiment.rows(exp)
+    found = rows(exp)
     assert [(row['arm'], row['seed'], row['mode']) for row in found] == [
         (arm, 0, mode) for arm in ('FCN', 'FCN+SR') for mode in modes
     ]
-    row = json.loads((tmp_path / 'my work/rows/FCN/seed0/slide-flip.json').read_text())
-    assert row == found[1]
-    assert row['config'] == 'base.py' and row['options'][-1] == 'model.test_cfg.mode=slide'
+    row = found[1]
+    assert row['config'] == 'base.py' and row['options'] == {**options, 'model.test_cfg.mode': 'slide'}
     assert (row['iterations'], row['train_seconds'], row['test_seconds']) == (4, 2.0, 0.5)
     assert (row['commit'], row['machine'], row['versions']) == ('c0ffee', {'cpu': 'x'}, {'torch': '2'})
     assert row['parameters']['sr'] == 0
     sr = 32 + 1 + 16 * 4 + 4 + 4 * 2 + 2 + 2 * 32 * 16  # Eq. (1), and biases
     assert found[2]['parameters'] == {'total': row['parameters']['total'] + sr, 'sr': sr}
 
-    words = (tmp_path / 'my work/FCN/seed0/iter_4.pth').read_text()
-    assert words.endswith('--seed 0 --resume --cfg-options train_cfg.val_interval=2 crop_size=[64,64]')
-    assert experiment.run(exp, tools=tools) == [] and len(calls(tools)) == 6, 'nothing is left to run'
-    shutil.rmtree(tmp_path / 'my work/FCN')
-    assert experiment.run(exp, tools=tools) == [] and len(calls(tools)) == 6, 'rows need no checkpoints'
+    written = [path.suffix for path in (tmp_path / 'my work').rglob('test/*')]
+    assert sorted(written) == ['.json'] * 4 + ['.npz'] * 4, 'a test leaves one JSON and its confusion matrices'
+    for path in tmp_path.rglob('*.pth'):
+        path.unlink()
+    assert run(exp, tools=tools) == [] and len(calls(tools)) == 6, 'nothing is left to run; rows need no checkpoints'
+
+
+def test_a_run_gets_one_config_and_no_options(tmp_path, tools):
+    options = {'train_cfg.val_interval': 2, 'note': 'it is "$HOME"', 'size': [64, None], 'drives': ['0016E5']}
+    exp = load(write(tmp_path, seeds=[3], options=options, modes={'a b': {'tta': True, 'options': {'x.y': '1e3'}}}))
+    assert run(exp, tools=tools) == []
+    folder = tmp_path / 'my work/FCN+SR/seed3'
+    assert (folder / 'iter_4.pth').read_text() == f'{tools}/train.py {folder}/configs/with_sr.py --resume'
+    cfg = Config.fromfile(folder / 'configs/with_sr.py')
+    assert (cfg.work_dir, cfg.randomness.seed, cfg.train_cfg.val_interval) == (str(folder), 3, 2)
+    assert {key: cfg[key] for key in ('note', 'size', 'drives')} == {key: options[key] for key in list(options)[1:]}
+    expected = settings.resolve(exp.arms['FCN+SR'], 3)
+    expected.work_dir = str(folder)
+    assert cfg.to_dict() == expected.to_dict(), 'what the fingerprint is of'
+    (test,) = (folder / 'configs').glob('a-b-*.py')
+    cfg = Config.fromfile(test)
+    assert (cfg.work_dir, cfg.randomness.seed, cfg.x.y, cfg.note) == (f'{folder}/test', 0, '1e3', 'it is "$HOME"')
+
+
+def test_the_config_of_a_run_reads_data_roots_and_imports_where_it_runs(tmp_path, monkeypatch):
+    folder = tmp_path / 'of the user'
+    folder.mkdir()
+    write_config(folder, 'a.py', "custom_imports = dict(imports=['lies_beside'])\nroot = '{{$SOME_ROOT:data}}/val'\n")
+    (folder / 'lies_beside.py').write_text('')
+    path = write(tmp_path, arms={'FCN': {'config': str(folder / 'a.py')}})
+    monkeypatch.setenv('SOME_ROOT', 'here')
+    commands(load(path))
+    monkeypatch.setenv('SOME_ROOT', '/there')
+    monkeypatch.setattr(sys, 'path', [each for each in sys.path if each != str(folder)])
+    monkeypatch.delitem(sys.modules, 'lies_beside')
+    cfg = load_config(tmp_path / 'my work/FCN/seed0/configs/a.py')
+    assert cfg.root == '/there/val' and 'lies_beside' in sys.modules
+
+
+def test_options_within_lists_and_configs_that_are_code_reach_a_run(tmp_path):
+    (tmp_path / 'base_of_code.py').write_text('from mmengine.hooks import Hook\nhooks = [dict(type=Hook)]\nlr = 1\n')
+    code = 'from mmengine.config import read_base\nwith read_base():\n    from .base_of_code import *\nlr = 2\n'
+    (tmp_path / 'code.py').write_text(code)
+    lists = write_config(tmp_path, 'lists.py')
+    for config, options in ((lists, {'model.auxiliary_head.0.channels': 16}), (tmp_path / 'code.py', {'lr': 3})):
+        arm = Arm('a', config, 'x', options, 'a', {})
+        settings.write_config(tmp_path / 'run/x.py', tmp_path, arm, seed=1)
+        expected, written = settings.resolve(arm, 1), Config.fromfile(tmp_path / 'run/x.py')
+        written.work_dir = expected.work_dir
+        assert written.to_dict() == expected.to_dict()
+    assert written.hooks[0].type == 'mmengine.hooks.Hook' and written.lr == 3
 
 
 def test_a_failure_is_named_and_the_rest_goes_on(tmp_path, tools, capfd):
     (tools / 'train-FCN-seed1.py').write_text('print("error: no data"); print("goodbye"); sys.exit(2)')
     (tools / 'test-FCN+SR-seed0.py').write_text('print("a traceback\\nValueError: broken"); sys.exit(1)')
     (tools / 'train-FCN+SR-seed1.py').write_text('sys.exit(0)')
-    exp = experiment.load(write(tmp_path))
-    failures = experiment.run(exp, tools=tools)
+    exp = load(write(tmp_path))
+    failures = run(exp, tools=tools)
     logs = tmp_path / 'my work/logs'
     assert [str(failure) for failure in failures] == [
         f'FCN+SR seed0 single-scale: exit status 1: ValueError: broken (see {logs}/FCN+SR-seed0-single-scale.log)',
         f'FCN seed1 train, and 1 more that need it: exit status 2: error: no data (see {logs}/FCN-seed1-train.log)',
-        f'FCN+SR seed1 train, and 1 more that need it: the training left no iter_4.pth in {tmp_path}/my work'
-        f'/FCN+SR/seed1 (see {logs}/FCN+SR-seed1-train.log)',
+        f'FCN+SR seed1 train, and 1 more that need it: it ended well and left no {tmp_path}/my work/FCN+SR'
+        f'/seed1/iter_4.pth (see {logs}/FCN+SR-seed1-train.log)',
     ]
-    assert [(row['arm'], row['seed']) for row in experiment.rows(exp)] == [('FCN', 0)]
+    assert [(row['arm'], row['seed']) for row in rows(exp)] == [('FCN', 0)]
     for hook in tools.glob('t*-*.py'):
         hook.unlink()
     done = calls(tools)
-    assert experiment.run(exp, tools=tools) == []
+    assert run(exp, tools=tools) == []
     assert calls(tools)[len(done) :] == ['test-FCN+SR-seed0', *ALL_CALLS[4:]], 'only what failed is run again'
 
 
 def test_a_row_made_under_other_settings_is_named_and_made_again(tmp_path, tools, capsys):
-    before = experiment.load(write(tmp_path, seeds=[0]))
-    assert experiment.run(before, tools=tools) == []
-    after = experiment.load(
-        write(tmp_path, seeds=[0], modes={'single-scale': {'options': {'model.test_cfg.mode': 'slide'}}})
-    )
-    assert experiment.rows(after) == []
+    before = load(write(tmp_path, seeds=[0]))
+    assert run(before, tools=tools) == []
+    after = load(write(tmp_path, seeds=[0], modes={'single-scale': {'options': {'model.test_cfg.mode': 'slide'}}}))
+    assert rows(after) == []
     capsys.readouterr()
-    assert experiment.run(after, tools=tools) == []
+    assert run(after, tools=tools) == []
     assert capsys.readouterr().err.count('was made under other settings and is made again') == 2
     assert calls(tools) == [*ALL_CALLS[:4], 'test-FCN-seed0', 'test-FCN+SR-seed0'], 'the trainings stay'
-    assert len(experiment.rows(after)) == 2
+    assert len(rows(after)) == 2
+
+
+def test_the_rows_of_the_first_version_are_read(tmp_path, tools):
+    """It kept a second file of numbers in rows/, and confusion matrices only there."""
+    exp = load(write(tmp_path, seeds=[0]))
+    assert run(exp, tools=tools) == []
+    expected = rows(exp)
+    for cell, row in zip(cells(exp), expected, strict=True):
+        old = tmp_path / f'my work/rows/{cell.arm.name}/seed0/single-scale.json'
+        old.parent.mkdir(parents=True)
+        cell.confusion.rename(old.with_suffix('.npz'))
+        old.write_text(json.dumps({**row, 'train_seconds': 7.0}))
+    shutil.rmtree(tmp_path / 'my work/FCN')
+    assert run(exp, tools=tools) == [] and calls(tools) == ALL_CALLS[:4], 'nothing is made again'
+    assert rows(exp) == [{**row, 'train_seconds': 7.0} for row in expected]
+    assert all(read_areas(exp, row) for row in expected)
+    old.write_text(json.dumps({**row, 'fingerprint': 'of other settings'}))
+    assert read_areas(exp, row) is None
 
 
 def test_data_elsewhere_are_the_same_settings(tmp_path):
-    there, here = tmp_path / 'there', tmp_path / 'here'
     prints = []
-    for folder in (there, here):
+    for folder in (tmp_path / 'there', tmp_path / 'here'):
         folder.mkdir()
-        exp = experiment.load(write(folder))
-        prints.append([cell.fingerprint for cell in rows.cells(exp)])
+        prints.append([cell.fingerprint for cell in cells(load(write(folder)))])
     assert prints[0] == prints[1] and len(set(prints[0])) == 2
 
 
 def test_a_training_under_other_settings_is_refused_before_anything_runs(tmp_path, tools):
-    exp = experiment.load(write(tmp_path))
+    exp = load(write(tmp_path))
     folder = tmp_path / 'my work/FCN+SR/seed1'
     folder.mkdir(parents=True)
     cfg = Config.fromfile(tmp_path / 'with_sr.py')
     cfg.randomness = dict(seed=1)
     cfg.dump(folder / 'with_sr.py')  # what mmengine leaves
     save(folder / 'iter_2.pth')
-    assert experiment.commands(exp, tools), 'the same settings'
+    assert commands(exp, tools), 'the same settings'
     cfg.optim_wrapper.optimizer.lr = 0.5
     cfg.log_level = 'DEBUG'
     cfg.dump(folder / 'with_sr.py')
     with pytest.raises(UserError, match=r'settings: optim_wrapper.optimizer.lr: 0.5 -> 0.1\. Move it away'):
-        experiment.run(exp, tools=tools)
+        run(exp, tools=tools)
     assert not calls(tools)
     (folder / 'iter_2.pth').unlink()
-    assert experiment.run(exp, tools=tools) == [], 'nothing had been trained'
+    assert run(exp, tools=tools) == [], 'nothing had been trained'
 
 
 def test_several_jobs_run_at_the_same_time(tmp_path, tools):
@@ -302,7 +359,7 @@ def test_several_jobs_run_at_the_same_time(tmp_path, tools):
     )
     for arm in ('FCN', 'FCN+SR'):
         (tools / f'train-{arm}-seed0.py').write_text(meet)
-    assert experiment.run(experiment.load(write(tmp_path, seeds=[0])), jobs=2, tools=tools) == []
+    assert run(load(write(tmp_path, seeds=[0])), jobs=2, tools=tools) == []
 
 
 # --------------------------------------------------------------------------------------------- kills and interrupts
@@ -313,12 +370,12 @@ def start(tools):
     """Run an experiment in a process of its own."""
     started = []
 
-    def run(exp) -> None:
+    def work(exp) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
-        experiment.run(exp, 1, tools)
+        run(exp, 1, tools)
 
     def start(exp) -> multiprocessing.Process:
-        started.append(multiprocessing.get_context('fork').Process(target=run, args=(exp,)))
+        started.append(multiprocessing.get_context('fork').Process(target=work, args=(exp,)))
         started[-1].start()
         return started[-1]
 
@@ -348,7 +405,7 @@ HANG = '(home / "pid").write_text(str(os.getpid()))\nwhile not (home / "go").exi
 
 
 def test_what_a_killed_run_left_running_is_waited_for(tmp_path, tools, start, capfd):
-    exp = experiment.load(write(tmp_path))
+    exp = load(write(tmp_path))
     (tools / 'train-FCN+SR-seed0.py').write_text(HANG)
     process = start(exp)
     pid = int(wait_for(tools / 'pid'))
@@ -366,7 +423,7 @@ def test_what_a_killed_run_left_running_is_waited_for(tmp_path, tools, start, ca
 
 
 def test_a_power_cut_loses_the_command_in_progress_only(tmp_path, tools, start):
-    exp = experiment.load(write(tmp_path))
+    exp = load(write(tmp_path))
     hook = tools / 'train-FCN+SR-seed0.py'
     hook.write_text(HANG)
     process = start(exp)
@@ -375,14 +432,14 @@ def test_a_power_cut_loses_the_command_in_progress_only(tmp_path, tools, start):
     os.kill(pid, signal.SIGKILL)
     process.join()
     hook.unlink()
-    assert experiment.run(exp, tools=tools) == []
+    assert run(exp, tools=tools) == []
     assert calls(tools) == [*ALL_CALLS[:3], *ALL_CALLS[2:]]
     assert '--resume' in (tmp_path / 'my work/FCN+SR/seed0/iter_4.pth').read_text()
 
 
 @pytest.mark.parametrize(('number', 'status'), [(signal.SIGTERM, 143), (signal.SIGINT, None)], ids=['TERM', 'INT'])
 def test_an_interrupt_ends_what_was_started(tmp_path, tools, start, number, status):
-    exp = experiment.load(write(tmp_path))
+    exp = load(write(tmp_path))
     child = 'import subprocess\nsubprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])\n'
     hook = tools / 'train-FCN-seed0.py'
     hook.write_text(child + HANG)
@@ -399,7 +456,7 @@ def test_an_interrupt_ends_what_was_started(tmp_path, tools, start, number, stat
         time.sleep(0.01)
     hook.unlink()
     assert calls(tools) == ['train-FCN-seed0'], 'nothing else was begun'
-    assert experiment.run(exp, tools=tools) == []
+    assert run(exp, tools=tools) == []
 
 
 def save(path: Path) -> None:
@@ -408,26 +465,9 @@ def save(path: Path) -> None:
 
 def test_half_a_checkpoint_does_not_count_as_trained(tmp_path):
     save(tmp_path / 'iter_4.pth')
-    assert not experiment.is_trained(tmp_path, 4), 'mmengine had not said that it is saved'
+    assert not is_trained(tmp_path / 'iter_4.pth'), 'mmengine had not said that it is saved'
     (tmp_path / 'last_checkpoint').write_text('/moved/from/iter_4.pth')
-    assert experiment.is_trained(tmp_path, 4) and not experiment.is_trained(tmp_path, 8)
-
-
-def test_last_checkpoint_is_mended_where_it_names_what_is_gone(tmp_path):
-    # mmengine deletes iter_4, writes half of iter_12, and is killed.
-    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'iter_4.pth'))
-    save(tmp_path / 'iter_12.pth')
-    half = (tmp_path / 'iter_12.pth').read_bytes()[:200]
-    (tmp_path / 'iter_12.pth').write_bytes(half)
-    experiment.mend(tmp_path)
-    assert not (tmp_path / 'last_checkpoint').exists(), 'nothing can be resumed: train from the start'
-    save(tmp_path / 'iter_8.pth')
-    save(tmp_path / 'best_mIoU_iter_8.pth')
-    experiment.mend(tmp_path)
-    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'iter_8.pth')
-    save(tmp_path / 'iter_9.pth')
-    experiment.mend(tmp_path)
-    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'iter_8.pth'), 'nothing to mend'
+    assert is_trained(tmp_path / 'iter_4.pth') and not is_trained(tmp_path / 'iter_8.pth')
 
 
 # ------------------------------------------------------------------------------------------------- printed commands
@@ -435,80 +475,65 @@ def test_last_checkpoint_is_mended_where_it_names_what_is_gone(tmp_path):
 
 def test_printed_commands_run_and_leave_what_rows_are_made_of(tmp_path, tools, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    exp = experiment.load(write(tmp_path, modes={'single-scale': {}, 'all + flip': {'tta': True}}, work_dir='a work'))
+    exp = load(write(tmp_path, modes={'single-scale': {}, 'all + flip': {'tta': True}}, work_dir='a work'))
     script = tmp_path / 'all.sh'
-    *lines, last = experiment.commands(exp, tools)
+    *lines, last = commands(exp, tools)
     assert last.startswith('python ') and str(exp.path) in last
     script.write_text('\n'.join(lines))
     assert not calls(tools), 'printing runs nothing'
     environment = {**os.environ, 'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}'}
     subprocess.run(['bash', script], check=True, cwd='/', env=environment)
     assert len(calls(tools)) == 12
-    assert experiment.run(exp, tools=tools) == [] and len(calls(tools)) == 12
-    assert len(experiment.rows(exp)) == 8
-    assert len(experiment.commands(exp, tools)) == 3, 'nothing is left'
+    assert run(exp, tools=tools) == [] and len(calls(tools)) == 12
+    assert len(rows(exp)) == 8
+    assert len(commands(exp, tools)) == 3, 'nothing is left'
 
 
-def load_tool(name: str):
-    spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / f'tools/{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_tool_prints_a_script_and_nothing_else(tmp_path, monkeypatch, capsys):
+def test_the_tool_prints_a_script_and_nothing_else(tmp_path, monkeypatch, call):
     write_config(tmp_path, 'noisy.py', "note = '{{$SOME_NOTE:none}}'")  # mmengine tells on stdout that it is set
     path = write(tmp_path, arms={'FCN': {'config': 'noisy.py'}})
     monkeypatch.setenv('SOME_NOTE', 'x')
-    monkeypatch.setattr(sys, 'argv', ['experiment.py', 'run', str(path), '--print-commands', '--work-dir', 'a "b'])
-    with pytest.raises(SystemExit) as end:
-        load_tool('experiment').main()
-    assert not end.value.code
-    script = capsys.readouterr().out
-    assert script.startswith('#!/usr/bin/env bash\ncd ')
-    assert len(script.splitlines()) == 2 + 2 * 2 + 1 and "'a \"b/FCN/seed0'" in script
-    assert subprocess.run(['bash', '-n'], input=script, text=True, check=False).returncode == 0
+    done = call('experiment', 'run', path, '--print-commands', '--work-dir', 'a "b')
+    assert not done.status
+    assert done.out.startswith('#!/usr/bin/env bash\ncd ')
+    assert len(done.out.splitlines()) == 2 + 2 * 2 + 1 and "'a \"b/FCN/seed0/configs/noisy.py'" in done.out
+    assert subprocess.run(['bash', '-n'], input=done.out, text=True, check=False).returncode == 0
 
 
 def test_slurm_commands_are_the_scripts_of_this_project(tmp_path):
-    path = write(tmp_path, launcher='slurm', processes=2, options={'work_note': 'it is "$HOME"'}, seeds=[0])
-    exp = experiment.load(path)
-    script = '\n'.join(experiment.commands(exp))
+    path = write(tmp_path, launcher='slurm', processes=2, seeds=[0])
+    exp = load(path)
+    script = '\n'.join(commands(exp))
     assert subprocess.run(['bash', '-n'], input=script, text=True, check=False).returncode == 0
     assert script.count('slurm_train.sh "$PARTITION" FCN') == 2 and script.count('slurm_test.sh "$PARTITION"') == 2
-    note = shlex.quote('work_note=\'it is "$HOME"\'')  # quoted for the option, which would lose the quote at its end
-    assert 'GPUS=2 GPUS_PER_NODE=2' in script and note in script
+    assert 'GPUS=2 GPUS_PER_NODE=2' in script
     with pytest.raises(UserError, match='--print-commands prints; missing: FCN seed0 train; FCN seed0 single-scale;'):
-        experiment.run(exp)
+        run(exp)
 
 
 def test_several_processes_take_the_scripts_for_it(tmp_path):
-    exp = experiment.load(write(tmp_path, processes=4))
-    script = '\n'.join(experiment.commands(exp))
-    assert script.count('dist_train.sh') == 4 and f'{tmp_path}/base.py 4 --work-dir' in script
-    one = experiment.load(write(tmp_path))
-    assert rows.cells(one)[0].fingerprint != rows.cells(exp)[0].fingerprint, 'four processes make batches of four'
+    exp = load(write(tmp_path, processes=4))
+    script = '\n'.join(commands(exp))
+    assert script.count('dist_train.sh') == 4 and "/FCN/seed1/configs/base.py' 4 --resume" in script
+    one = load(write(tmp_path))
+    assert cells(one)[0].fingerprint != cells(exp)[0].fingerprint, 'four processes make batches of four'
 
 
 # ---------------------------------------------------------------------------------------------- the real thing, once
 
 
-def test_the_tools_make_rows_and_confusion_matrices(tmp_path, monkeypatch, capsys):
+def test_the_tools_make_rows_and_confusion_matrices(tmp_path):
     path = write(tmp_path, seeds=[3], modes={'TTA': {'tta': True}})
     elsewhere = tmp_path / 'elsewhere'
     elsewhere.mkdir()
-    monkeypatch.chdir(elsewhere)
-    monkeypatch.setattr(sys, 'argv', ['experiment.py', 'run', str(path), '--jobs', '2'])
-    with pytest.raises(SystemExit) as end:
-        load_tool('experiment').main()
-    said = capsys.readouterr()
-    assert end.value.code == 0, said.err
-    assert json.loads(said.out.splitlines()[-1]) == {'rows': 2, 'of': 2, 'failed': []}
+    done = in_process.call('experiment', 'run', path, '--jobs', 2, folder=elsewhere)
+    assert done.status == 0, done.err
+    assert json.loads(done.out.splitlines()[-1]) == {'rows': 2, 'of': 2, 'failed': []}
     assert not list(elsewhere.iterdir()), 'nothing is left where it was started'
 
-    exp = experiment.load(path)
-    for row in experiment.rows(exp):
-        images, areas = rows.read_areas(exp, row)  # refuses what does not give the row's mIoU
+    exp = load(path)
+    for row in rows(exp):
+        images, areas = read_areas(exp, row)  # refuses what does not give the row's mIoU
         assert images == [f'{index}.png' for index in range(5)]
         assert list(row['metrics']) == ['aAcc', 'mIoU', 'mAcc', *(f'IoU.{name}' for name in CLASSES)]
         assert row['metrics']['IoU.train'] is None
@@ -517,59 +542,3 @@ def test_the_tools_make_rows_and_confusion_matrices(tmp_path, monkeypatch, capsy
     folder = tmp_path / 'my work/FCN/seed3'
     assert settings.differences(settings.resolve(exp.arms['FCN'], 3), folder) == [], 'what mmengine left is recognised'
     assert settings.differences(settings.resolve(exp.arms['FCN'], 4), folder) == ['randomness.seed: 3 -> 4']
-
-
-# ---------------------------------------------------------------------------------------------- confusion matrices
-
-
-def process(metric: ClassIoUMetric, truth: list, predicted: list, path: str) -> None:
-    data = {
-        key: dict(data=torch.tensor([value])) for key, value in (('gt_sem_seg', truth), ('pred_sem_seg', predicted))
-    }
-    metric.process({}, [dict(data, img_path=path)])
-
-
-def test_confusion_matrices_are_each_images_truth_by_prediction(tmp_path):
-    plain, metric = ClassIoUMetric(), ClassIoUMetric(confusion_file=tmp_path / 'new/c.npz')
-    for each in (plain, metric):
-        each.dataset_meta = dict(classes=('a', 'b', 'c'))
-        process(each, [[0, 0, 1], [255, 1, 1]], [[0, 1, 1], [0, 2, 1]], '/data/val/x/1.png')
-        process(each, [[2]], [[0]], '/data/val/y/1.png')
-    assert metric.evaluate(2) == plain.evaluate(2)
-    with np.load(tmp_path / 'new/c.npz') as file:
-        assert file['confusion'].dtype == np.int32
-        assert file['confusion'].tolist() == [[[1, 1, 0], [0, 2, 1], [0, 0, 0]], [[0, 0, 0], [0, 0, 0], [1, 0, 0]]]
-        assert file['images'].tolist() == ['x/1.png', 'y/1.png'] and file['classes'].tolist() == ['a', 'b', 'c']
-
-
-def evaluate_part(rank: int, store: Path, file: Path) -> None:
-    """One of two processes that share five images, as mmengine's sampler does."""
-    dist.init_process_group('gloo', init_method=f'file://{store}', rank=rank, world_size=2)
-    metric = ClassIoUMetric(confusion_file=file)
-    metric.dataset_meta = dict(classes=('a', 'b'))
-    share = list(DefaultSampler(range(5), shuffle=False))
-    assert len(share) == 3, 'one image is given twice'
-    for index in share:
-        process(metric, [[0, 1]], [[index % 2, 1]], f'{index}.png')
-    assert metric.evaluate(5)['aAcc'] == 80
-    dist.destroy_process_group()
-
-
-def test_an_image_that_two_processes_both_saw_counts_once(tmp_path):
-    context = multiprocessing.get_context('fork')
-    parts = [context.Process(target=evaluate_part, args=(rank, tmp_path / 's', tmp_path / 'c.npz')) for rank in (0, 1)]
-    for part in parts:
-        part.start()
-    for part in parts:
-        part.join(60)
-        assert part.exitcode == 0
-    with np.load(tmp_path / 'c.npz') as file:
-        assert file['images'].tolist() == [f'{index}.png' for index in range(5)]
-        assert file['confusion'].tolist() == [[[1, 0], [0, 1]] if i % 2 == 0 else [[0, 1], [0, 1]] for i in range(5)]
-
-
-def test_a_label_that_is_no_class_has_no_place_in_a_confusion_matrix(tmp_path):
-    metric = ClassIoUMetric(confusion_file=tmp_path / 'c.npz')
-    metric.dataset_meta = dict(classes=('a', 'b'))
-    with pytest.raises(ValueError, match='x.png has a label of 2, and there are 2 classes'):
-        process(metric, [[0, 2]], [[0, 1]], 'x.png')

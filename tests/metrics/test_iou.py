@@ -1,12 +1,16 @@
 """ClassIoUMetric: exact, unrounded, each class's, and otherwise the stock IoUMetric."""
 
 import math
+import multiprocessing
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmengine.dataset import DefaultSampler
 from mmengine.logging import MMLogger
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
@@ -20,10 +24,13 @@ def evaluate(metric: IoUMetric, classes: int, samples: list) -> dict:
     """Run a metric over (prediction, truth) pairs as the Runner does."""
     metric.dataset_meta = dict(classes=[f'c{index}' for index in range(classes)])
     for prediction, truth in samples:
-        metric.process(
-            {}, [dict(pred_sem_seg=dict(data=torch.tensor(prediction)), gt_sem_seg=dict(data=torch.tensor(truth)))]
-        )
+        process(metric, truth, prediction)
     return metric.evaluate(size=len(samples))
+
+
+def process(metric: IoUMetric, truth: np.ndarray | list, prediction: np.ndarray | list, path: str = '') -> None:
+    data = {key: dict(data=torch.tensor(each)) for key, each in (('gt_sem_seg', truth), ('pred_sem_seg', prediction))}
+    metric.process({}, [dict(data, img_path=path)])
 
 
 def reference(classes: int, samples: list) -> dict:
@@ -112,3 +119,52 @@ def test_the_stock_table_is_logged(caplog):
     evaluate(ClassIoUMetric(), 2, [(np.array([[0, 1, 1]]), np.array([[0, 1, 0]]))])
     logger.removeHandler(caplog.handler)
     assert 'c1  | 50.0 | 100.0 |' in caplog.text
+
+
+# ---------------------------------------------------------------------------------------------- confusion matrices
+
+
+def test_confusion_matrices_are_each_images_truth_by_prediction(tmp_path):
+    plain, metric = ClassIoUMetric(), ClassIoUMetric(confusion_file=tmp_path / 'new/c.npz')
+    for each in (plain, metric):
+        each.dataset_meta = dict(classes=('a', 'b', 'c'))
+        process(each, [[[0, 0, 1], [255, 1, 1]]], [[[0, 1, 1], [0, 2, 1]]], '/data/val/x/1.png')
+        process(each, [[[2]]], [[[0]]], '/data/val/y/1.png')
+    assert metric.evaluate(2) == plain.evaluate(2)
+    with np.load(tmp_path / 'new/c.npz') as file:
+        assert file['confusion'].dtype == np.int32
+        assert file['confusion'].tolist() == [[[1, 1, 0], [0, 2, 1], [0, 0, 0]], [[0, 0, 0], [0, 0, 0], [1, 0, 0]]]
+        assert file['images'].tolist() == ['x/1.png', 'y/1.png'] and file['classes'].tolist() == ['a', 'b', 'c']
+
+
+def evaluate_part(rank: int, store: Path, file: Path) -> None:
+    """One of two processes that share five images, as mmengine's sampler does."""
+    dist.init_process_group('gloo', init_method=f'file://{store}', rank=rank, world_size=2)
+    metric = ClassIoUMetric(confusion_file=file)
+    metric.dataset_meta = dict(classes=('a', 'b'))
+    share = list(DefaultSampler(range(5), shuffle=False))
+    assert len(share) == 3, 'one image is given twice'
+    for index in share:
+        process(metric, [[[0, 1]]], [[[index % 2, 1]]], f'{index}.png')
+    assert metric.evaluate(5)['aAcc'] == 80
+    dist.destroy_process_group()
+
+
+def test_an_image_that_two_processes_both_saw_counts_once(tmp_path):
+    context = multiprocessing.get_context('fork')
+    parts = [context.Process(target=evaluate_part, args=(rank, tmp_path / 's', tmp_path / 'c.npz')) for rank in (0, 1)]
+    for part in parts:
+        part.start()
+    for part in parts:
+        part.join(60)
+        assert part.exitcode == 0
+    with np.load(tmp_path / 'c.npz') as file:
+        assert file['images'].tolist() == [f'{index}.png' for index in range(5)]
+        assert file['confusion'].tolist() == [[[1, 0], [0, 1]] if i % 2 == 0 else [[0, 1], [0, 1]] for i in range(5)]
+
+
+def test_a_label_that_is_no_class_has_no_place_in_a_confusion_matrix(tmp_path):
+    metric = ClassIoUMetric(confusion_file=tmp_path / 'c.npz')
+    metric.dataset_meta = dict(classes=('a', 'b'))
+    with pytest.raises(ValueError, match='x.png has a label of 2, and there are 2 classes'):
+        process(metric, [[[0, 2]]], [[[0, 1]]], 'x.png')

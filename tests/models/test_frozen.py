@@ -189,7 +189,7 @@ def test_two_processes_train_what_is_not_frozen_without_looking_for_unused_param
     )
     names = ['kept', 'frozen', 'memory_only']
     words = '-m', 'torch.distributed.run', '--nproc_per_node=2', '--standalone', script
-    python(*words, *(home / f'{name}.py' for name in names), OMP_NUM_THREADS='1')
+    python(*words, *(home / f'{name}.py' for name in names))
     changed = {name: trained(home, name)[:2] for name in names}
     memory = 'backbone.layer3.sr.memory'
     assert memory in changed['kept'][1] and not changed['frozen'][1]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from in_process import ROOT, new_process
+from in_process import ROOT, command
 from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.apis import MMSegInferencer, init_model
@@ -188,8 +188,8 @@ def test_a_moved_checkpoint_is_tested_with_one_warning(mode, new, old, call, tmp
 
 
 def test_two_processes_warn_once(new, old, tmp_path):
-    command = ROOT / 'tools/dist_test.sh', new, old, 2, '--tta', '--work-dir', tmp_path
-    done = new_process(*command, PYTHONPATH=str(ROOT))
+    done = command(ROOT / 'tools/dist_test.sh', new, old, 2, '--tta', '--work-dir', tmp_path)
+    assert done.status == 0, done.err
     assert (done.out + done.err).count(WARNING) == 1
 
 

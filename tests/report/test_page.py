@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browsing import opened
-from tiny_report import HOSTILE, write_checkpoint, write_experiment, write_rows, write_trainings
+from tiny_report import HOSTILE, write_experiment, write_rows, write_trainings
 
 from mmseg_sr.experiments import markdown as report
 from mmseg_sr.experiments.plan import Experiment
@@ -60,10 +60,8 @@ def test_the_verdict_comes_first_in_the_words_of_the_report(written, document):
     differences = [row for row in document['differences'] if row['metric'] == 'mIoU']
     assert len(differences) == 2
     for row in differences:
-        seeds, images = (
-            f'{row[kind]["low"]:+.2f} to {row[kind]["high"]:+.2f}: {row[kind]["verdict"]}.'
-            for kind in ('over_seeds', 'over_images')
-        )
+        intervals = (row['over_seeds'], row['over_images'])
+        seeds, images = (f'{each["low"]:+.2f} to {each["high"]:+.2f}: {each["verdict"]}.' for each in intervals)
         start = f'{row["over_seeds"]["verdict"]} {row["arm"]} against FCN: {row["difference"]:+.2f} mIoU over 2 seeds'
         assert f'{start}, 95 % interval {seeds} Over images, for these trainings only: {images}' in said
 
@@ -79,10 +77,13 @@ def test_one_seed_is_no_verdict(tmp_path):
     assert 'intervals are over images' in words(section(path, 'classes'))
 
     # Neither logs nor checkpoints are there: sentences, not holes.
-    assert 'no such checkpoint' in words(section(path, 'predictions'))
-    assert 'No network could predict' in words(section(path, 'predictions'))
-    assert 'There are no logs of the trainings' in words(section(path, 'training'))
-    assert 'There is no memory to show' in words(section(path, 'memory'))
+    for name, sentence in (
+        ('predictions', 'no such checkpoint'),
+        ('predictions', 'No network could predict'),
+        ('training', 'There are no logs of the trainings'),
+        ('memory', 'There is no memory to show'),
+    ):
+        assert sentence in words(section(path, name))
 
 
 def test_data_that_are_not_there_leave_a_sentence(tmp_path):
@@ -126,18 +127,14 @@ def test_the_page_is_one_small_file_of_its_own(written):
     assert len(ids) > 50 and len(ids) == len(set(ids))
 
 
-@pytest.fixture(scope='module')
-def browser():
-    yield from opened()
+browser = pytest.fixture(scope='module')(opened)
 
 
 def test_the_page_loads_without_an_error_and_asks_for_nothing(written, browser):
-    for scheme in ('light', 'dark'):
-        for name, width in (('wide', 1200), ('phone', 360)):
-            browser.show(written.as_uri(), width, scheme)
-            assert browser.log('browser') == []
-            assert browser.requests() == {written.as_uri()}
-            browser.screenshot(f'page-{name}-{scheme}.png')
+    for name in browser.looks(written.as_uri()):
+        assert browser.log('browser') == []
+        assert browser.requests() == {written.as_uri()}
+        browser.screenshot(f'page-{name}.png')
 
 
 def test_whatever_gets_into_the_page_it_may_not_load_or_run_anything(written, browser):
@@ -192,7 +189,7 @@ def test_a_tab_is_chosen_by_click_and_by_keyboard(written, browser):
         assert browser.driver.switch_to.active_element == tabs[place]
 
 
-def test_the_keyboard_reaches_the_verdict_first_and_whatever_scrolls(written, browser):
+def test_on_a_phone_the_keyboard_reaches_all_that_scrolls_and_nothing_hangs_over(written, browser):
     browser.show(written.as_uri(), 360)
     browser.find('body')[0].send_keys(browser.keys.TAB)
     first = browser.driver.switch_to.active_element
@@ -202,10 +199,6 @@ def test_the_keyboard_reaches_the_verdict_first_and_whatever_scrolls(written, br
         " && ['auto', 'scroll'].includes(getComputedStyle(e).overflowX)).map(e => [e.tabIndex, e.ariaLabel])"
     )
     assert scrolling and all(index == 0 and label for index, label in scrolling)
-
-
-def test_nothing_hangs_over_the_edge_of_a_phone(written, browser):
-    browser.show(written.as_uri(), 360)
     assert browser.do('return document.documentElement.scrollWidth') == 360
     browser.do(SHOW_ALL)
     assert browser.do('return document.documentElement.scrollWidth') == 360
@@ -255,9 +248,11 @@ def pair(exp) -> list[Path]:
     return [exp.path.parent / 'base.py', exp.work_dir / 'FCN/seed0/iter_4.pth']
 
 
-def write_metrics(path: Path, checkpoint: Path, **others: object) -> Path:
-    metrics = {'mIoU': 12.5, 'mAcc': 30.25, 'aAcc': 40.0, 'IoU.road': 25.0, 'IoU.car': 0.0, 'IoU.x': None}
-    document = {'checkpoint': str(checkpoint), 'mode': 'single-scale', 'metrics': metrics, 'seconds': 2.0, **others}
+METRICS = {'mIoU': 12.5, 'mAcc': 30.25, 'aAcc': 40.0, 'IoU.road': 25.0, 'IoU.car': 0.0, 'IoU.x': None}
+
+
+def write_metrics(path: Path, checkpoint: Path, mode: str = 'single-scale', metrics: dict = METRICS) -> Path:
+    document = {'checkpoint': str(checkpoint), 'mode': mode, 'metrics': metrics, 'seconds': 2.0}
     path.write_text(json.dumps(document))
     return path
 
@@ -272,10 +267,8 @@ def test_the_tool_writes_the_page_of_an_experiment(exp, call):
 def test_a_checkpoint_is_tested_and_compared(exp, pair, call, tmp_path):
     page, source = tmp_path / 'page.html', [exp.path.parent / 'sr.py', exp.work_dir / 'FCN+SR/seed0/iter_4.pth']
     options = ['--cfg-options', 'test_dataloader.num_workers=0']
-    done = call(
-        'report_page', *source, '--baseline', *pair, '--pictures', 1, '--num-images', 0, '--out', page, *options
-    )
-    assert done.document['missing'] == []
+    arguments = [*source, '--baseline', *pair, '--pictures', 1, '--num-images', 0, '--out', page, *options]
+    assert call('report_page', *arguments).document['missing'] == []
     said = words(section(page, 'verdict'))
     assert 'one seed: no verdict model against baseline: ' in said and 'Over images' in said
     assert 'model against baseline: ' in words(section(page, 'predictions'))
@@ -326,10 +319,8 @@ def test_mistakes_are_one_message(exp, pair, call, tmp_path):
     assert not (tmp_path / 'page.html').exists()
 
 
-def test_a_stock_checkpoint_of_an_sr_config_is_a_sentence(exp, call, tmp_path):
-    checkpoint = tmp_path / 'iter_4.pth'
-    write_checkpoint(exp.path.parent / 'base.py', checkpoint)
-    metrics = write_metrics(tmp_path / 'm.json', checkpoint)
-    done = call('report_page', exp.path.parent / 'sr.py', checkpoint, '--metrics', metrics, '--out', 'p.html')
+def test_a_stock_checkpoint_of_an_sr_config_is_a_sentence(exp, pair, call, tmp_path):
+    metrics = write_metrics(tmp_path / 'm.json', pair[1])
+    done = call('report_page', exp.path.parent / 'sr.py', pair[1], '--metrics', metrics, '--out', 'p.html')
     (gap,) = done.document['missing']
     assert 'has no weights of backbone.layer3.sr' in gap

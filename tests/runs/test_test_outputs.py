@@ -1,9 +1,6 @@
 """What a test writes: predictions where evaluators expect them, a submission that Cityscapes' own scripts accept."""
 
-import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +17,7 @@ from tiny_config import write_config
 
 from mmseg_sr.config import load_config, prepare
 from mmseg_sr.errors import UserError
-from mmseg_sr.runs.test_outputs import for_submission, with_confusion, with_predictions
+from mmseg_sr.runs.test_outputs import for_submission, with_confusion, with_drawings, with_predictions
 
 CONFIG = 'configs/mini_cityscapes/fcn_r18-w16-d8-sr_1xb4-600_mini-cityscapes-128x256.py'
 
@@ -56,7 +53,7 @@ def test_a_submission_reads_no_labels_and_keeps_every_view(root):
 
 
 @pytest.fixture
-def submit(root, tmp_path, monkeypatch):
+def submit(root, call, tmp_path, monkeypatch):
     """Test a network of random weights on drawn streets whose labels of val are away, and give the folder written."""
     make_mini_cityscapes(tmp_path / 'data', train=2, val=3)
     shutil.move(tmp_path / 'data/gtFine/val', tmp_path / 'withheld/val')
@@ -67,11 +64,8 @@ def submit(root, tmp_path, monkeypatch):
     save_checkpoint({'state_dict': model.state_dict(), 'meta': {}}, str(tmp_path / 'random.pth'))
 
     def submit(*options: str) -> Path:
-        command = [sys.executable, root / 'tools/test.py', root / CONFIG, tmp_path / 'random.pth', '--format-only']
-        command += ['--out', tmp_path / 'out', '--work-dir', tmp_path / 'work', *options]
-        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout.splitlines()[-1])['metrics'] == {}
+        words = [root / CONFIG, tmp_path / 'random.pth', '--format-only', '--out', tmp_path / 'out']
+        assert call('test', *words, '--work-dir', tmp_path / 'work', *options).document['metrics'] == {}
         return tmp_path / 'out'
 
     return submit
@@ -97,3 +91,11 @@ def test_cityscapesscripts_finds_and_takes_a_submission(submit, tmp_path, monkey
 def test_other_data_sets_get_class_ids(tmp_path):
     cfg = load_config(write_config(tmp_path, 'config.py', ''))
     assert for_submission(cfg, tmp_path).test_evaluator.type == 'ClassIoUMetric'
+
+
+def test_a_config_without_hooks_draws_too(tmp_path):
+    ready = with_drawings(Config(dict(default_hooks=None)), tmp_path)
+    assert ready.default_hooks.visualization == dict(type='SegVisualizationHook', draw=True)
+    assert ready.visualizer.save_dir == str(tmp_path) and ready.visualizer.vis_backends == [
+        dict(type='LocalVisBackend')
+    ]

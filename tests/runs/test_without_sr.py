@@ -1,19 +1,15 @@
 """tools/test.py --without-sr: an SR checkpoint is evaluated as the stock network with the rest of its weights."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from in_process import ROOT, command
 from tiny_config import write_config
 
 from mmseg_sr.config import load_config
 from mmseg_sr.runs import launch
 
-ROOT = Path(__file__).resolve().parents[2]
 SR = """
 sr = dict(after='layer3', memory_size=(4, 4), num_memories={})
 model['backbone'] = dict(type='SRBackbone', backbone=model['backbone'], sr=sr)
@@ -37,14 +33,13 @@ def home(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def without(home, call, tmp_path):
-    """Call tools/test.py --without-sr: (exit status, metrics, stdout and stderr)."""
+    """Call tools/test.py --without-sr: (metrics, stdout and stderr)."""
 
-    def without(config: str, checkpoint: str, *arguments: object) -> tuple[int, dict, str]:
+    def without(config: str, checkpoint: str, *arguments: object) -> tuple[dict, str]:
         words = [home / config, home / checkpoint, '--without-sr', *arguments, '--work-dir', tmp_path / 'work']
-        status, out, errors = call('test', *words)
-        document = {} if status else json.loads(out.splitlines()[-1])
-        assert document.get('without_sr', True) is True
-        return status, document.get('metrics'), out + errors
+        done = call('test', *words)
+        assert done.document['without_sr'] is True
+        return done.document['metrics'], done.out + done.err
 
     return without
 
@@ -56,37 +51,25 @@ def stock(home: Path, **options: object) -> dict:
 
 @pytest.mark.parametrize('mode', [[], ['--tta']], ids=['one scale', 'tta'])
 def test_metrics_are_those_of_the_stock_network(home, without, mode):
-    status, metrics, said = without('sr.py', 'sr.pth', *mode)
-    assert status == 0 and metrics == stock(home, tta=bool(mode))
+    metrics, said = without('sr.py', 'sr.pth', *mode)
+    assert metrics == stock(home, tta=bool(mode))
     assert 'tested without weights of backbone.layer3.sr' in said
     assert metrics != launch.test(load_config(home / 'sr.py'), home / 'sr.pth', tta=bool(mode)), 'the memory matters'
 
 
 def test_two_processes_leave_it_out_too(home, tmp_path):
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
-    environment['PATH'] = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
-    command = [
-        ROOT / 'tools/dist_test.sh',
-        home / 'sr.py',
-        home / 'sr.pth',
-        '2',
-        '--without-sr',
-        '--work-dir',
-        tmp_path,
-    ]
-    done = subprocess.run([*map(str, command)], env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1])['metrics'] == stock(home)
+    words = [ROOT / 'tools/dist_test.sh', home / 'sr.py', home / 'sr.pth', 2, '--without-sr', '--work-dir', tmp_path]
+    assert command(*words).document['metrics'] == stock(home)
 
 
 def test_whatever_the_checkpoint_has_for_the_block_does_not_matter(home, without):
     write_config(home, 'five.py', SR.format(5))
     write_config(home, 'averaged.py', SR.format(2) + EMA)
+    expected = stock(home)
     for config, checkpoint in (('five.py', 'sr.pth'), ('averaged.py', 'sr.pth'), ('sr.py', 'stock.pth')):
-        status, metrics, _ = without(config, checkpoint)
-        assert status == 0 and metrics == stock(home), config
+        assert without(config, checkpoint)[0] == expected, config
 
 
-def test_a_config_without_a_block_is_a_mistake(without):
-    status, _, said = without('stock.py', 'sr.pth')
-    assert status == 2 and 'error: --without-sr: the model of the config has no SR block' in said
+def test_a_config_without_a_block_is_a_mistake(home, call):
+    done = call('test', home / 'stock.py', home / 'sr.pth', '--without-sr')
+    assert '--without-sr: the model of the config has no SR block' in done.mistake

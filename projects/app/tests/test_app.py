@@ -9,9 +9,11 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from unittest.mock import Mock
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -35,10 +37,8 @@ from mmseg_sr.models.find import sr_blocks
 from mmseg_sr.report.gallery import Network
 
 ROOT = Path(__file__).resolve().parents[3]
-META = {
-    'classes': [HOSTILE, 'road', 'car', 'sky'],
-    'palette': [[128, 64, 128], [0, 0, 142], [9, 99, 9], [1, 1, 1]],
-}
+META = dict(classes=[HOSTILE, 'road', 'car', 'sky'], palette=[[128, 64, 128], [0, 0, 142], [9, 99, 9], [1, 1, 1]])
+PREDICT = '/predict?scale=1&scale=0.5'
 LOG_CONNECTIONS = """
 import sys
 def log(event, arguments, path={path!r}):
@@ -47,8 +47,6 @@ def log(event, arguments, path={path!r}):
             print(event, arguments[-1] if event != 'socket.getaddrinfo' else arguments[0], file=file)
 sys.addaudithook(log)
 """
-
-# ------------------------------------------------------------------------------------------------------------ uploads
 
 
 def file_of(image: Image.Image, kind: str = 'png', **options) -> bytes:
@@ -64,9 +62,8 @@ def claims(width: int, height: int) -> bytes:
         return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
 
     header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
-    return (
-        b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(b'\0' * 99)) + chunk(b'IEND', b'')
-    )
+    chunks = {b'IHDR': header, b'IDAT': zlib.compress(b'\0' * 99), b'IEND': b''}
+    return b'\x89PNG\r\n\x1a\n' + b''.join(chunk(*each) for each in chunks.items())
 
 
 def street(width: int = 64, height: int = 48) -> Image.Image:
@@ -76,10 +73,10 @@ def street(width: int = 64, height: int = 48) -> Image.Image:
 
 @pytest.mark.parametrize('kind', FORMATS)
 def test_a_picture_is_read_whatever_its_kind(kind):
-    options = dict(lossless=True) if kind == 'WEBP' else dict(quality=95, subsampling=0) if kind == 'JPEG' else {}
+    options = {'WEBP': dict(lossless=True), 'JPEG': dict(quality=95, subsampling=0)}.get(kind, {})
     image, size = read_upload(file_of(street(), kind, **options), 1000)
     assert size == (64, 48) and image.dtype == np.uint8 and image.shape == (48, 64, 3)
-    assert np.abs(image.astype(int) - np.asarray(street()).astype(int)).mean() < (4 if kind == 'JPEG' else 1e-9)
+    assert np.abs(image - np.asarray(street(), float)).mean() < (4 if kind == 'JPEG' else 1e-9)
 
 
 def test_a_picture_is_turned_upright_and_made_smaller():
@@ -104,11 +101,8 @@ def test_every_kind_of_pixel_becomes_rgb():
 
 
 def test_a_size_is_refused_before_a_pixel_is_decoded(monkeypatch):
-    def decode(*args):
-        raise AssertionError('decoded')
-
     for name in ('load', 'draft', 'convert'):
-        monkeypatch.setattr(Image.Image, name, decode)
+        monkeypatch.setattr(Image.Image, name, Mock(side_effect=AssertionError('decoded')))
     side = int(MAX_PIXELS**0.5) + 1
     for width, height in ((100_000, 100_000), (side, side), (2**31 - 1, 1), (MAX_PIXELS + 1, 1)):
         with pytest.raises(UserError, match='more than 50 million pixels'):
@@ -137,9 +131,6 @@ def test_whatever_a_file_holds_it_is_an_array_or_a_sentence(data):
         assert image.dtype == np.uint8 and image.ndim == 3 and 0 < max(image.shape) <= 100
 
 
-# ------------------------------------------------------------------------------------------------------------- trials
-
-
 @pytest.fixture(scope='module')
 def pair(tmp_path_factory) -> dict[str, Network]:
     """A baseline, and a network with a memory that is far from zero; a class has a name that would be a script."""
@@ -147,7 +138,7 @@ def pair(tmp_path_factory) -> dict[str, Network]:
     found = {}
     for name, extra in (('base', ''), ('sr', SR)):
         config = write_config(folder, f'{name}.py', f'{extra}test_pipeline = pipeline\n')
-        checkpoint = folder / f'{name}.pth'
+        checkpoint = config.with_suffix('.pth')
         write_checkpoint(config, checkpoint)
         torch.save({**torch.load(checkpoint), 'meta': {'dataset_meta': META}}, checkpoint)
         found[name] = Network(name, 'base', load_config(config, {}), checkpoint)
@@ -186,10 +177,9 @@ def test_nothing_of_a_trial_stays_in_the_network(trial, monkeypatch):
         raise RuntimeError('in the middle')
 
     monkeypatch.setattr(trials, 'observe', fail)
-    with pytest.raises(RuntimeError, match='in the middle'):
-        trial(image, trial.scales([0, 2]))
-    with pytest.raises(RuntimeError, match='in the middle'):
-        trial(image[:40], trial.scales([1, 1]))
+    for part, scales in ((image, [0, 2]), (image[:40], [1, 1])):
+        with pytest.raises(RuntimeError, match='in the middle'):
+            trial(part, trial.scales(scales))
     monkeypatch.undo()
     assert not any(module._forward_hooks for module in trial.model.modules())
     after = trial.model.state_dict()
@@ -202,16 +192,8 @@ def test_trials_from_several_threads_do_not_mix(trial):
     images = [np.asarray(street(64, 48)), np.asarray(street(48, 64))]
     jobs = [(image, trial.scales([a, b])) for image in images for a, b in ((1, 1), (0, 0), (2, 0), (0, 2))] * 2
     alone = [trial(*job).scaled for job in jobs]
-    found = [None] * len(jobs)
-
-    def run(index: int) -> None:
-        found[index] = trial(*jobs[index]).scaled
-
-    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(jobs))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        found = pool.map(lambda job: trial(*job).scaled, jobs)
     for one, other in zip(alone, found, strict=True):
         assert (one.prediction == other.prediction).all()
         name = next(iter(one.blocks))
@@ -228,9 +210,6 @@ def test_scales_that_make_no_sense_are_a_sentence(trial):
             trial.scales([1, value])
 
 
-# ------------------------------------------------------------------------------------------------------------- server
-
-
 class Served:
     """The tool as a user starts it, in its own process: its address, its log, what it connected to, what it left."""
 
@@ -245,23 +224,23 @@ class Served:
             self.process = subprocess.Popen(
                 [sys.executable, *map(str, words)], env=env, cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True
             )
-        self.said = []
-        for line in self.process.stdout:
-            self.said.append(line)
-            if line.startswith('{'):
-                break
-        assert self.said and self.said[-1].startswith('{'), (folder / 'log').read_text()
-        self.url = json.loads(self.said[-1])['url']
+        said = next((line for line in self.process.stdout if line.startswith('{')), None)
+        assert said, (folder / 'log').read_text()
+        self.url = json.loads(said)['url']
         self.place = urlsplit(self.url).netloc
 
     def ask(self, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str, dict]:
-        connection = http.client.HTTPConnection(self.place, timeout=60)
         headers = {name.replace('_', '-'): value for name, value in headers.items()}
-        connection.request('GET' if body is None else 'POST', path, body, headers)
-        answer = connection.getresponse()
-        found = answer.status, answer.read().decode(errors='replace'), dict(answer.headers)
-        connection.close()
-        return found
+        with closing(http.client.HTTPConnection(self.place, timeout=60)) as connection:
+            connection.request('GET' if body is None else 'POST', path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode(errors='replace'), dict(answer.headers)
+
+    def send(self, header: str) -> socket.socket:
+        """Begin an upload with a header of its own; the connection on which it goes on."""
+        connection = socket.create_connection(self.place.split(':'), timeout=60)
+        connection.sendall(f'POST {PREDICT} HTTP/1.1\r\nHost: {self.place}\r\n{header}\r\n\r\n'.encode())
+        return connection
 
 
 @pytest.fixture(scope='module')
@@ -270,9 +249,6 @@ def served(pair, tmp_path_factory):
     yield found
     found.process.terminate()
     found.process.wait(20)
-
-
-PREDICT = '/predict?scale=1&scale=0.5'
 
 
 def test_an_upload_comes_back_as_pictures_and_the_file_s_name_is_of_no_matter(served):
@@ -301,37 +277,18 @@ def test_hostile_uploads_are_a_sentence_and_the_page_lives_on(served):
 
 
 def test_a_picture_that_the_network_cannot_take_is_a_sentence(trial, monkeypatch, caplog):
-
-    def fail(*args):
-        raise RuntimeError('kernel size, /a/secret/path')
-
-    monkeypatch.setattr(trials.Trial, '__call__', fail)
-    client = create_app(trial, [b'']).test_client()
-    answer = client.post(PREDICT, data=file_of(street()))
+    monkeypatch.setattr(trials.Trial, '__call__', Mock(side_effect=RuntimeError('kernel size, /a/secret/path')))
+    answer = create_app(trial, [b'']).test_client().post(PREDICT, data=file_of(street()))
     assert answer.status_code == 500 and 'could not predict this picture' in answer.text
     assert 'secret' not in answer.text and 'secret' in caplog.text
 
 
 def test_too_large_an_upload_is_refused_before_it_is_there(served):
-    host, port = served.place.split(':')
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
-        connection.sendall(
-            f'POST {PREDICT} HTTP/1.1\r\nHost: {served.place}\r\nContent-Length: 60000000\r\n\r\n'.encode()
-        )
+    with served.send('Content-Length: 60000000') as connection:
         assert connection.recv(100).startswith(b'HTTP/1.1 413')
-    with socket.create_connection((host, int(port)), timeout=60) as connection:
-        connection.sendall(
-            f'POST {PREDICT} HTTP/1.1\r\nHost: {served.place}\r\nTransfer-Encoding: chunked\r\n\r\n'.encode()
-        )
-        chunk = b'100000\r\n' + bytes(2**20) + b'\r\n'
-        sent = 0
-        try:
-            for _ in range(60):
-                connection.sendall(chunk)
-                sent += 1
-        except OSError:
-            pass
-        assert sent < 60, 'of unknown length, it is cut off when it is too long'
+    with served.send('Transfer-Encoding: chunked') as connection, pytest.raises(OSError):
+        for _ in range(60):  # of unknown length, it is cut off when it is too long
+            connection.sendall(b'100000\r\n' + bytes(2**20) + b'\r\n')
     assert served.ask(PREDICT, file_of(street()))[0] == 200
 
 
@@ -364,21 +321,14 @@ def test_nothing_that_was_uploaded_is_kept(served):
     assert [path for path in (served.folder / 'tmp').rglob('*') if path.is_file()] == []
 
 
-# ------------------------------------------------------------------------------------------------------------ browser
-
-
-@pytest.fixture(scope='module')
-def browser(served):
-    yield from opened()
-
-
+browser = pytest.fixture(scope='module')(opened)
 SETTLED = "document.querySelectorAll('#tried img').length >= 6 && !document.querySelector('#tried.stale')"
 PICTURES = "return [...document.querySelectorAll('#tried img')].map(e => e.src)"
 
 
-def show(browser, served, width: int = 1200, scheme: str = 'light') -> list[str]:
+def show(browser, served) -> list[str]:
     """The page with its drawn street, and its pictures."""
-    browser.show(served.url, width, scheme)
+    browser.show(served.url)
     browser.wait(SETTLED)
     return browser.do(PICTURES)
 
@@ -388,19 +338,18 @@ def choose(browser, path: Path) -> None:
 
 
 def test_a_drawn_street_is_there_at_once_and_nothing_is_asked_from_outside(served, browser):
-    for scheme in ('light', 'dark'):
-        for name, width in (('wide', 1200), ('phone', 360)):
-            show(browser, served, width, scheme)
-            assert browser.log('browser') == []
-            asked = browser.requests()
-            assert f'{served.url}predict?scale=1&scale=1' in asked
-            assert all(url.startswith(served.url) for url in asked)
-            shown = browser.do(
-                "return [...document.querySelectorAll('#tried img')].map(e => [e.naturalWidth, e.alt.length])"
-            )
-            assert len(shown) == 6 and all(pixels > 0 and text > 10 for pixels, text in shown)
-            assert browser.do('return document.documentElement.scrollWidth <= innerWidth')
-            browser.screenshot(f'app-{name}-{scheme}.png')
+    for name in browser.looks(served.url):
+        browser.wait(SETTLED)
+        assert browser.log('browser') == []
+        asked = browser.requests()
+        assert f'{served.url}predict?scale=1&scale=1' in asked
+        assert all(url.startswith(served.url) for url in asked)
+        shown = browser.do(
+            "return [...document.querySelectorAll('#tried img')].map(e => [e.naturalWidth, e.alt.length])"
+        )
+        assert len(shown) == 6 and all(pixels > 0 and text > 10 for pixels, text in shown)
+        assert browser.do('return document.documentElement.scrollWidth <= innerWidth')
+        browser.screenshot(f'app-{name}.png')
     assert not browser.find('img[src=x]')
     assert HOSTILE in browser.do("return document.querySelector('.legend').textContent")
 
@@ -413,8 +362,7 @@ def test_a_real_upload_is_predicted_and_a_slider_changes_memory_and_prediction(s
     first = browser.do(PICTURES)
     assert all(ours != theirs for ours, theirs in zip(first, drawn, strict=True) if len(ours) > 2000)
 
-    slider = browser.find('.scale')[0]
-    slider.send_keys(browser.keys.HOME)
+    browser.find('.scale')[0].send_keys(browser.keys.HOME)
     browser.wait(f"document.querySelector('output').textContent === 'off' && {SETTLED}")
     picture, baseline, ours, _, changed, memory = browser.do(PICTURES)
     assert [picture, baseline] == first[:2], 'what has no memory stays'
@@ -461,9 +409,6 @@ def test_a_dropped_file_s_name_is_text_and_no_path(served, browser):
     assert browser.do('return window.ran') is None
     assert not browser.find('img[src=x]')
     assert not any('passwd' in url for url in browser.requests())
-
-
-# --------------------------------------------------------------------------------------------------------------- tool
 
 
 def test_mistakes_are_one_message(pair, call):
