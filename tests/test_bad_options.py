@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from in_process import call
 from mmengine.registry import HOOKS, init_default_scope
@@ -39,22 +39,37 @@ def message(build, *args, **kwargs) -> str:
 
 
 @few
-@given(st.sampled_from(['in_channels', 'num_memories', 'hidden_channels']), wrong_sizes)
+@given(st.sampled_from(['in_channels', 'num_memories', 'hidden_channels', 'memory_rank']), wrong_sizes)
+@example('in_channels', 2.5)
+@example('hidden_channels', '16')
+@example('memory_rank', 5)
 def test_a_block_takes_positive_integers_only(name, value):
+    assume((name, value) != ('memory_rank', None))
     said = message(SRBlock, **{**GOOD, name: value})
-    assert name in said or 'would have' in said
+    if type(value) is not int or value < 1:
+        assert said == f'{name} must be a positive integer, got {value!r}'
+    else:
+        assert 'would have' in said or said.startswith(f'memory_rank={value} is above min(C, H*W) = 4')
 
 
 @few
-@given(
-    st.one_of(wrong_sizes, st.tuples(wrong_sizes, st.just(3)), st.tuples(st.just(2), wrong_sizes), st.just((2, 2, 2)))
-)
+@given(wrong_types.filter(lambda value: not isinstance(value, list) or len(value) != 2))
+@example(4)
 @example('23')
-@example((512, 2**24))
-def test_a_memory_size_is_two_positive_integers(value):
-    if value == [2, 3] or (isinstance(value, list) and len(value) == 2 and all(type(each) is int for each in value)):
-        return  # a config file may well have a list
-    assert 'memory_size' in message(SRBlock, **{**GOOD, 'memory_size': value})
+@example((4, 5, 6))
+def test_a_memory_size_is_a_pair(value):
+    said = message(SRBlock, **{**GOOD, 'memory_size': value})
+    assert said == f'memory_size must be (H, W), the height and width of the feature map, got {value!r}'
+
+
+@few
+@given(st.sampled_from(['height', 'width']), wrong_sizes)
+@example('height', True)
+@example('width', 2**28)
+def test_a_height_and_a_width_are_positive_integers(side, value):
+    said = message(SRBlock, **{**GOOD, 'memory_size': (value, 3) if side == 'height' else (2, value)})
+    wanted = f'the {side} in memory_size must be a positive integer, got {value!r}'
+    assert said == wanted or type(value) is int and value > 0 and 'memory_size' in said and 'would have' in said
 
 
 @few

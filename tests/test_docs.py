@@ -151,7 +151,7 @@ def test_what_is_said_of_other_sizes_is_what_was_measured():
 def test_pages_ask_for_nothing_from_elsewhere(site, browser):
     for name in PAGES:
         for width, scheme in ((1400, 'light'), (360, 'dark')):
-            browser.show(site / f'{name}.html', width, scheme)
+            browser.show((site / f'{name}.html').as_uri(), width, scheme)
             asked = browser.requests()
             assert all(url.startswith(site.as_uri()) for url in asked), (name, asked)
             assert browser.log('browser') == [], name
@@ -162,7 +162,7 @@ def test_pages_ask_for_nothing_from_elsewhere(site, browser):
 
 
 def test_formulas_are_drawn(site, browser):
-    browser.show(site / 'block.html')
+    browser.show((site / 'block.html').as_uri())
     sizes = browser.do("return [...document.querySelectorAll('math')].map(e => e.getBoundingClientRect().width)")
     assert len(sizes) > 8 and min(sizes) > 5 and max(sizes) > 200
     assert browser.do("return document.querySelectorAll('math msub').length") > 5
@@ -172,7 +172,7 @@ def test_the_search_finds_a_message_in_pages_opened_from_a_folder(site, browser)
     from selenium.webdriver.common.by import By
     from selenium.webdriver.support.ui import WebDriverWait
 
-    browser.show(site / 'index.html', 1400)
+    browser.show((site / 'index.html').as_uri(), 1400)
     field = browser.driver.find_element(By.CSS_SELECTOR, '.md-search__input')
     field.click()
     field.send_keys('overwrite each other')

@@ -1,13 +1,12 @@
 """Every command in the README and on the first page runs: by CI, or here on small data and a short schedule."""
 
 import json
-import os
 import re
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import in_process
 import pytest
 import yaml
 from written import ROOT, TEXTS, commands_in
@@ -28,12 +27,10 @@ def find(*words: str) -> list[str]:
 
 def run(command: list, data: Path | str = '') -> str:
     """Run a command of the README from the checkout, with this Python and these drawn streets."""
-    words = [sys.executable if word == 'python' else str(word) for word in command]
-    path = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
-    environment = {**os.environ, 'PATH': path, 'MINI_CITYSCAPES_ROOT': str(data), 'OMP_NUM_THREADS': '1'}
-    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, f'{words}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}'
-    return done.stdout
+    words = [sys.executable if word == 'python' else word for word in command]
+    done = in_process.command(*words, cwd=ROOT, MINI_CITYSCAPES_ROOT=str(data))
+    assert done.status == 0, f'{words}\n{done.out[-2000:]}\n{done.err[-2000:]}'
+    return done.out
 
 
 def swap(command: list[str], **places: object) -> list:

@@ -102,7 +102,7 @@ class SRBlock(BaseModule):
         check_init_cfg(init_cfg)
         super().__init__(init_cfg)
         self.in_channels = positive(in_channels, 'in_channels')
-        self.memory_size = height, width = pair(memory_size, 'memory_size')
+        self.memory_size = height, width = pair(memory_size)
         self.num_memories = positive(num_memories, 'num_memories')
         self.hidden_channels = positive(hidden_channels, 'hidden_channels')
         self.resize = switch(resize, 'resize')

@@ -16,11 +16,11 @@ def positive(value: int, name: str) -> int:
     return value
 
 
-def pair(value: tuple[int, int], name: str) -> tuple[int, int]:
-    """Return a height and a width; refuse anything else."""
+def pair(value: tuple[int, int]) -> tuple[int, int]:
+    """Return the height and the width of a memory; refuse anything else."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise ValueError(f'{name} must be (H, W), the height and width of the feature map, got {value!r}')
-    return positive(value[0], f'the height in {name}'), positive(value[1], f'the width in {name}')
+        raise ValueError(f'memory_size must be (H, W), the height and width of the feature map, got {value!r}')
+    return positive(value[0], 'the height in memory_size'), positive(value[1], 'the width in memory_size')
 
 
 def switch(value: bool, name: str) -> bool:

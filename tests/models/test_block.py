@@ -204,24 +204,6 @@ def test_without_resize_another_size_is_an_error_that_points_to_slide():
         block(torch.randn(1, 6, 8, 10))
 
 
-@pytest.mark.parametrize(
-    ('options', 'message'),
-    [
-        (dict(in_channels=0), 'in_channels must be a positive integer, got 0'),
-        (dict(in_channels=2.5), 'in_channels must be a positive integer, got 2.5'),
-        (dict(num_memories=-1), 'num_memories must be a positive integer, got -1'),
-        (dict(hidden_channels='16'), "hidden_channels must be a positive integer, got '16'"),
-        (dict(memory_size=4), r'memory_size must be \(H, W\).*, got 4'),
-        (dict(memory_size=(4, 0)), 'the width in memory_size must be a positive integer, got 0'),
-        (dict(memory_size=(True, 4)), 'the height in memory_size must be a positive integer, got True'),
-        (dict(memory_size=(4, 5, 6)), r'memory_size must be \(H, W\).*, got \(4, 5, 6\)'),
-    ],
-)
-def test_impossible_options_are_value_errors_with_the_value(options, message):
-    with pytest.raises(ValueError, match=message):
-        SRBlock(**{**dict(in_channels=6, memory_size=(4, 5)), **options})
-
-
 @pytest.mark.parametrize('shape', [(1, 5, 4, 5), (6, 4, 5), (1, 6, 20)])
 def test_an_input_of_the_wrong_shape_is_a_value_error(shape):
     with pytest.raises(ValueError, match=r'\(N, 6, h, w\)'):

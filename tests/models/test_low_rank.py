@@ -129,14 +129,6 @@ def test_a_part_of_a_block_or_nonsense_in_a_checkpoint_is_an_error():
             load_state_dict(block, {**state, 'memory.channels': torch.zeros(shape)})
 
 
-@pytest.mark.parametrize('rank', [0, -1, 2.0, True, 'all'])
-def test_an_impossible_rank_is_a_value_error(rank):
-    with pytest.raises(ValueError, match='memory_rank must be a positive integer'):
-        SRBlock(6, (4, 5), memory_rank=rank)
-    with pytest.raises(ValueError, match=r'memory_rank=7 is above min\(C, H\*W\) = 6'):
-        SRBlock(6, (4, 5), memory_rank=7)
-
-
 def test_one_memory_block_can_be_taken_out():
     block, x = trained(num_memories=3), torch.randn(2, 6, 4, 5)
     twin = full(block)
