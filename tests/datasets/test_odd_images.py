@@ -10,6 +10,7 @@ import torch
 from in_process import call, forget_runs
 from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
+from picture_files import file_of
 from PIL import Image, ImageOps
 from tiny_config import SR, write_config
 
@@ -28,7 +29,7 @@ def photograph(orientation: int) -> tuple[bytes, np.ndarray]:
     """A JPEG whose camera was held in one of EXIF's eight ways, and what people see."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    content = saved(Image.fromarray(COLOURS), 'jpeg', exif=exif)
+    content = file_of(Image.fromarray(COLOURS), 'jpeg', exif=exif)
     return content, np.array(ImageOps.exif_transpose(Image.open(io.BytesIO(content))))
 
 
@@ -37,12 +38,6 @@ def png(pixels: np.ndarray) -> bytes:
     if pixels.ndim == 3:
         pixels = pixels[..., [2, 1, 0, *range(3, pixels.shape[2])]]  # OpenCV's order
     return cv2.imencode('.png', pixels)[1].tobytes()
-
-
-def saved(image: Image.Image, kind: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
 
 
 wide = np.uint16(257)  # x times 257 is as bright in 16 bits as x in 8
@@ -58,9 +53,9 @@ ODD = {
     'grey of 16 bits.png': (png(GREY * wide), grey),
     'colours of 16 bits.png': (png(COLOURS * wide), COLOURS),
     'alpha.png': (png(np.concatenate([COLOURS, alpha], -1)), COLOURS),
-    'grey and alpha.png': (saved(grey_and_alpha, 'png'), grey),
-    'black and white.png': (saved(Image.fromarray(GREY > 99), 'png'), (grey > 99) * np.uint8(255)),
-    'palette.png': (saved(palette, 'png'), np.array(palette.convert('RGB'))),
+    'grey and alpha.png': (file_of(grey_and_alpha, 'png'), grey),
+    'black and white.png': (file_of(Image.fromarray(GREY > 99), 'png'), (grey > 99) * np.uint8(255)),
+    'palette.png': (file_of(palette, 'png'), np.array(palette.convert('RGB'))),
     **{f'held {way}.jpg': photograph(way) for way in range(1, 9)},
 }
 
@@ -105,7 +100,9 @@ def test_a_block_that_is_not_resized_says_so(home, test_cfg):
         inference_model(model, str(home / 'grey.png'))
 
 
-@pytest.mark.parametrize('content', [b'', b'no image', ODD['grey.png'][0][:-90], saved(Image.new('F', (9, 9)), 'tiff')])
+@pytest.mark.parametrize(
+    'content', [b'', b'no image', ODD['grey.png'][0][:-90], file_of(Image.new('F', (9, 9)), 'tiff')]
+)
 def test_what_is_no_image_is_named(home, content):
     bad, checkpoint = home / 'bad.png', home / 'random.pth'
     bad.write_bytes(content)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from unittest.mock import DEFAULT, Mock
 
 import numpy as np
 import pytest
@@ -110,16 +111,9 @@ def test_what_was_deleted_is_drawn_again(mini, tmp_path):
 def test_an_interrupted_run_is_taken_up(tmp_path, monkeypatch):
     arguments = {'train': 2, 'val': 1, 'size': (64, 64)}
     make_mini_cityscapes(tmp_path / 'whole', **arguments)
-    calls, paint = [], mini_cityscapes.paint
-
-    def paint_once(*args):
-        if calls:
-            raise KeyboardInterrupt
-        calls.append(args)
-        return paint(*args)
-
+    paint = Mock(wraps=mini_cityscapes.paint, side_effect=[DEFAULT, KeyboardInterrupt])
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(mini_cityscapes, 'paint', paint_once)
+        patch.setattr(mini_cityscapes, 'paint', paint)
         make_mini_cityscapes(tmp_path / 'cut', **arguments)
     make_mini_cityscapes(tmp_path / 'cut', **arguments)
     assert digests(tmp_path / 'cut') == digests(tmp_path / 'whole')

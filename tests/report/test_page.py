@@ -77,13 +77,9 @@ def test_one_seed_is_no_verdict(tmp_path):
     assert 'intervals are over images' in words(section(path, 'classes'))
 
     # Neither logs nor checkpoints are there: sentences, not holes.
-    for name, sentence in (
-        ('predictions', 'no such checkpoint'),
-        ('predictions', 'No network could predict'),
-        ('training', 'There are no logs of the trainings'),
-        ('memory', 'There is no memory to show'),
-    ):
-        assert sentence in words(section(path, name))
+    assert re.search('no such checkpoint.*No network could predict', words(section(path, 'predictions')))
+    assert 'There are no logs of the trainings' in words(section(path, 'training'))
+    assert 'There is no memory to show' in words(section(path, 'memory'))
 
 
 def test_data_that_are_not_there_leave_a_sentence(tmp_path):
@@ -308,8 +304,6 @@ def test_mistakes_are_one_message(exp, pair, call, tmp_path):
         ([exp.path, '--metrics', 'm.json'], '--metrics is for a checkpoint'),
         ([*pair, '--work-dir', 'x'], '--work-dir is for an experiment'),
         ([*pair, '--baseline-metrics', 'm.json'], '--baseline-metrics needs --baseline'),
-        ([*pair, '--pictures', -1], '--pictures: must be a whole number of at least 0'),
-        ([*pair, '--out', tmp_path], '--out: cannot write the file'),
         (['none.yaml'], 'cannot read the experiment'),
         (['none.py', pair[1]], 'no such config: none.py'),
         ([exp.path, '--work-dir', 'empty'], 'has no rows'),

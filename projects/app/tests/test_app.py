@@ -2,14 +2,11 @@
 
 import http.client
 import importlib.util
-import io
 import json
 import os
 import socket
-import struct
 import subprocess
 import sys
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -25,6 +22,7 @@ from fixtures import *  # noqa: F403  (what all tests share: a second conftest.p
 from hypothesis import given
 from hypothesis import strategies as st
 from mmseg.apis import inference_model, init_model
+from picture_files import claims, file_of
 from PIL import Image
 from server import create_app
 from tiny_config import write_config
@@ -47,23 +45,6 @@ def log(event, arguments, path={path!r}):
             print(event, arguments[-1] if event != 'socket.getaddrinfo' else arguments[0], file=file)
 sys.addaudithook(log)
 """
-
-
-def file_of(image: Image.Image, kind: str = 'png', **options) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-def claims(width: int, height: int) -> bytes:
-    """A PNG whose header says this size, with next to no data."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
-
-    header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
-    chunks = {b'IHDR': header, b'IDAT': zlib.compress(b'\0' * 99), b'IEND': b''}
-    return b'\x89PNG\r\n\x1a\n' + b''.join(chunk(*each) for each in chunks.items())
 
 
 def street(width: int = 64, height: int = 48) -> Image.Image:
