@@ -105,7 +105,7 @@ def tables(summaries: dict, seen: list) -> dict[str, list[dict]]:
 
 
 def work(args: argparse.Namespace) -> None:
-    from mmseg_sr.atomic import check_folder, replacing, write_text
+    from mmseg_sr.atomic import check_folder, replacing, write_csv, write_text
     from mmseg_sr.config import load_config, read_options
     from mmseg_sr.datasets.build import load_images
     from mmseg_sr.memory.summary import summarise
