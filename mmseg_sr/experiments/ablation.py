@@ -20,19 +20,19 @@ from contextlib import AbstractContextManager, ExitStack
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
+from mmseg.structures import SegDataSample
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..memory.interventions import recalling, without
 from ..memory.probe import probe
 from ..metrics.confusion import areas_of, confusion_of, metrics_of
-from ..metrics.intervals import mean_std, over_images, over_seeds
+from ..metrics.intervals import Interval, mean_std, over_images, over_seeds
 from ..models.find import sr_blocks
 from . import markdown
 from .numbers import METRICS
 
 TRAINED, REMOVED, STATIC, SHUFFLED = 'as trained', 'removed', 'static recall', 'shuffled'
-SMALLEST = 0.01  # mIoU, in percent, below which a share of it says nothing
 Weights = dict[str, Tensor]  # (P,) by the block's name
 Progress = Callable[[Sequence, str], Iterator]
 
@@ -94,7 +94,7 @@ def over_checkpoints(results: Sequence[dict]) -> dict:
         scores = {metric: [result['variants'][name][metric] for result in results] for metric in METRICS}
         rows[name] = {metric: dict(zip(('mean', 'std'), mean_std(scores[metric]), strict=True)) for metric in METRICS}
         change = over_seeds(scores['mIoU'], [result['variants'][TRAINED]['mIoU'] for result in results])
-        rows[name]['change'] = {'mIoU': change.difference, 'low': change.low, 'high': change.high}
+        rows[name]['change'] = _change(change)
     means = (rows[name]['mIoU']['mean'] for name in (TRAINED, REMOVED, STATIC))
     return {'variants': rows, 'verdict': verdict(*means)}
 
@@ -127,11 +127,10 @@ def variants(model: nn.Module, static: Weights, other: Weights) -> dict[str, lis
     return found
 
 
-@torch.no_grad()
 def weights_of(model: nn.Module, sample: dict) -> Weights:
-    """The softmax weights (P,) of each SR block for an image; the mean over its windows, or scales and flips."""
+    """Return the softmax weights (P,) of each SR block for an image: the mean over its windows, or scales and flips."""
     with probe(model) as passes:
-        model.test_step(pseudo_collate([copy.deepcopy(sample)]))
+        _predict(model, sample)
     return {name: torch.cat(seen.weights).mean(0) for name, seen in passes.items()}
 
 
@@ -143,7 +142,7 @@ def verdict(trained: float, removed: float, static: float) -> str:
         'The SR blocks are worth +2.00 mIoU to this network, of which dynamic recall makes +0.50 (25 %).'
     """
     gain, dynamic = trained - removed, trained - static
-    if abs(gain) < SMALLEST:
+    if abs(gain) < 0.01:  # a share of it would say nothing
         return f'Without its SR blocks this network has the same mIoU ({gain:+.3f}): there is no gain to share.'
     if gain < 0:
         return f'This network is better without its SR blocks: they cost it {-gain:.2f} mIoU.'
@@ -154,19 +153,22 @@ def verdict(trained: float, removed: float, static: float) -> str:
 
 
 @torch.no_grad()
+def _predict(model: nn.Module, sample: dict) -> SegDataSample:
+    return model.test_step(pseudo_collate([copy.deepcopy(sample)]))[0]
+
+
 def _areas(model: nn.Module, sample: dict, classes: int) -> NDArray[np.int64]:
-    (result,) = model.test_step(pseudo_collate([copy.deepcopy(sample)]))
+    result = _predict(model, sample)
     truth, predicted = (each.data.cpu().numpy() for each in (result.gt_sem_seg, result.pred_sem_seg))
     return areas_of(confusion_of(truth, predicted, classes))
 
 
 def _row(areas: NDArray, trained: NDArray, classes: Sequence[str]) -> dict:
-    mean_iou, mean_accuracy, accuracy, iou = metrics_of(areas.sum(0))
-    interval = over_images(areas[None], trained[None])[0]
-    return {
-        'mIoU': float(mean_iou),
-        'mAcc': float(mean_accuracy),
-        'aAcc': float(accuracy),
-        'IoU': {name: None if np.isnan(value) else float(value) for name, value in zip(classes, iou, strict=True)},
-        'change': {'mIoU': interval.difference, 'low': interval.low, 'high': interval.high},
-    }
+    *scores, iou = metrics_of(areas.sum(0))
+    row: dict = dict(zip(METRICS, map(float, scores), strict=True))
+    row['IoU'] = {name: None if np.isnan(value) else float(value) for name, value in zip(classes, iou, strict=True)}
+    return row | {'change': _change(over_images(areas[None], trained[None])[0])}
+
+
+def _change(interval: Interval) -> dict:
+    return {'mIoU': interval.difference, 'low': interval.low, 'high': interval.high}

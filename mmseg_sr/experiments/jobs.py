@@ -31,7 +31,7 @@ DONE = object()
 
 @dataclass(frozen=True)
 class Job:
-    """A command, and what it makes. ``weight`` is how long it takes, compared with other jobs."""
+    """A command, and what it makes."""
 
     name: str
     command: Sequence[str]
@@ -39,7 +39,7 @@ class Job:
     makes: Path
     start: Callable[[], object]  # called before the command
     is_done: Callable[[], bool]  # asked after it
-    weight: float = 1.0
+    weight: float = 1.0  # how long it takes, compared with other jobs
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,12 @@ def document_of(exp: Experiment) -> dict:
     Raises:
         UserError: Where there are no rows, or rows and confusion matrices do not belong together.
     """
-    found, stale = results.read(exp)
-    document = summarize(exp, found, partial(results.read_areas, exp))
-    return {**document, 'stale': list(map(str, stale)), 'command': f'python tools/experiment.py run {exp.path}'}
+    document = summarize(exp, results.rows(exp), partial(results.read_areas, exp))
+    return {
+        **document,
+        'stale': list(map(str, results.stale(exp))),
+        'command': f'python tools/experiment.py run {exp.path}',
+    }
 
 
 def write(exp: Experiment, folder: Path) -> dict:

@@ -76,43 +76,34 @@ def cells(exp: Experiment) -> list[Cell]:
     return [Cell(exp, arm, seed, mode, fingerprint) for seed in exp.seeds for arm, mode, fingerprint in pairs]
 
 
+def stale(exp: Experiment) -> list[Path]:
+    """List the tests that were made under other settings instead of these."""
+    missing = [cell for cell in cells(exp) if cell.read()[0] is None]
+    anything = '[0-9a-f]' * 12
+    return [path for cell in missing for path in sorted(cell.test.parent.glob(f'{cell.mode.slug}-{anything}.json'))]
+
+
 def rows(exp: Experiment) -> list[dict]:
-    """Return a row for each test that has been made under these settings."""
-    return read(exp)[0]
+    """Return a row for each test that has been made under these settings.
 
-
-def read(exp: Experiment) -> tuple[list[dict], list[Path]]:
-    """Return a row for each test that has been made, and the files of those made under other settings instead."""
-    found, stale, networks = [], [], {}
+    It joins what tools/test.py wrote and what that cannot know: the plan, the network, the time of its training.
+    """
+    cfgs = {name: settings.resolve(arm) for name, arm in exp.arms.items()}
+    parameters = {name: settings.count_parameters(cfg) for name, cfg in cfgs.items()}
+    found = []
     for cell in cells(exp):
         document, _ = cell.read()
         if document is None:
-            stale += sorted(cell.test.parent.glob(f'{cell.mode.slug}-{"[0-9a-f]" * 12}.json'))
             continue
-        if cell.arm.name not in networks:
-            cfg = settings.resolve(cell.arm)
-            counted = settings.count_parameters(cfg)
-            networks[cell.arm.name] = {'iterations': settings.max_iterations(cfg), 'parameters': counted}
-        found.append(_row(cell, networks[cell.arm.name], document))
-    return found, stale
-
-
-def _row(cell: Cell, network: dict, document: dict) -> dict:
-    """Join what tools/test.py wrote and what it cannot know: the plan, the network, the time of its training."""
-    seconds = training_seconds(cell.training, network['iterations'])
-    return {
-        'arm': cell.arm.name,
-        'seed': cell.seed,
-        'mode': cell.mode.name,
-        'config': cell.arm.written,
-        'options': {**cell.arm.options, **cell.mode.options},
-        'fingerprint': cell.fingerprint,
-        **network,
-        'metrics': document['metrics'],
-        'train_seconds': document.get('train_seconds') if seconds is None else seconds,
-        'test_seconds': document.get('seconds', document.get('test_seconds')),
-        **{key: document.get(key) for key in ('commit', 'machine', 'versions', 'date')},
-    }
+        iterations = settings.max_iterations(cfgs[cell.arm.name])
+        seconds = training_seconds(cell.training, iterations)
+        row = {'arm': cell.arm.name, 'seed': cell.seed, 'mode': cell.mode.name, 'config': cell.arm.written}
+        row |= {'options': {**cell.arm.options, **cell.mode.options}, 'fingerprint': cell.fingerprint}
+        row |= {'iterations': iterations, 'parameters': parameters[cell.arm.name], 'metrics': document['metrics']}
+        row['train_seconds'] = document.get('train_seconds') if seconds is None else seconds
+        row['test_seconds'] = document.get('seconds', document.get('test_seconds'))
+        found.append(row | {key: document.get(key) for key in ('commit', 'machine', 'versions', 'date')})
+    return found
 
 
 def training_seconds(folder: Path, iterations: int) -> float | None:

@@ -19,7 +19,7 @@ from ..errors import UserError
 from ..openmmlab import HOME
 from .jobs import Failure, Job, run_chains
 from .plan import Experiment
-from .results import Cell, cells, read
+from .results import Cell, cells, stale
 from .settings import differences, max_iterations, resolve, write_config
 
 TOOLS = HOME / 'tools'
@@ -41,7 +41,7 @@ def run(exp: Experiment, jobs: int = 1, tools: Path = TOOLS) -> list[Failure]:
             settings, which is not overwritten.
     """
     chains = _chains(exp, Path(tools))
-    for path in read(exp)[1]:
+    for path in stale(exp):
         print(f'{path} was made under other settings and is made again', file=sys.stderr)
     if exp.launcher != 'none':
         left = [job.name for chain in chains for job in chain.jobs()]
