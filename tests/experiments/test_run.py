@@ -92,8 +92,6 @@ def calls(tools: Path) -> list[str]:
 
 ALL_CALLS = [f'{kind}-{arm}-seed{seed}' for seed in (0, 1) for arm in ('FCN', 'FCN+SR') for kind in ('train', 'test')]
 
-# ------------------------------------------------------------------------------------------------- experiment files
-
 
 def test_the_experiments_here_are_the_papers_and_ours():
     paths = sorted((ROOT / 'experiments').glob('*.yaml'))
@@ -105,12 +103,8 @@ def test_the_experiments_here_are_the_papers_and_ours():
             settings.max_iterations(settings.resolve(arm, seed=0))
 
     table = loaded['table4']
-    assert [(arm.name, arm.baseline) for arm in table.arms.values()] == [
-        ('FCN', 'FCN'),
-        ('FCN+SR', 'FCN'),
-        ('DLv3', 'DLv3'),
-        ('DLv3+SR', 'DLv3'),
-    ]
+    baselines = {'FCN': 'FCN', 'FCN+SR': 'FCN', 'DLv3': 'DLv3', 'DLv3+SR': 'DLv3'}
+    assert {arm.name: arm.baseline for arm in table.arms.values()} == baselines
     assert (len(table.seeds), [mode.tta for mode in table.modes]) == (5, [False, True])
     counts = {name: settings.count_parameters(settings.resolve(arm)) for name, arm in table.arms.items()}
     overhead = {name: 100 * (counts[f'{name}+SR']['total'] / counts[name]['total'] - 1) for name in ('FCN', 'DLv3')}
@@ -188,9 +182,6 @@ def test_mistakes_that_only_the_config_shows_come_before_anything_runs(tmp_path,
     with pytest.raises(UserError, match='no train.py and test.py'):
         run(load(write(tmp_path)), tools=tmp_path)
     assert not calls(tools)
-
-
-# ------------------------------------------------------------------------------------------------ running stand-ins
 
 
 def test_all_is_run_once_and_rows_say_what_was_done(tmp_path, tools, monkeypatch):
@@ -362,9 +353,6 @@ def test_several_jobs_run_at_the_same_time(tmp_path, tools):
     assert run(load(write(tmp_path, seeds=[0])), jobs=2, tools=tools) == []
 
 
-# --------------------------------------------------------------------------------------------- kills and interrupts
-
-
 @pytest.fixture
 def start(tools):
     """Run an experiment in a process of its own."""
@@ -404,11 +392,16 @@ def is_alive(pid: int) -> bool:
 HANG = '(home / "pid").write_text(str(os.getpid()))\nwhile not (home / "go").exists(): time.sleep(0.01)\n'
 
 
+def start_and_hang(start, exp, hook: Path, code: str = HANG) -> tuple[multiprocessing.Process, int]:
+    """Start an experiment and wait until the command of ``hook`` hangs; its process, and that of the command."""
+    hook.write_text(code)
+    process = start(exp)
+    return process, int(wait_for(hook.with_name('pid')))
+
+
 def test_what_a_killed_run_left_running_is_waited_for(tmp_path, tools, start, capfd):
     exp = load(write(tmp_path))
-    (tools / 'train-FCN+SR-seed0.py').write_text(HANG)
-    process = start(exp)
-    pid = int(wait_for(tools / 'pid'))
+    process, pid = start_and_hang(start, exp, tools / 'train-FCN+SR-seed0.py')
     process.kill()
     process.join()
     assert is_alive(pid)
@@ -425,9 +418,7 @@ def test_what_a_killed_run_left_running_is_waited_for(tmp_path, tools, start, ca
 def test_a_power_cut_loses_the_command_in_progress_only(tmp_path, tools, start):
     exp = load(write(tmp_path))
     hook = tools / 'train-FCN+SR-seed0.py'
-    hook.write_text(HANG)
-    process = start(exp)
-    pid = int(wait_for(tools / 'pid'))
+    process, pid = start_and_hang(start, exp, hook)
     process.kill()
     os.kill(pid, signal.SIGKILL)
     process.join()
@@ -442,9 +433,7 @@ def test_an_interrupt_ends_what_was_started(tmp_path, tools, start, number, stat
     exp = load(write(tmp_path))
     child = 'import subprocess\nsubprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])\n'
     hook = tools / 'train-FCN-seed0.py'
-    hook.write_text(child + HANG)
-    process = start(exp)
-    pid = int(wait_for(tools / 'pid'))
+    process, pid = start_and_hang(start, exp, hook, child + HANG)
     children = Path(f'/proc/{pid}/task/{pid}/children').read_text().split()
     os.kill(process.pid, number)
     process.join(30)
@@ -468,9 +457,6 @@ def test_half_a_checkpoint_does_not_count_as_trained(tmp_path):
     assert not is_trained(tmp_path / 'iter_4.pth'), 'mmengine had not said that it is saved'
     (tmp_path / 'last_checkpoint').write_text('/moved/from/iter_4.pth')
     assert is_trained(tmp_path / 'iter_4.pth') and not is_trained(tmp_path / 'iter_8.pth')
-
-
-# ------------------------------------------------------------------------------------------------- printed commands
 
 
 def test_printed_commands_run_and_leave_what_rows_are_made_of(tmp_path, tools, monkeypatch):
@@ -517,9 +503,6 @@ def test_several_processes_take_the_scripts_for_it(tmp_path):
     assert script.count('dist_train.sh') == 4 and "/FCN/seed1/configs/base.py' 4 --resume" in script
     one = load(write(tmp_path))
     assert cells(one)[0].fingerprint != cells(exp)[0].fingerprint, 'four processes make batches of four'
-
-
-# ---------------------------------------------------------------------------------------------- the real thing, once
 
 
 def test_the_tools_make_rows_and_confusion_matrices(tmp_path):

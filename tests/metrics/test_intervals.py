@@ -20,9 +20,6 @@ def assert_right_rate(hits: int, draws: int, rate: float) -> None:
     assert low <= hits <= high, f'{hits} of {draws}'
 
 
-# ---------------------------------------------------------------------------------------------------------- metrics
-
-
 def test_metrics_are_of_summed_pixels_never_means_over_images():
     confusion = np.array([[[3, 1], [0, 4]], [[2, 0], [2, 0]]])
     mean_iou, mean_acc, overall, iou = metrics_of(areas_of(confusion).sum(0))
@@ -38,9 +35,6 @@ def test_a_class_without_pixels_is_nan_and_not_in_the_mean():
     mean_iou, mean_acc, overall, iou = metrics_of(areas_of([[2, 0, 0], [1, 1, 0], [0, 0, 0]]))
     assert iou[:2] == pytest.approx([200 / 3, 50]) and np.isnan(iou[2])
     assert (mean_iou, mean_acc, overall) == pytest.approx(((200 / 3 + 50) / 2, 75, 75))
-
-
-# ------------------------------------------------------------------------------------------------------------ seeds
 
 
 @settings(max_examples=50, deadline=None)
@@ -138,9 +132,6 @@ def test_seeds_needed_of_the_papers_gain():
     assert seeds_needed([1.0, 1.0], [0, 0]) == 2
 
 
-# ----------------------------------------------------------------------------------------------------------- images
-
-
 def random_areas(generator, seeds=3, images=12, classes=4, present=4) -> np.ndarray:
     confusion = generator.integers(0, 40, (seeds, images, classes, classes))
     confusion += 60 * np.eye(classes, dtype=int)
@@ -188,17 +179,13 @@ def test_seeds_that_share_their_images_do_not_make_the_interval_smaller():
     assert (once.low, once.high) == pytest.approx((repeated.low, repeated.high))
 
 
-def test_two_equal_networks_are_equal():
-    areas = random_areas(np.random.default_rng(5))
+def test_equal_networks_are_equal_and_equal_calls_give_the_same_interval():
+    generator = np.random.default_rng(5)
+    areas, other = random_areas(generator), random_areas(generator)
     for result in over_images(areas, areas, draws=200):
         assert (result.difference, result.low, result.high, result.probability) == (0, 0, 0, 0.5)
         assert (result.verdict, result.p_value) == ('not shown', 1)
-
-
-def test_the_same_call_gives_the_same_interval():
-    generator = np.random.default_rng(6)
-    pair = random_areas(generator), random_areas(generator)
-    assert over_images(*pair, draws=300) == over_images(*pair, draws=300)
+    assert over_images(areas, other, draws=300) == over_images(areas, other, draws=300)
 
 
 def test_a_rare_class_is_judged_by_the_draws_that_have_it():
@@ -248,9 +235,6 @@ def test_intervals_over_images_cover_the_planted_gain_at_their_rate(gain):
     # The percentile interval of 60 images covers about one point less than it says.
     assert stats.binom.ppf(0.0001, draws, 0.93) <= covered <= stats.binom.ppf(0.9999, draws, 0.95)
     assert called_shown > 0.95 * draws if gain else called_shown < stats.binom.ppf(0.9999, draws, 0.07)
-
-
-# ---------------------------------------------------------------------------------------------------- many classes
 
 
 def test_holm_worked_by_hand():

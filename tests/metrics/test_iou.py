@@ -121,9 +121,6 @@ def test_the_stock_table_is_logged(caplog):
     assert 'c1  | 50.0 | 100.0 |' in caplog.text
 
 
-# ---------------------------------------------------------------------------------------------- confusion matrices
-
-
 def test_confusion_matrices_are_each_images_truth_by_prediction(tmp_path):
     plain, metric = ClassIoUMetric(), ClassIoUMetric(confusion_file=tmp_path / 'new/c.npz')
     for each in (plain, metric):
