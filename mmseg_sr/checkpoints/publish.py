@@ -61,12 +61,8 @@ def publish(
     meta = checkpoint.get('meta') or {}
     text = _fitting_config(config, checkpoint, source) if config else meta.get('cfg')
     name = _check_name(name or (Path(config).stem if config else _name(meta) or Path(source).stem))
-    published = {
-        'cfg': _portable(text, source),
-        **_classes(meta.get('dataset_meta') or {}),
-        'metrics': dict(metrics or {}),
-    }
-    published |= {'versions': versions(), 'iter': meta.get('iter')}
+    published = {'cfg': _portable(text, source), **_classes(meta.get('dataset_meta') or {})}
+    published |= {'metrics': dict(metrics or {}), 'versions': versions(), 'iter': meta.get('iter')}
     return _write(Path(out), name, {'.pth': _pth(weights, published), '.safetensors': _safetensors(weights, published)})
 
 
