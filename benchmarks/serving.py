@@ -29,8 +29,8 @@ from mmseg_sr.config import load_config, prepare
 from mmseg_sr.errors import command
 from mmseg_sr.models.find import sr_blocks
 from mmseg_sr.provenance import provenance
-from mmseg_sr.serving.card import Card
 from mmseg_sr.serving.export import exporting, trace, write_onnx
+from mmseg_sr.serving.metadata import Metadata
 from mmseg_sr.serving.network import OnnxRuntime, ServedNetwork
 from mmseg_sr.serving.portable import portable_network
 
@@ -82,9 +82,9 @@ def inductor(network: ServedNetwork, image: torch.Tensor, path: Path) -> Callabl
     return torch._inductor.aoti_load_package(str(path))
 
 
-def onnx(network: ServedNetwork, card: Card, path: Path) -> Callable:
+def onnx(network: ServedNetwork, metadata: Metadata, path: Path) -> Callable:
     """The network in onnxruntime."""
-    write_onnx(trace(network, tuple(card.size), dynamic=False), path, card)
+    write_onnx(trace(network, tuple(metadata.size), dynamic=False), path, metadata)
     run = OnnxRuntime(path)
     return lambda image: run(image.numpy())
 
@@ -93,14 +93,14 @@ def make(name: str, image: torch.Tensor, folder: Path) -> dict[str, Callable]:
     """All ways to run a network."""
     config, size, memory_size = NETWORKS[name]
     segmentor = build(config, memory_size)
-    card = Card(classes=['x'] * 19, palette=[[0, 0, 0]] * 19, size=list(size))
-    network, card = portable_network(segmentor, card)
+    metadata = Metadata(classes=['x'] * 19, palette=[[0, 0, 0]] * 19, size=list(size))
+    network, metadata = portable_network(segmentor, metadata)
     network.requires_grad_(False)
     makers = {
         EAGER: lambda: ServedNetwork(segmentor).eval(),
         'torch.compile': lambda: compiled(network, image),
         'AOTInductor': lambda: inductor(network, image, folder / 'inductor.pt2'),
-        'onnxruntime': lambda: onnx(network, card, folder / 'model.onnx'),
+        'onnxruntime': lambda: onnx(network, metadata, folder / 'model.onnx'),
     }
     with exporting(f'make {name}'):
         return {way: maker() for way, maker in tqdm(makers.items(), desc=f'make {name}', file=sys.stdout)}

@@ -74,7 +74,7 @@ def _paragraph(text: str) -> str:
 
 def _plain(text: str) -> str:
     text = re.sub(r'([\\`*_\[\]|])', r'\\\1', html.escape(text, quote=False))
-    return re.sub(r'(?<![\w-])(--[a-z-]+)', r'`\1`', text)
+    return re.sub(r'(?<![\w-])(--[a-z0-9-]+)', r'`\1`', text)
 
 
 def experiment_file(module: str) -> None:

@@ -115,16 +115,16 @@ def pictures(cfg, frames: Path | None, count: int) -> tuple[list, str]:
             return some(list(find_images(Path(folder, 'leftImg8bit/train')).values())), 'drawn streets'
 
 
-def write(args: argparse.Namespace, network, card, size: tuple[int, int], path: Path) -> tuple[Callable, dict]:
+def write(args: argparse.Namespace, network, metadata, size: tuple[int, int], path: Path) -> tuple[Callable, dict]:
     """Write the network to ``path``; return what runs that file, and what is to be said of it."""
     from mmseg_sr.serving.export import load_program, trace, write_onnx, write_program
     from mmseg_sr.serving.network import OnnxRuntime, TorchRuntime
 
     traced = trace(network, size, args.dynamic)
     if args.format == 'onnx':
-        said = write_onnx(traced, path, card, args.opset)
+        said = write_onnx(traced, path, metadata, args.opset)
         return OnnxRuntime(path), said
-    write_program(traced, path, card)
+    write_program(traced, path, metadata)
     return TorchRuntime(*load_program(path)), {}
 
 
@@ -153,7 +153,7 @@ def work(args: argparse.Namespace) -> None:
     from mmseg_sr.config import load_config, read_options
     from mmseg_sr.errors import UserError
     from mmseg_sr.memory.interventions import recalling
-    from mmseg_sr.serving.card import load, trained_size
+    from mmseg_sr.serving.metadata import load, trained_size
     from mmseg_sr.serving.network import require
     from mmseg_sr.serving.portable import portable_network
     from mmseg_sr.version import __version__
@@ -163,31 +163,31 @@ def work(args: argparse.Namespace) -> None:
     check_file('--out', args.out)
     cfg = load_config(args.config, read_options(args.cfg_options))
     recall = read_recall(args.static_recall) if args.static_recall else {}
-    segmentor, card = load(cfg, args.checkpoint)
+    segmentor, metadata = load(cfg, args.checkpoint)
     trained = trained_size(cfg)
     shape = None if args.dynamic else tuple(args.shape or trained or ())
     if shape == ():
         raise UserError('the config does not say the size of its crops: give --shape H W, or --dynamic')
-    card.size, card.output = list(shape) if shape else None, args.output
-    card.precision = 'float16' if args.fp16 else 'float32'
-    network, card = portable_network(segmentor, card, recall)
+    metadata.size, metadata.output = list(shape) if shape else None, args.output
+    metadata.precision = 'float16' if args.fp16 else 'float32'
+    network, metadata = portable_network(segmentor, metadata, recall)
     images, source = pictures(cfg, args.frames, args.num_frames)
     sizes = [shape] if shape else args.check_sizes or list(dict.fromkeys([*filter(None, [trained]), *SIZES]))
     out = args.out or Path(cfg.work_dir) / f'{Path(args.config).stem}{SUFFIX[args.format]}'
     with replacing(out) as partial, ExitStack() as stack:
-        run, said = write(args, network, card, shape or trained or (64, 64), partial)
+        run, said = write(args, network, metadata, shape or trained or (64, 64), partial)
         bytes_written = partial.stat().st_size
         opset = f', opset {said["opset"]}' if said else ''
         print(f'{args.format}{opset}, {bytes_written:,} bytes. Checked on {source}:')
         for name, weights in recall.items():
             stack.enter_context(recalling(segmentor.get_submodule(name), torch.tensor(weights)))
-        rows = check(run, segmentor, images, sizes, card.precision)
+        rows = check(run, segmentor, images, sizes, metadata.precision)
     document = {
         'file': str(out),
         'format': args.format,
         'bytes': bytes_written,
         **said,
-        **{key: getattr(card, key) for key in ('size', 'output', 'precision', 'blocks')},
+        **{key: getattr(metadata, key) for key in ('size', 'output', 'precision', 'blocks')},
         'frames': source,
         'checks': rows,
         'versions': {'mmseg_sr': __version__, 'torch': torch.__version__},

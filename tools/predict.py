@@ -53,15 +53,15 @@ def parse_args() -> argparse.Namespace:
 def load_predictor(args: argparse.Namespace):
     """The network of a config or a file, used as it says or as the arguments say."""
     from mmseg_sr.config import load_config, read_options
-    from mmseg_sr.serving.card import load
+    from mmseg_sr.serving.metadata import load
     from mmseg_sr.serving.network import OnnxRuntime, ServedNetwork, TorchRuntime
     from mmseg_sr.serving.predict import Predictor
 
     if args.model.suffix == '.onnx':
         run = OnnxRuntime(args.model)
     else:
-        segmentor, card = load(load_config(args.model, read_options(args.cfg_options)), args.checkpoint)
-        run = TorchRuntime(ServedNetwork(segmentor), card)
+        segmentor, metadata = load(load_config(args.model, read_options(args.cfg_options)), args.checkpoint)
+        run = TorchRuntime(ServedNetwork(segmentor), metadata)
     return Predictor(run, args.mode, args.window, args.stride)
 
 
@@ -86,7 +86,7 @@ def record(args: argparse.Namespace, predictor) -> dict:
         'window': predictor.window,
         'stride': predictor.stride,
         'opacity': args.opacity,
-        'card': vars(predictor.card),
+        'metadata': vars(predictor.metadata),
         'mmseg_sr': __version__,
     }
 

@@ -60,13 +60,9 @@ def publish(
     check_finite(weights, source)
     meta = checkpoint.get('meta') or {}
     text = _fitting_config(config, checkpoint, source) if config else meta.get('cfg')
-    if not text:
-        raise UserError(f'{source} has no config in it: name one by --config')
-    name = name or (Path(config).stem if config else _name(meta) or Path(source).stem)
-    if not NAME.fullmatch(name):
-        raise UserError(f'a name takes letters, digits and . + - _, got {name!r}')
-    published = {'cfg': _portable(text), **_classes(meta.get('dataset_meta') or {}), 'metrics': dict(metrics or {})}
-    published |= {'versions': versions(), 'iter': meta.get('iter')}
+    name = _check_name(name or (Path(config).stem if config else _name(meta) or Path(source).stem))
+    published = {'cfg': _portable(text, source), **_classes(meta.get('dataset_meta') or {})}
+    published |= {'metrics': dict(metrics or {}), 'versions': versions(), 'iter': meta.get('iter')}
     return _write(Path(out), name, {'.pth': _pth(weights, published), '.safetensors': _safetensors(weights, published)})
 
 
@@ -78,13 +74,21 @@ def _fitting_config(config: str | Path, checkpoint: dict, source: str | Path) ->
     return cfg.pretty_text
 
 
+def _check_name(name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise UserError(f'a name takes letters, digits and . + - _, got {name!r}')
+    return name
+
+
 def _name(meta: dict) -> str | None:
     """The name of the config, which mmengine begins the name of a training with; its end is the time."""
     return re.sub(r'_\d{8}_\d{6}$', '', meta.get('experiment_name') or '') or None
 
 
-def _portable(text: str) -> str:
+def _portable(text: str | None, source: str | Path) -> str:
     """Take out of a config's text what belongs to one run on one machine. It is parsed and not run."""
+    if not text:
+        raise UserError(f'{source} has no config in it: name one by --config')
     try:
         nodes = ast.parse(text).body
     except (SyntaxError, TypeError, ValueError) as error:

@@ -4,27 +4,18 @@
     runner = train(cfg)
     metrics = test(cfg, 'work_dirs/sr/iter_100.pth')
 
-Datasets, network and checkpoint are built, read and checked before the Runner makes its first folder, so a mistake is
-one :class:`UserError` and leaves nothing behind. The Runner gets the network; it does not build another.
+Datasets, network and checkpoint are checked before the Runner makes its first folder, so a mistake is one
+:class:`UserError` and leaves nothing behind. The Runner gets this network; it does not build another.
 """
 
-import copy
-import inspect
-import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 from urllib.error import URLError
 
-import numpy as np
-import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.dist import sync_random_seed
-from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.registry import MODELS, DefaultScope
-from mmengine.runner import Runner, set_random_seed
+from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
@@ -32,11 +23,9 @@ from ..checkpoints.reading import read_checkpoint
 from ..checkpoints.resuming import RESUMES, resume_newest
 from ..checkpoints.weights import check_finite, check_weights, plain_weights, without_blocks
 from ..config import evaluators, prepare, require, with_tta
-from ..datasets.build import build_dataset, check_files
 from ..errors import UserError, blame, one_line
-from ..hooks.data_guard import DataGuardHook
-from ..hooks.loss_guard import LossGuardHook
 from ..processes import is_first_process, process_group, quiet
+from .runner import Loaded, build_network, build_runner
 
 
 def train(cfg: Config) -> Runner:
@@ -59,10 +48,10 @@ def train(cfg: Config) -> Runner:
     if cfg.get('resume') and not cfg.get('load_from'):
         cfg = resume_newest(cfg)
     with process_group(cfg):
-        network = _build(cfg, 'train_dataloader', 'val_dataloader')
+        network = build_network(cfg, 'train_dataloader', 'val_dataloader')
         if cfg.get('load_from'):
             _check_start(cfg, network.model)
-        runner = _build_runner(cfg, network, cfg.get('load_from'))
+        runner = build_runner(cfg, network, cfg.get('load_from'))
         # Runner.train would build the rest too; here a mistake in it is known to be the config's.
         with blame('set up training'):
             _ = runner.train_loop, runner.val_loop
@@ -104,91 +93,33 @@ def test(cfg: Config, checkpoint: str | Path, tta: bool = False, without_sr: boo
     cfg.load_from, cfg.resume = str(checkpoint), False
     weights = read_checkpoint(checkpoint)
     with process_group(cfg):
-        network = _build(cfg, 'test_dataloader')
+        network = build_network(cfg, 'test_dataloader')
         model = network.model.module if tta else network.model
         weights = without_blocks(weights, model) if without_sr else weights
         blocks = check_weights(model, weights, checkpoint)
         if blocks and is_first_process(cfg):
             reason = 'tested without' if without_sr else f'{checkpoint} has no'
             print_log(f'{reason} weights of {", ".join(blocks)}: identity there.', logger='current')
-        runner = _build_runner(cfg, network)
-        runner.register_hook(_Loaded(weights, checkpoint))
+        runner = build_runner(cfg, network)
+        runner.register_hook(Loaded(weights, checkpoint))
         del weights
         with blame('set up testing'):
             _ = runner.test_loop
         return runner.test()
 
 
-class _Network(NamedTuple):
-    """The network of a run, and what is random in it."""
-
-    model: nn.Module
-    randomness: dict  # with a seed, the config's or one that was drawn
-    streams: tuple  # random numbers as they go on after it was built: Python's, numpy's and torch's
-
-
-def _build(cfg: Config, *loaders: str) -> _Network:
-    """Check the datasets, and build the network as mmengine's Runner would: with the same random numbers."""
-    randomness = dict(cfg.get('randomness') or {})
-    seed = randomness.get('seed')
-    if seed is not None and not (isinstance(seed, int) and 0 <= seed < 2**32):
-        raise UserError(f'randomness.seed (--seed) is a whole number from 0 to {2**32 - 1}, got {seed!r}')
-    model = copy.deepcopy(cfg.model)
-    if cfg.get('data_preprocessor'):
-        model.setdefault('data_preprocessor', cfg.data_preprocessor)
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
-        for name in loaders:
-            if cfg.get(name):
-                check_files(name, build_dataset(name, cfg[name]))
-        randomness['seed'] = sync_random_seed() if seed is None else seed
-        set_random_seed(**randomness)
-        with blame('build the model'):
-            model = MODELS.build(model)
-    return _Network(model, randomness, (random.getstate(), np.random.get_state(), torch.get_rng_state()))
-
-
-def _build_runner(cfg: Config, network: _Network, load_from: str | None = None) -> Runner:
-    """Build the Runner around a network, with the hooks that guard its data and its loss."""
-    names = inspect.signature(Runner).parameters.keys() - {'model', 'cfg', 'randomness', 'load_from'}
-    given = {name: cfg[name] for name in names if cfg.get(name) is not None}
-    given = copy.deepcopy(given | dict(randomness=network.randomness, load_from=load_from))
-    with blame('build the runner'):
-        runner = Runner(network.model, cfg=cfg, **given)
-    runner._randomness_cfg['seed'] = (cfg.get('randomness') or {}).get('seed')  # else resuming warns of a drawn one
-    for guard in (DataGuardHook, LossGuardHook):
-        if not any(isinstance(hook, guard) for hook in runner.hooks):
-            runner.register_hook(guard())
-    random.setstate(network.streams[0])
-    np.random.set_state(network.streams[1])
-    torch.set_rng_state(network.streams[2])
-    return runner
-
-
-class _Loaded(Hook):
-    """Tell the hooks of a checkpoint that was loaded before there was a Runner, as the Runner tells them."""
-
-    priority = 'LOWEST'  # the others are set up
-
-    def __init__(self, checkpoint: dict, source: str | Path):
-        self.checkpoint, self.source = checkpoint, source
-
-    def before_run(self, runner: Runner) -> None:
-        runner.call_hook('after_load_checkpoint', checkpoint=self.__dict__.pop('checkpoint'))
-        runner.logger.info(f'Load checkpoint from {self.source}')
-
-
 def _check_start(cfg: Config, model: nn.Module) -> None:
     checkpoint = read_checkpoint(cfg.load_from)
-    check_finite(plain_weights(checkpoint), cfg.load_from, buffers={name for name, _ in model.named_buffers()})
     with quiet('ERROR'):  # the Runner loads the same weights and says what there is to say
-        if not cfg.get('resume'):
-            # To start from other weights, in part too, is what load_from is for; an SR block says what cannot fit.
-            with blame(f'start from {cfg.load_from}'):
-                _load_checkpoint_to_model(model, checkpoint, logger='silent')
+        if cfg.get('resume'):
+            if not checkpoint.keys() >= RESUMES:
+                raise UserError(f'{cfg.load_from} has weights only and cannot be resumed; start from it by load_from=')
+            check_weights(model, checkpoint, cfg.load_from, whole=True)
             return
-        if not checkpoint.keys() >= RESUMES:
-            raise UserError(f'{cfg.load_from} has weights only and cannot be resumed; start from it by load_from=')
-        check_weights(model, checkpoint, cfg.load_from, whole=True)
+        check_finite(plain_weights(checkpoint), cfg.load_from, buffers={name for name, _ in model.named_buffers()})
+        # To start from other weights, in part too, is what load_from is for; an SR block says what cannot fit.
+        with blame(f'start from {cfg.load_from}'):
+            _load_checkpoint_to_model(model, checkpoint, logger='silent')
 
 
 def _no_download(cfg: Config, error: URLError) -> str:

@@ -23,7 +23,8 @@ def load_model(cfg: Config, checkpoint: str | Path, whole: bool = False) -> nn.M
     Args:
         cfg: The config.
         checkpoint: File of the weights.
-        whole: Refuse a checkpoint without the weights of an SR block; else the block is the identity.
+        whole: Refuse a model without an SR block, and a checkpoint without the weights of one; else a block that the
+            checkpoint lacks is the identity.
 
     Returns:
         The model. Its ``dataset_meta`` is the checkpoint's, as with mmseg's ``init_model``; None if it has none.
@@ -33,6 +34,8 @@ def load_model(cfg: Config, checkpoint: str | Path, whole: bool = False) -> nn.M
     """
     weights = read_checkpoint(checkpoint)
     model = build_model(cfg)
+    if whole and not sr_blocks(model):
+        raise UserError(f'the model of {cfg.filename} has no SR block: there is no memory to look at')
     missing = check_weights(model, weights, checkpoint)
     if missing and whole:
         raise UserError(f'{checkpoint} has no weights of {", ".join(missing)}: there is no memory to look at')
@@ -46,10 +49,7 @@ def load_sr_model(cfg: Config, checkpoint: str | Path) -> nn.Module:
     Raises:
         UserError: For a model or a checkpoint without an SR block too.
     """
-    model = load_model(cfg, checkpoint, whole=True)
-    if not sr_blocks(model):
-        raise UserError(f'the model of {cfg.filename} has no SR block: there is no memory to look at')
-    return model
+    return load_model(cfg, checkpoint, whole=True)
 
 
 def build_model(cfg: Config) -> nn.Module:

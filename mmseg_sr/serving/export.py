@@ -1,4 +1,4 @@
-"""Write a served network to a file, ONNX or torch.export's, with the card inside, and compare it with PyTorch."""
+"""Write a served network to a file, ONNX or torch.export's, with the metadata inside, and compare it with PyTorch."""
 
 import contextlib
 import io
@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from ..errors import UserError, one_line
-from .card import Card, threshold_of
+from .metadata import Metadata, threshold_of
 from .network import ServedNetwork, labels_of
 
-CARD_FILE = 'mmseg_sr.json'  # in a .pt2
+METADATA_FILE = 'mmseg_sr.json'  # in a .pt2
 DIFFERENCE = {'float32': 1e-3, 'float16': 5e-2}  # of the largest logit
 AGREEMENT = {'float32': 0.999, 'float16': 0.95}  # of the pixels, where labels are all there is
 
@@ -42,36 +42,36 @@ def trace(network: ServedNetwork, size: tuple[int, int], dynamic: bool) -> Expor
     return program
 
 
-def write_onnx(program: ExportedProgram, path: Path, card: Card, opset: int | None = None) -> dict:
-    """Write a traced network as ONNX, with the card in its ``metadata_props``.
+def write_onnx(program: ExportedProgram, path: Path, metadata: Metadata, opset: int | None = None) -> dict:
+    """Write a traced network as ONNX, with the metadata in its ``metadata_props``.
 
     Returns:
         The ``opset`` of the file, and ``resizes``: the modules that its Resize nodes come from, 'segmentor' or the name
         of one in it. A network of one size keeps the one that brings its logits to the size of the image.
     """
-    names = dict(input_names=['image'], output_names=[card.output])
+    names = dict(input_names=['image'], output_names=[metadata.output])
     with exporting('write the network by torch.onnx'):  # which the checker may refuse, and protobuf above 2 GB
         import onnx
 
         model = torch.onnx.export(program, dynamo=True, opset_version=opset, verbose=False, **names).model_proto
         resizes = _tidy(model.graph)
-        onnx.helper.set_model_props(model, card.texts())
+        onnx.helper.set_model_props(model, metadata.texts())
         onnx.save(model, path)
         onnx.checker.check_model(path)
     return {'opset': next(each.version for each in model.opset_import if not each.domain), 'resizes': resizes}
 
 
-def write_program(program: ExportedProgram, path: Path, card: Card) -> None:
-    """Write a traced network as torch.export does (.pt2), with the card beside it in the archive."""
+def write_program(program: ExportedProgram, path: Path, metadata: Metadata) -> None:
+    """Write a traced network as torch.export does (.pt2), with the metadata beside it in the archive."""
     with exporting('write the network by torch.export'):
-        torch.export.save(program, path, extra_files={CARD_FILE: json.dumps(card.texts())})
+        torch.export.save(program, path, extra_files={METADATA_FILE: json.dumps(metadata.texts())})
 
 
-def load_program(path: Path) -> tuple[nn.Module, Card]:
+def load_program(path: Path) -> tuple[nn.Module, Metadata]:
     """Load what :func:`write_program` wrote. Take such files only from people you trust."""
-    extra = {CARD_FILE: ''}
+    extra = {METADATA_FILE: ''}
     program = torch.export.load(path, extra_files=extra)
-    return program.module(), Card.from_texts(json.loads(extra[CARD_FILE]), path)
+    return program.module(), Metadata.from_texts(json.loads(extra[METADATA_FILE]), path)
 
 
 def compare(run: Callable, segmentor: nn.Module, pictures: Sequence, size: tuple[int, int], precision: str) -> dict:

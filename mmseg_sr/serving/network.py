@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError, one_line
-from .card import Card, threshold_of
+from .metadata import Metadata, threshold_of
 
 PROVIDERS = ('CUDAExecutionProvider', 'CPUExecutionProvider')
 
@@ -72,8 +72,8 @@ def labels_of(logits: Tensor, threshold: float | None) -> Tensor:
 class TorchRuntime:
     """Run a network, in evaluation mode and on any device, by PyTorch."""
 
-    def __init__(self, network: nn.Module, card: Card):
-        self.network, self.card = network, card
+    def __init__(self, network: nn.Module, metadata: Metadata):
+        self.network, self.metadata = network, metadata
         self.device = next(network.parameters()).device
 
     def __call__(self, images: np.ndarray) -> Tensor:
@@ -99,7 +99,7 @@ class OnnxRuntime:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # onnxruntime has a dozen kinds
             raise UserError(f'{path} is no ONNX model that onnxruntime can run: {one_line(error)[:300]}') from error
-        self.card = Card.from_texts(self.session.get_modelmeta().custom_metadata_map, path)
+        self.metadata = Metadata.from_texts(self.session.get_modelmeta().custom_metadata_map, path)
         self.input = self.session.get_inputs()[0].name
 
     def __call__(self, images: np.ndarray) -> Tensor:

@@ -13,7 +13,7 @@ from ..models.find import sr_blocks
 from ..models.low_rank import factors
 from ..models.recall import plain_resize
 from ..scene.scene_block import SceneSRBlock
-from .card import Card
+from .metadata import Metadata
 from .network import ServedNetwork
 
 
@@ -96,18 +96,20 @@ def make_portable(model: nn.Module, sizes: Mapping | None, recall: Mapping | Non
     return model
 
 
-def portable_network(segmentor: nn.Module, card: Card, recall: Mapping | None = None) -> tuple[ServedNetwork, Card]:
-    """Make the network that is exported, and its card, from a copy of a segmentor, on the CPU.
+def portable_network(
+    segmentor: nn.Module, metadata: Metadata, recall: Mapping | None = None
+) -> tuple[ServedNetwork, Metadata]:
+    """Make the network that is exported, and its metadata, from a copy of a segmentor, on the CPU.
 
-    ``card`` has the ``size``, ``output`` and ``precision`` that are wanted; a segmentor that cannot take images of
+    ``metadata`` has the ``size``, ``output`` and ``precision`` that are wanted; a segmentor that cannot take images of
     that size is a ``UserError``. ``recall`` as for :func:`make_portable`.
     """
-    segmentor, half = segmentor.cpu(), card.precision == 'float16'
-    if card.size is None:
+    segmentor, half = segmentor.cpu(), metadata.precision == 'float16'
+    if metadata.size is None:
         _check_any_size(segmentor)
-    copied = make_portable(segmentor, _map_sizes(segmentor, card.size) if card.size else None, recall)
+    copied = make_portable(segmentor, _map_sizes(segmentor, metadata.size) if metadata.size else None, recall)
     copied._modules.pop('auxiliary_head', None)  # it predicts nothing
-    network = ServedNetwork(copied, labels=card.output == 'labels', half=half).eval()
+    network = ServedNetwork(copied, labels=metadata.output == 'labels', half=half).eval()
     rows = []
     for name, block in copied.named_modules():
         if isinstance(block, PortableBlock):
@@ -116,7 +118,7 @@ def portable_network(segmentor: nn.Module, card: Card, recall: Mapping | None = 
             rows.append(dict(name=name, form=form, resized=block.resized, memory=shape))
             if half and not block.is_bias:
                 block.gate.float()
-    return network, replace(card, blocks=rows)
+    return network, replace(metadata, blocks=rows)
 
 
 def _check_any_size(segmentor: nn.Module) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import UserError, blame
 from ..memory.windows import spans
-from .card import STEPS, Card
+from .metadata import STEPS, Metadata
 from .network import labels_of
 
 Run = Callable[[np.ndarray], Tensor]  # images (N, 3, h, w), uint8, to logits or labels
@@ -20,19 +20,19 @@ class Predictor:
     """Predict label maps of pictures.
 
     Args:
-        run: A network that has a ``card``, as :class:`.network.OnnxRuntime`.
-        mode: 'whole' or 'slide'; None for the card's.
-        window: (height, width) in slide mode; None for the size of a network of one size, or the card's.
-        stride: From one window to the next; None for the card's, or half a window.
+        run: A network that has ``metadata``, as :class:`.network.OnnxRuntime`.
+        mode: 'whole' or 'slide'; None for what its metadata say.
+        window: (height, width) in slide mode; None for the size of a network of one size, or what its metadata say.
+        stride: From one window to the next; None for what its metadata say, or half a window.
     """
 
     def __init__(self, run: Run, mode: str | None = None, window: Sides | None = None, stride: Sides | None = None):
-        self.run, self.card = run, run.card
-        self.mode = mode or self.card.mode
-        self.steps = _transforms(self.card.steps)
+        self.run, self.metadata = run, run.metadata
+        self.mode = mode or self.metadata.mode
+        self.steps = _transforms(self.metadata.steps)
         self.window = self.stride = None
         if self.mode == 'slide':
-            self.window, self.stride = _windows_of(self.card, window, stride)
+            self.window, self.stride = _windows_of(self.metadata, window, stride)
         elif window or stride:
             raise UserError('windows and strides belong to mode slide')
 
@@ -42,13 +42,13 @@ class Predictor:
         for step in self.steps:
             sample = step(sample)
         image = sample['img']
-        size, taken = list(image.shape[:2]), self.card.size
+        size, taken = list(image.shape[:2]), self.metadata.size
         if taken and self.mode == 'whole' and size != taken:
             advice = 'predict with --mode slide, or export with --dynamic or another --shape'
             raise UserError(f'the image is {_by(size)}, and the network takes {_by(taken)} only: {advice}')
         if taken and self.mode == 'slide' and (size[0] < taken[0] or size[1] < taken[1]):
             raise UserError(f'the image is {_by(size)}, less than a window of {_by(taken)}: export with --dynamic')
-        if self.card.output == 'labels' and image.shape != picture.shape:
+        if self.metadata.output == 'labels' and image.shape != picture.shape:
             raise UserError('the network gives labels, which cannot be resized: export with --output logits')
         return np.ascontiguousarray(image.transpose(2, 0, 1))
 
@@ -56,14 +56,14 @@ class Predictor:
         """Predict label maps (H, W), uint8, of pictures of these sizes, whose :meth:`prepared` images have one size."""
         batch = np.stack(images)
         output = self.run(batch) if self.mode == 'whole' else slide(self.run, batch, self.window, self.stride)
-        if self.card.output == 'labels':
+        if self.metadata.output == 'labels':
             return list(output.numpy())
         return [self._labels(logits[None], tuple(size)) for logits, size in zip(output, sizes, strict=True)]
 
     def _labels(self, logits: Tensor, size: tuple[int, int]) -> np.ndarray:
         if logits.shape[-2:] != size:
-            logits = F.interpolate(logits, size, mode='bilinear', align_corners=self.card.align_corners)
-        return labels_of(logits, self.card.threshold)[0].numpy()
+            logits = F.interpolate(logits, size, mode='bilinear', align_corners=self.metadata.align_corners)
+        return labels_of(logits, self.metadata.threshold)[0].numpy()
 
 
 def slide(run: Run, images: np.ndarray, window: Sides, stride: Sides) -> Tensor:
@@ -80,7 +80,7 @@ def slide(run: Run, images: np.ndarray, window: Sides, stride: Sides) -> Tensor:
 
 
 def _transforms(steps: Sequence[dict]) -> list[Callable[[dict], dict]]:
-    """The stock transforms of a card's steps, of which JSON made lists of tuples. Nothing else can be named there."""
+    """Build the stock transforms of some steps, of which JSON made lists of tuples. Nothing else can be named there."""
     made = []
     with blame('set up the resizing'):
         for step in steps:
@@ -89,17 +89,17 @@ def _transforms(steps: Sequence[dict]) -> list[Callable[[dict], dict]]:
     return made
 
 
-def _windows_of(card: Card, window: Sides | None, stride: Sides | None) -> tuple[Sides, Sides]:
-    window = window or card.size or card.window
-    if card.scene:
+def _windows_of(metadata: Metadata, window: Sides | None, stride: Sides | None) -> tuple[Sides, Sides]:
+    window = window or metadata.size or metadata.window
+    if metadata.scene:
         raise UserError('the memory covers a scene, and each window would be taken for a whole one: use --mode whole')
     if window is None:
         raise UserError('mode slide needs a window: say its --window H W')
-    if card.output == 'labels':
+    if metadata.output == 'labels':
         raise UserError('mode slide averages logits, and the network gives labels: export with --output logits')
-    if card.size and list(window) != list(card.size):
-        raise UserError(f'the network takes {_by(card.size)} only, and the windows are {_by(window)}')
-    stride = stride or card.stride or [max(side // 2, 1) for side in window]
+    if metadata.size and list(window) != list(metadata.size):
+        raise UserError(f'the network takes {_by(metadata.size)} only, and the windows are {_by(window)}')
+    stride = stride or metadata.stride or [max(side // 2, 1) for side in window]
     if min(*window, *stride) < 1 or any(step > side for step, side in zip(stride, window, strict=True)):
         raise UserError(f'a stride of {_by(stride)} with windows of {_by(window)} leaves pixels without a label')
     return tuple(window), tuple(stride)

@@ -90,6 +90,7 @@ def test_a_run_without_a_seed_keeps_the_one_it_drew(home, tmp_path):
     (saved,) = work.glob('iter_*.pth')
     seed = torch.load(saved, weights_only=False)['meta']['seed']
     assert train(home, work, None, log, 0, 'randomness.seed=None') == 0
+    assert 'value of random seed' not in log.read_text(), 'no warning of another seed'
     assert train(home, tmp_path / 'whole', None, log, 0, f'randomness.seed={seed}') == 0
     assert killing.differences(killing.outcome(work), killing.outcome(tmp_path / 'whole')) == []
 

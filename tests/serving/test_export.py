@@ -22,8 +22,8 @@ from mmseg_sr.config import load_config, read_options
 from mmseg_sr.errors import UserError
 from mmseg_sr.memory.interventions import recalling
 from mmseg_sr.runs.models import build_model
-from mmseg_sr.serving.card import Card, load
 from mmseg_sr.serving.export import load_program, trace
+from mmseg_sr.serving.metadata import Metadata, load
 from mmseg_sr.serving.network import OnnxRuntime, TorchRuntime
 from mmseg_sr.serving.portable import PortableBlock, make_portable, portable_network
 from mmseg_sr.serving.predict import Predictor
@@ -99,8 +99,8 @@ def program(home) -> Callable:
     path = home.folder / 'any.pt2'
     arguments = ('--format', 'torch-export', '--dynamic', '--check-sizes', '64x64')
     assert export(home.config, home.checkpoint, path, *arguments).status == 0
-    module, card = load_program(path)
-    assert card.classes == list(CLASSES) and card.size is None
+    module, metadata = load_program(path)
+    assert metadata.classes == list(CLASSES) and metadata.size is None
     return lambda images: module(torch.from_numpy(images))
 
 
@@ -285,18 +285,18 @@ KINDS = {
 @pytest.mark.parametrize('extra', KINDS.values(), ids=KINDS)
 def test_pixels_become_what_mmseg_makes_of_them(tmp_path, extra):
     config, checkpoint = write_network(tmp_path, 'kind', extra)
-    segmentor, card = load(load_config(config), checkpoint)
+    segmentor, metadata = load(load_config(config), checkpoint)
     reference, image = segmentor_of(config, checkpoint), picture((50, 77))
-    network, card = portable_network(segmentor, replace(card, size=list(image.shape[:2])))
+    network, metadata = portable_network(segmentor, replace(metadata, size=list(image.shape[:2])))
     program = trace(network, image.shape[:2], dynamic=False).module()
     got = program(torch.from_numpy(image.transpose(2, 0, 1).copy())[None])
     wanted = predicted(reference, image)
     close(got.sigmoid() if reference.out_channels == 1 else got, wanted.seg_logits.data[None])
-    (labels,) = Predictor(TorchRuntime(network, card))([image.transpose(2, 0, 1)], [image.shape[:2]])
+    (labels,) = Predictor(TorchRuntime(network, metadata))([image.transpose(2, 0, 1)], [image.shape[:2]])
     assert (labels == wanted.pred_sem_seg.data[0].numpy()).mean() > 0.999
 
 
 def test_a_pipeline_named_in_a_file_runs_nothing_else():
     for steps in ([dict(type='os.system', command='true')], [dict(type='Resize', scale=[8, 8], command='true')]):
         with pytest.raises(UserError, match='cannot set up the resizing'):
-            Predictor(SimpleNamespace(card=Card(['road'], [[0, 0, 0]], steps=steps)))
+            Predictor(SimpleNamespace(metadata=Metadata(['road'], [[0, 0, 0]], steps=steps)))

@@ -161,7 +161,7 @@ def test_a_file_of_the_first_version_is_used_as_it_says(home, tmp_path):
     assert (predictor.mode, predictor.window, predictor.stride) == ('slide', (48, 40), (24, 30))
     assert predictor.prepared(picture((100, 90))).shape == (3, 89, 80), 'the short side is 80'
     said = {key.removeprefix('mmseg_sr.'): json.loads(text) for key, text in WRITTEN.items()}
-    assert said.items() <= vars(predictor.card).items()
+    assert said.items() <= vars(predictor.metadata).items()
 
 
 OPENED: dict[str, int] = {}  # how often this process has opened a file
@@ -297,9 +297,9 @@ def test_a_mistake_is_one_message_and_nothing_is_written(home, streets, tmp_path
 
 def test_labels_cannot_be_averaged_or_resized(home, streets, tmp_path):
     network = OnnxRuntime(home.fixed)
-    network.card.output = 'labels'
+    network.metadata.output = 'labels'
     with pytest.raises(UserError, match='--output logits'):
         Predictor(network, mode='slide')
-    network.card.steps = [dict(type='Resize', scale=[64, 64])]
+    network.metadata.steps = [dict(type='Resize', scale=[64, 64])]
     with pytest.raises(UserError, match='--output logits'):
         Predictor(network).prepared(picture((80, 80)))

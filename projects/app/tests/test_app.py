@@ -82,12 +82,14 @@ def test_every_kind_of_pixel_becomes_rgb():
 
 
 def test_a_size_is_refused_before_a_pixel_is_decoded(monkeypatch):
+    side = int(MAX_PIXELS**0.5) + 1
+    sizes = ((100_000, 100_000), (side, side), (2**31 - 1, 1), (MAX_PIXELS + 1, 1))
+    files = [claims(*size) for size in sizes]
     for name in ('load', 'draft', 'convert'):
         monkeypatch.setattr(Image.Image, name, Mock(side_effect=AssertionError('decoded')))
-    side = int(MAX_PIXELS**0.5) + 1
-    for width, height in ((100_000, 100_000), (side, side), (2**31 - 1, 1), (MAX_PIXELS + 1, 1)):
+    for file in files:
         with pytest.raises(UserError, match='more than 50 million pixels'):
-            read_upload(claims(width, height), 1000)
+            read_upload(file, 1000)
 
 
 def test_what_is_no_picture_or_a_damaged_one_is_a_sentence():

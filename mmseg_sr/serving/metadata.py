@@ -1,4 +1,4 @@
-"""The card of a served network: all that is needed to use it. An exported file carries it inside."""
+"""The metadata of a served network: all that is needed to use it. An exported file carries it inside."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ PLAIN_LOADING = {'to_float32', 'ignore_empty', 'backend_args', 'file_client_args
 
 
 @dataclass
-class Card:
+class Metadata:
     """Describe a served network, and how its images are prepared and its windows laid."""
 
     classes: list[str]
@@ -49,28 +49,28 @@ class Card:
     image: str = 'RGB, uint8 of 0 to 255, (N, 3, height, width); normalisation is inside'
 
     def texts(self) -> dict[str, str]:
-        """Write the card as JSON texts, as ONNX's ``metadata_props`` are.
+        """Write the metadata as JSON texts, as ONNX's ``metadata_props`` are.
 
         Example:
-            >>> Card(['road'], [[0, 0, 0]]).texts()['mmseg_sr.classes']
+            >>> Metadata(['road'], [[0, 0, 0]]).texts()['mmseg_sr.classes']
             '["road"]'
         """
         return {f'{PREFIX}{name}': json.dumps(value) for name, value in asdict(self).items()}
 
     @classmethod
-    def from_texts(cls, texts: Mapping[str, str], source: object) -> 'Card':
-        """Read what :meth:`texts` gave, without unknown keys. A ``UserError`` names a ``source`` without a card."""
+    def from_texts(cls, texts: Mapping[str, str], source: object) -> 'Metadata':
+        """Read what :meth:`texts` gave, without unknown keys. A ``UserError`` names a ``source`` without them."""
         names = {f'{PREFIX}{each.name}': each.name for each in fields(cls)}
         try:
-            card = cls(**{names[key]: json.loads(text) for key, text in texts.items() if key in names})
-            if len(card.palette) < len(card.classes) or card.output not in ('logits', 'labels'):
+            metadata = cls(**{names[key]: json.loads(text) for key, text in texts.items() if key in names})
+            if len(metadata.palette) < len(metadata.classes) or metadata.output not in ('logits', 'labels'):
                 raise ValueError('its classes or its output are none')
-            return card
+            return metadata
         except (TypeError, ValueError) as error:
             raise UserError(f'{source} was not written by tools/export.py: {error}') from error
 
 
-def load(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, Card]:
+def load(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, Metadata]:
     """Build a segmentor with its weights, and describe how the config's tests use it.
 
     Raises:
@@ -95,7 +95,7 @@ def load(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, Card]:
         optional = dict(mode='slide', window=_pair(test_cfg.get('crop_size')), stride=_pair(test_cfg.get('stride')))
     if preprocessor._enable_normalize:
         optional |= {name: getattr(preprocessor, name).flatten().tolist() for name in ('mean', 'std')}
-    return segmentor, Card(
+    return segmentor, Metadata(
         classes=classes,
         palette=palette,
         steps=steps,

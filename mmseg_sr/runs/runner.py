@@ -1,0 +1,87 @@
+"""Build mmengine's Runner around a network that is built, and a checkpoint that is loaded, before it makes a folder."""
+
+import copy
+import inspect
+import random
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dist import sync_random_seed
+from mmengine.hooks import Hook
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import Runner, set_random_seed
+from torch import nn
+
+from ..datasets.build import build_dataset, check_files
+from ..errors import UserError, blame
+from ..hooks.data_guard import DataGuardHook
+from ..hooks.loss_guard import LossGuardHook
+
+
+class Network(NamedTuple):
+    """The network of a run, and what is random in it."""
+
+    model: nn.Module
+    randomness: dict  # with a seed, the config's or one that was drawn
+    streams: list  # random numbers as they go on after it was built: what sets each stream, and its state
+
+
+def build_network(cfg: Config, *loaders: str) -> Network:
+    """Check the datasets of these data loaders, and build the network with the random numbers of mmengine's Runner.
+
+    Raises:
+        UserError: For a mistake in the config, and missing data.
+    """
+    randomness = dict(cfg.get('randomness') or {})
+    seed = randomness.get('seed')
+    if seed is not None and not (isinstance(seed, int) and 0 <= seed < 2**32):
+        raise UserError(f'randomness.seed (--seed) is a whole number from 0 to {2**32 - 1}, got {seed!r}')
+    model = copy.deepcopy(cfg.model)
+    if cfg.get('data_preprocessor'):
+        model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
+        for name in loaders:
+            if cfg.get(name):
+                check_files(name, build_dataset(name, cfg[name]))
+        randomness['seed'] = sync_random_seed() if seed is None else seed
+        set_random_seed(**randomness)
+        with blame('build the model'):
+            model = MODELS.build(model)
+    streams = [(random.setstate, random.getstate()), (np.random.set_state, np.random.get_state())]
+    return Network(model, randomness, [*streams, (torch.set_rng_state, torch.get_rng_state())])
+
+
+def build_runner(cfg: Config, network: Network, load_from: str | None = None) -> Runner:
+    """Build the Runner around a network, with the hooks that guard its data and its loss.
+
+    Raises:
+        UserError: For a mistake in the config.
+    """
+    names = inspect.signature(Runner).parameters.keys() - {'model', 'cfg'}
+    given = copy.deepcopy({name: cfg[name] for name in names if cfg.get(name) is not None})
+    given.update(randomness=network.randomness, load_from=load_from)
+    with blame('build the runner'):
+        runner = Runner(network.model, cfg=cfg, **given)
+    runner._randomness_cfg['seed'] = (cfg.get('randomness') or {}).get('seed')  # else resuming warns of a drawn one
+    for guard in (DataGuardHook, LossGuardHook):
+        if not any(isinstance(hook, guard) for hook in runner.hooks):
+            runner.register_hook(guard())
+    for set_state, state in network.streams:
+        set_state(state)
+    return runner
+
+
+class Loaded(Hook):
+    """Tell the hooks of a checkpoint that was loaded before there was a Runner, as the Runner tells them."""
+
+    priority = 'LOWEST'  # the others are set up
+
+    def __init__(self, checkpoint: dict, source: str | Path):
+        self.checkpoint, self.source = checkpoint, source
+
+    def before_run(self, runner: Runner) -> None:
+        runner.call_hook('after_load_checkpoint', checkpoint=self.__dict__.pop('checkpoint'))
+        runner.logger.info(f'Load checkpoint from {self.source}')
