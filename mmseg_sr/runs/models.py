@@ -23,8 +23,7 @@ def load_model(cfg: Config, checkpoint: str | Path, whole: bool = False) -> nn.M
     Args:
         cfg: The config.
         checkpoint: File of the weights.
-        whole: Refuse a model without an SR block, and a checkpoint without the weights of one; else a block that the
-            checkpoint lacks is the identity.
+        whole: Refuse a checkpoint without the weights of an SR block; else the block is the identity.
 
     Returns:
         The model. Its ``dataset_meta`` is the checkpoint's, as with mmseg's ``init_model``; None if it has none.
@@ -32,10 +31,11 @@ def load_model(cfg: Config, checkpoint: str | Path, whole: bool = False) -> nn.M
     Raises:
         UserError: For a config without a model, or a checkpoint that is none or does not fit.
     """
+    return _filled(build_model(cfg), checkpoint, whole)
+
+
+def _filled(model: nn.Module, checkpoint: str | Path, whole: bool) -> nn.Module:
     weights = read_checkpoint(checkpoint)
-    model = build_model(cfg)
-    if whole and not sr_blocks(model):
-        raise UserError(f'the model of {cfg.filename} has no SR block: there is no memory to look at')
     missing = check_weights(model, weights, checkpoint)
     if missing and whole:
         raise UserError(f'{checkpoint} has no weights of {", ".join(missing)}: there is no memory to look at')
@@ -49,7 +49,10 @@ def load_sr_model(cfg: Config, checkpoint: str | Path) -> nn.Module:
     Raises:
         UserError: For a model or a checkpoint without an SR block too.
     """
-    return load_model(cfg, checkpoint, whole=True)
+    model = build_model(cfg)
+    if not sr_blocks(model):
+        raise UserError(f'the model of {cfg.filename} has no SR block: there is no memory to look at')
+    return _filled(model, checkpoint, whole=True)
 
 
 def build_model(cfg: Config) -> nn.Module:
