@@ -1,10 +1,10 @@
 """Count the house: modules and lines by place, names that stand twice, lengths of functions, at two commits.
 
     python scripts/house.py BEFORE AFTER --out results/house.json
-    python scripts/house.py BEFORE AFTER --suites before.xml after.xml --out results/house.json
+    python scripts/house.py BEFORE AFTER --suites after.xml --out results/house.json
 
 Everything is read from git, so what is counted is what is committed. --suites adds the seconds, the passed and the
-failed tests of two runs of the suite, from the files that `pytest --junitxml` wrote. A Markdown table is printed.
+failed tests of runs of the suite, from the files that `pytest --junitxml` wrote. A Markdown table is printed.
 """
 
 import argparse
@@ -67,12 +67,14 @@ def suite(path: Path) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('commits', nargs=2, metavar='COMMIT', help='before and after')
-    parser.add_argument('--suites', nargs=2, type=Path, metavar='FILE.xml', help='of pytest, before and after')
+    parser.add_argument(
+        '--suites', nargs='+', type=Path, metavar='FILE.xml', default=[], help='of pytest: after, or before and after'
+    )
     parser.add_argument('--out', type=Path, required=True, metavar='FILE.json', help='where the numbers go')
     args = parser.parse_args()
     before, after = map(count, args.commits)
-    if args.suites:
-        before, after = before | suite(args.suites[0]), after | suite(args.suites[1])
+    for counted, path in zip((after, before), reversed(args.suites), strict=False):
+        counted |= suite(path)
     command = ' '.join(['python', 'scripts/house.py', *sys.argv[1:]])
     args.out.write_text(json.dumps({'command': command, 'before': before, 'after': after}, indent=1) + '\n')
     print(
@@ -80,7 +82,7 @@ def main() -> None:
             [
                 '| | before | after |',
                 '|---|---:|---:|',
-                *(f'| {key} | {before[key]} | {after[key]} |' for key in before),
+                *(f'| {key} | {before.get(key, "-")} | {after[key]} |' for key in after),
             ]
         )
     )
