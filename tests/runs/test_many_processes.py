@@ -107,9 +107,8 @@ def distance(ours: dict, theirs: dict) -> float:
 def test_gradients_are_those_of_one_process_with_the_whole_batch(home, one, resumed, processes, iteration):
     expected = torch.load(home / f'seen/1-0-{iteration}.pth')
     for rank in range(processes):
-        assert distance(torch.load(home / f'seen/{processes}-{rank}-{iteration}.pth'), expected) < 2e-5, (
-            rank
-        )  # float32 sums in another order
+        found = torch.load(home / f'seen/{processes}-{rank}-{iteration}.pth')
+        assert distance(found, expected) < 2e-5, rank  # float32 sums in another order: 1.2e-5 on some processors
 
 
 def test_weights_are_those_of_one_process_also_if_another_number_goes_on(one, resumed):
