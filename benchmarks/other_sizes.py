@@ -130,7 +130,7 @@ def predict(model: nn.Module, samples: list[dict], removed: bool = False) -> dic
 
 def row(way: dict, ours: dict, removed: dict, plain: dict, trained: dict) -> dict:
     """Compute the numbers of a way, ``plain`` with the memory as trained at this size, ``trained`` at its own size."""
-    interval = over_images(ours['areas'][None], removed['areas'][None])[0]
+    interval = over_images(ours['areas'][None], removed['areas'][None])[0][0]
     moved = way['memory_size'] != MEMORY
     return {
         **way,

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import gc
 import json
+import math
 import os
 import re
 import sys
@@ -65,6 +66,17 @@ def at_least(least: int) -> Callable[[str], int]:
         return int(text)
 
     return whole
+
+
+def above_zero(text: str) -> float:
+    """Read an argument that is a number above zero."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f'must be a number above 0, got {text!r}')
+    return value
 
 
 def answer(document: dict, out: Path | None = None) -> None:

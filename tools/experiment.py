@@ -4,6 +4,7 @@
     python tools/experiment.py run experiments/camvid_cpu.yaml --jobs 2 --work-dir runs/camvid
     python tools/experiment.py run experiments/table4.yaml --print-commands > table4.sh
     python tools/experiment.py report experiments/camvid_cpu.yaml --out results/camvid_cpu
+    python tools/experiment.py plan experiments/table4.yaml --gain 0.2 --seconds 0.6
 
 An experiment is a YAML file of arms (a config and options), seeds and test modes; mmseg_sr/experiments/plan.py shows
 all it can say. `run` trains each arm from each seed by tools/train.py and tests the last checkpoint in each mode by
@@ -14,8 +15,14 @@ own, in WORK_DIR/<arm>/seed<k>/configs, with options, seed and work directory in
 `run --print-commands` writes these configs and prints the commands as a shell script instead, with `launcher: slurm`
 for Slurm. Whatever machines they run on, `report` reads what they left in WORK_DIR.
 
-`report` writes report.md, report.json and forest.png: mean and standard deviation over seeds, differences to the
-baseline with 95 % intervals over seeds and over images, each class, and which of it is shown. It says what is missing.
+`report` writes report.md, report.json and forest.png. It answers the question that the experiment was made for
+(`primary`: a metric, a mode, the arms): is a gain shown over seeds, corrected for the number of arms, and is it the SR
+block's? To know that, `run` tests these networks without their blocks too. All else is reported as also looked at:
+mean and standard deviation, differences with 95 % intervals over seeds and over images, each class. It says what is
+missing.
+
+`plan` says what the seeds can show and how many a gain needs, before anything is trained: from the spread of the seeds
+that were run, of the published figures, or --std; and the hours that takes.
 
 The last line of the output is a JSON document. Exit status 2 and one message for a mistake in what was given.
 """
@@ -24,7 +31,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from _cli import Parser, answer, at_least, program
+from _cli import Parser, above_zero, answer, at_least, program
 
 TOOLS = Path(__file__).resolve().parent
 
@@ -37,7 +44,13 @@ def parse_args() -> argparse.Namespace:
     running.add_argument('--print-commands', action='store_true', help='print the commands and run nothing')
     reporting = commands.add_parser('report', help='write tables, intervals and a figure')
     reporting.add_argument('--out', type=Path, metavar='DIR', help='folder (default: WORK_DIR/report)')
-    for subparser in (running, reporting):
+    planning = commands.add_parser('plan', help='say how many seeds are needed')
+    planning.add_argument('--gain', type=above_zero, default=0.2, metavar='POINTS', help='to be shown (default: 0.2)')
+    planning.add_argument('--std', type=above_zero, metavar='POINTS', help='of the difference, from seed to seed')
+    planning.add_argument(
+        '--seconds', type=above_zero, metavar='S', help='of a training iteration (default: as logged)'
+    )
+    for subparser in (running, reporting, planning):
         subparser.add_argument('experiment', metavar='EXPERIMENT.yaml', help='what to run')
         subparser.add_argument('--work-dir', metavar='DIR', help='folder of trainings and tests, instead of its own')
     return parser.parse_args()
@@ -47,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """Run what is missing, or print its commands. 1 if something failed."""
     from mmseg_sr.experiments import run as experiment
     from mmseg_sr.experiments.plan import load
-    from mmseg_sr.experiments.results import rows
+    from mmseg_sr.experiments.results import cells, rows
 
     exp = load(args.experiment, args.work_dir)
     if args.print_commands:
@@ -56,8 +69,7 @@ def run(args: argparse.Namespace) -> int:
     failures = experiment.run(exp, args.jobs, TOOLS)
     for failure in failures:
         print(f'failed: {failure}', file=sys.stderr)
-    wanted = len(exp.arms) * len(exp.seeds) * len(exp.modes)
-    answer({'rows': len(rows(exp)), 'of': wanted, 'failed': [failure.name for failure in failures]})
+    answer({'rows': len(rows(exp)), 'of': len(cells(exp)), 'failed': [failure.name for failure in failures]})
     return int(bool(failures))
 
 
@@ -69,14 +81,25 @@ def report(args: argparse.Namespace) -> int:
     exp = plan.load(args.experiment, args.work_dir)
     out = args.out or exp.work_dir / 'report'
     document = markdown.write(exp, out)
-    forest_plot(document['differences']).savefig(out / 'forest.png')
+    forest_plot(document['differences'], exp.primary.metric).savefig(out / 'forest.png')
     print((out / 'report.md').read_text())
     answer(document)
     return 0
 
 
+def plan(args: argparse.Namespace) -> int:
+    """Say what the seeds can show."""
+    from mmseg_sr.experiments import plan, results, seeds
+
+    exp = plan.load(args.experiment, args.work_dir)
+    document = seeds.plan_seeds(exp, results.rows(exp), args.gain, args.std, args.seconds)
+    print(f'{seeds.to_markdown(document)}\n')
+    answer(document)
+    return 0
+
+
 def work(args: argparse.Namespace) -> int:
-    return run(args) if args.command == 'run' else report(args)
+    return {'run': run, 'report': report, 'plan': plan}[args.command](args)
 
 
 main = program(parse_args, work)

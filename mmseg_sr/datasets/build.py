@@ -48,6 +48,18 @@ def build_datasets(cfg: Config) -> dict[str, BaseDataset]:
     return datasets
 
 
+def check_data(cfg: Config, *splits: str) -> None:
+    """Build the datasets of these splits ('train', 'val', 'test'), those that a config has, and look for their files.
+
+    Raises:
+        UserError: As :func:`build_dataset` and :func:`check_files`.
+    """
+    with _scope(cfg):
+        for name in (f'{split}_dataloader' for split in splits):
+            if cfg.get(name):
+                check_files(name, build_dataset(name, cfg[name]))
+
+
 def load_split(cfg: Config, split: str) -> BaseDataset:
     """Build the dataset of a split ('train' or 'val') with the pipeline of validation: without augmentation.
 

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from ..memory.interventions import recalling, without
 from ..memory.probe import probe
 from ..metrics.confusion import areas_of, confusion_of, metrics_of
-from ..metrics.intervals import Interval, mean_std, over_images, over_seeds
+from ..metrics.intervals import LEAST_SEEDS, Interval, group_names, image_names, mean_std, over_images, over_seeds
 from ..models.find import sr_blocks
 from . import markdown
 from .numbers import METRICS
@@ -61,18 +61,21 @@ def ablate(
     static = {name: torch.stack([each[name] for each in recalled]).mean(0) for name in recalled[0]}
     own = [weights_of(model, sample) for sample in progress(val, 'weights, val')]
     areas: dict[str, list[NDArray]] = {}
+    names = []
     for index, sample in enumerate(progress(val, 'ablate')):
+        names.append(sample['data_samples'].get('img_path', 'image'))
         other = own[(index + max(len(own) // 2, 1)) % len(own)]
         for name, changes in variants(model, static, other).items():
             with ExitStack() as stack:
                 for change in changes:
                     stack.enter_context(change)
                 areas.setdefault(name, []).append(_areas(model, sample, len(classes)))
-    rows = {name: _row(np.stack(each), np.stack(areas[TRAINED]), classes) for name, each in areas.items()}
+    groups = group_names(image_names(names))
+    rows = {name: _row(np.stack(each), np.stack(areas[TRAINED]), classes, groups) for name, each in areas.items()}
     return {
         'variants': rows,
         'static_weights': {name: weights.tolist() for name, weights in static.items()},
-        'verdict': verdict(*(rows[name]['mIoU'] for name in (TRAINED, REMOVED, STATIC))),
+        'verdict': verdict(rows[REMOVED]['change'], rows[STATIC]['change'], seeds=1),
     }
 
 
@@ -81,7 +84,7 @@ def over_checkpoints(results: Sequence[dict]) -> dict:
 
     Returns:
         'variants': for each the mean and standard deviation of mIoU, mAcc and aAcc over checkpoints, in percent, and
-        the change of mIoU with its 95 % interval over them (Student's t); 'verdict' in words, of the means.
+        the change of mIoU with its 95 % interval over them (Student's t); 'verdict' in words.
 
     Raises:
         ValueError: For networks with different variants.
@@ -95,8 +98,7 @@ def over_checkpoints(results: Sequence[dict]) -> dict:
         rows[name] = {metric: dict(zip(('mean', 'std'), mean_std(scores[metric]), strict=True)) for metric in METRICS}
         change = over_seeds(scores['mIoU'], [result['variants'][TRAINED]['mIoU'] for result in results])
         rows[name]['change'] = _change(change)
-    means = (rows[name]['mIoU']['mean'] for name in (TRAINED, REMOVED, STATIC))
-    return {'variants': rows, 'verdict': verdict(*means)}
+    return {'variants': rows, 'verdict': verdict(rows[REMOVED]['change'], rows[STATIC]['change'], len(results))}
 
 
 def table(rows: dict[str, dict], source: str) -> str:
@@ -106,8 +108,7 @@ def table(rows: dict[str, dict], source: str) -> str:
         scores = [row[metric] for metric in METRICS]
         scores = [markdown.mean_std(**each) if isinstance(each, dict) else f'{each:.2f}' for each in scores]
         change = row['change']
-        interval = '-' if change['low'] is None else f'[{change["low"]:+.3f}, {change["high"]:+.3f}]'
-        lines.append([name, *scores, f'{change["mIoU"]:+.3f}', interval])
+        lines.append([name, *scores, f'{change["mIoU"]:+.3f}', _interval(change) or '-'])
     return markdown.table(['SR blocks', *METRICS, 'change of mIoU', f'95 % over {source}'], lines)
 
 
@@ -134,22 +135,42 @@ def weights_of(model: nn.Module, sample: dict) -> Weights:
     return {name: torch.cat(seen.weights).mean(0) for name, seen in passes.items()}
 
 
-def verdict(trained: float, removed: float, static: float) -> str:
-    """Say in a sentence what share of the gain comes from dynamic recall. Values are mIoU in percent.
+def verdict(removed: dict, static: dict, seeds: int) -> str:
+    """Say in a sentence what the SR blocks are worth to trained networks, and dynamic recall in them.
+
+    Args:
+        removed: Change of mIoU without the blocks, 'mIoU', and its interval, 'low' and 'high'.
+        static: The same with static recall.
+        seeds: Number of the networks. The intervals are over them; of one network over images, which shows nothing.
 
     Example:
-        >>> verdict(trained=40.0, removed=38.0, static=39.5)
-        'The SR blocks are worth +2.00 mIoU to this network, of which dynamic recall makes +0.50 (25 %).'
+        >>> removed, static = {'mIoU': -2.0, 'low': -2.4, 'high': -1.6}, {'mIoU': -0.1, 'low': -0.4, 'high': 0.2}
+        >>> verdict(removed, static, seeds=5).partition('. ')[0]
+        'These networks lose 2.00 mIoU without their SR blocks [-2.400, -1.600]'
     """
-    gain, dynamic = trained - removed, trained - static
-    if abs(gain) < 0.01:  # a share of it would say nothing
-        return f'Without its SR blocks this network has the same mIoU ({gain:+.3f}): there is no gain to share.'
-    if gain < 0:
-        return f'This network is better without its SR blocks: they cost it {-gain:.2f} mIoU.'
-    return (
-        f'The SR blocks are worth {gain:+.2f} mIoU to this network, of which dynamic recall makes {dynamic:+.2f} '
-        f'({100 * dynamic / gain:.0f} %).'
-    )
+    without, recall = (f'{change["mIoU"]:+.2f} {_interval(change)}'.rstrip() for change in (removed, static))
+    if seeds < LEAST_SEEDS:
+        return (
+            f'Without SR blocks mIoU changes by {without}, with static recall by {recall}. Checkpoints of {seeds} '
+            f'seed{"s" * (seeds != 1)}: no verdict, which needs {LEAST_SEEDS} or more.'
+        )
+    if not _shown(removed):
+        return f'That the SR blocks change the mIoU of these networks is not shown: without them {without}.'
+    if removed['mIoU'] > 0:
+        return f'These networks are better without their SR blocks: {without} mIoU.'
+    said = f'These networks lose {-removed["mIoU"]:.2f} mIoU without their SR blocks {_interval(removed)}. '
+    if _shown(static) and static['mIoU'] < 0:
+        share = 100 * static['mIoU'] / removed['mIoU']
+        return f'{said}Dynamic recall makes {share:.0f} % of it: with static recall they change by {recall}.'
+    return f'{said}That dynamic recall makes any of it is not shown: with static recall they change by {recall}.'
+
+
+def _interval(change: dict) -> str:
+    return '' if change['low'] is None else f'[{change["low"]:+.3f}, {change["high"]:+.3f}]'
+
+
+def _shown(change: dict) -> bool:
+    return change['low'] is not None and not change['low'] <= 0 <= change['high']
 
 
 @torch.no_grad()
@@ -163,11 +184,11 @@ def _areas(model: nn.Module, sample: dict, classes: int) -> NDArray[np.int64]:
     return areas_of(confusion_of(truth, predicted, classes))
 
 
-def _row(areas: NDArray, trained: NDArray, classes: Sequence[str]) -> dict:
+def _row(areas: NDArray, trained: NDArray, classes: Sequence[str], groups: Sequence[str]) -> dict:
     *scores, iou = metrics_of(areas.sum(0))
     row: dict = dict(zip(METRICS, map(float, scores), strict=True))
     row['IoU'] = {name: None if np.isnan(value) else float(value) for name, value in zip(classes, iou, strict=True)}
-    return row | {'change': _change(over_images(areas[None], trained[None])[0])}
+    return row | {'change': _change(over_images(areas[None], trained[None], groups)[0][0])}
 
 
 def _change(interval: Interval) -> dict:

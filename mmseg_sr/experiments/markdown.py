@@ -13,13 +13,16 @@ from .numbers import METRICS, summarize
 from .plan import Experiment
 
 HOW_TO_READ = """\
-Mean ± standard deviation (n - 1) over seeds. Differences are paired: seed by seed, image by image.
-The *interval over seeds* (Student's t, paired) says whether other trainings would show the difference on these images.
-The *interval over images* (paired bootstrap, the same images drawn for both networks and all seeds) says whether other
-images would show it for these trained networks. Both are 95 % intervals. A gain whose interval holds zero is
-**not shown**. P is the probability of a gain above zero: by the t distribution over seeds, and the share of draws.
-*Seeds needed*: for a paired t test to show a difference like this one in 4 of 5 experiments (power 0.8, level 5 %).
-Verdicts on classes are corrected for the number of classes (Holm), their intervals are not.
+Mean ± standard deviation (n - 1) over seeds. Differences are paired, seed by seed.
+The *verdict* answers the question that the experiment was made for: one metric, one mode, the arms that it names. A
+gain is **shown** where its 95 % interval over seeds (Student's t, paired) lies above zero; interval and p are corrected
+for the number of arms in the question (Holm). It is **the block's** where the trained networks lose more than half of
+it without their SR blocks, and no control arm has it. Below three seeds there is no verdict.
+All else is *also looked at*: its intervals are not corrected, and one in twenty holds no zero by chance.
+The *interval over images* (jackknife, the same images for both networks) says how far these trained networks differ on
+other images of this kind. It says nothing of other trainings, so it is no verdict.
+*Seeds needed*: to show a difference like this one in 4 of 5 experiments (power 0.8), corrected for the arms.
+p of classes is corrected for the number of classes (Holm), their intervals are not.
 *Parameters* count the auxiliary head; *training time* is the median time of an iteration, as logged."""
 
 
@@ -54,10 +57,11 @@ def to_markdown(document: dict) -> str:
         parts += [f'## Results, {mode[0]}', _results(rows)]
     if document['differences']:
         parts += ['## Differences to the baseline', _differences(document['differences'])]
+        parts += ['### How far these networks differ on other images', _images(document['differences'])]
     for (arm, baseline, mode), rows in _grouped(document['classes'], 'arm', 'baseline', 'mode').items():
-        parts += [f'## Classes: {arm} - {baseline}, {mode}', _classes(rows, arm, baseline)]
+        parts += [f'## Classes, also looked at: {arm} - {baseline}, {mode}', _classes(rows, arm, baseline)]
     parts += ['## How to read it', HOW_TO_READ, '## How it was made', _origin(document)]
-    return '\n\n'.join(parts) + '\n'
+    return '\n\n'.join(part for part in parts if part) + '\n'
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -73,29 +77,46 @@ def _grouped(rows: Sequence[dict], *keys: str) -> dict[tuple, list[dict]]:
     return groups
 
 
+def sentence(row: dict) -> str:
+    """Say what the verdict on an arm is about and what it rests on.
+
+    Example:
+        >>> row = {'arm': 'SR', 'baseline': 'FCN', 'mode': 'slide', 'metric': 'mIoU', 'seeds': 5, 'difference': 0.094}
+        >>> row |= {'over_seeds': {'low': -1.43, 'high': 1.62, 'p_corrected': 0.86}, 'corrected_for': 1}
+        >>> sentence({**row, 'reason': 'the interval holds zero', 'removal': None})
+        'SR against FCN, slide: +0.09 mIoU over 5 seeds, 95 % interval [-1.43, +1.62]; the interval holds zero.'
+    """
+    said = f'{row["arm"]} against {row["baseline"]}, {row["mode"]}: {row["difference"]:+.2f} {row["metric"]}'
+    said += f' over {row["seeds"]} seed{"s" * (row["seeds"] != 1)}'
+    if row['over_seeds']['low'] is not None:
+        corrected = row['over_seeds']['p_corrected'] is not None and row['corrected_for'] > 1
+        words = f', corrected for {row["corrected_for"]} arms' if corrected else ''
+        said += f', 95 % interval {_interval(row["over_seeds"])}{words}'
+    said += f'; {row["reason"]}.'
+    removal = row['removal'] or {'difference': None}
+    if removal['difference'] is not None:
+        cost = -removal['difference']
+        said += f' Without their SR blocks these networks change by {cost:+.2f}'
+        low, high = removal['high'], removal['low']
+        said += f' [{-low:+.2f}, {-high:+.2f}].' if low is not None else '.'
+    return said
+
+
 def _verdicts(document: dict) -> str:
-    lines = []
-    for row in document['differences']:
-        if row['metric'] == 'mIoU':
-            seeds = f'{row["seeds"]} seed{"s" * (row["seeds"] != 1)}'
-            said = [_said(row, kind) for kind in ('over_seeds', 'over_images')]
-            lines.append(
-                f'* **{row["arm"]}** against {row["baseline"]}, {row["mode"]}, {seeds}: '
-                f'{row["difference"]:+.2f} mIoU, {said[0]}; {said[1]}, for these trainings.'
-            )
+    question = document['primary']
+    lines = [f'* **{row["verdict"]}**: {sentence(row)}' for row in document['verdicts']]
+    if lines:
+        asked = ', '.join(question['arms'])
+        lines.insert(
+            0, f'The question: {question["metric"]}, {question["mode"]}, of {asked}. All else is also looked at.\n'
+        )
     if document['missing']:
-        wanted = sum(result['of'] for result in document['results'])
-        lines.append(f'* Missing: {len(document["missing"])} of {wanted} runs: {"; ".join(document["missing"])}.')
+        lines.append(
+            f'* Missing: {len(document["missing"])} of {document["of"]} runs: {"; ".join(document["missing"])}.'
+        )
     lines += [f'* Made under other settings, not counted: {path}.' for path in document.get('stale', ())]
     lines += [f'* {note}' for note in document['notes']]
     return '\n'.join(lines) or '* There is no pair to compare.'
-
-
-def _said(row: dict, kind: str) -> str:
-    words, interval = kind.replace('_', ' '), row[kind]
-    if interval is None or interval['low'] is None:
-        return f'no interval {words}' + (' (one seed)' if kind == 'over_seeds' and row['seeds'] == 1 else '')
-    return f'{words} {_interval(interval)}: **{interval["verdict"]}**'
 
 
 def _results(results: Sequence[dict]) -> str:
@@ -113,30 +134,42 @@ def _results(results: Sequence[dict]) -> str:
 
 
 def _differences(differences: Sequence[dict]) -> str:
-    head = ['model - baseline', 'mode', 'metric', 'seeds', 'difference', 'paper']
-    head += ['95 % over seeds', 'verdict', 'P', '95 % over images', 'verdict', 'P', 'seeds needed']
+    head = ['model - baseline', 'mode', 'metric', 'seeds', 'difference', 'paper', '95 % over seeds', 'verdict']
     lines = []
     for row in differences:
         line = [f'{row["arm"]} - {row["baseline"]}', row['mode'], row['metric'], str(row['seeds'])]
         line += [f'{row["difference"]:+.2f}', _form('{:+.2f}', row['paper'])]
-        for interval in (row['over_seeds'], row['over_images'] or {}):
-            line += [_interval(interval), interval.get('verdict', 'no interval')]
-            line.append(_form('{:.3f}', interval.get('probability')))
+        line += [_interval(row['over_seeds']), row['verdict'] or 'also looked at']
         lines.append([*line, str(row['seeds_needed'] or ('-' if row['seeds'] < 2 else '> 10,000'))])
-    return table(head, lines)
+    return table([*head, 'seeds needed'], lines)
+
+
+def _images(differences: Sequence[dict]) -> str:
+    lines = []
+    for row in differences:
+        if row['over_images'] is None:
+            continue
+        line = [f'{row["arm"]} - {row["baseline"]}', row['mode'], row['metric'], f'{row["difference"]:+.2f}']
+        found = row['resampling']
+        line += [
+            _interval(row['over_images']),
+            f'{found["count"]} {found["by"]}',
+            _form('{:+.2f}', found['correlation']),
+        ]
+        lines.append(line)
+    head = ['model - baseline', 'mode', 'metric', 'difference', '95 % over images', 'left out in turn']
+    return table([*head, 'correlation of neighbours'], lines) if lines else ''
 
 
 def _classes(classes: Sequence[dict], arm: str, baseline: str) -> str:
-    head = ['class', baseline, arm, 'difference', '95 % over seeds', 'p, corrected', 'verdict']
     lines = []
     for row in classes:
         line = [row['class'], _form('{:.2f}', row['theirs']), _form('{:.2f}', row['ours'])]
-        line.append(_form('{:+.2f}', row['difference']))
-        for interval in (row['over_seeds'], row['over_images'] or {}):
-            line += [_interval(interval), _form('{:.3f}', interval.get('p_corrected'))]
-            line.append(interval.get('verdict', 'no interval'))
+        line += [_form('{:+.2f}', row['difference']), _interval(row['over_seeds'])]
+        line += [_form('{:.3f}', row['over_seeds']['p_corrected']), _interval(row['over_images'] or {})]
         lines.append(line)
-    return table([*head, '95 % over images', 'p, corrected', 'verdict'], lines)
+    head = ['class', baseline, arm, 'difference', '95 % over seeds', 'p, corrected', '95 % over images']
+    return table(head, lines)
 
 
 def _origin(document: dict) -> str:

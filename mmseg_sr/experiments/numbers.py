@@ -1,7 +1,6 @@
 """Work out the numbers of a report: a document of JSON's types, of which everything printed or drawn is made.
 
-An interval in it has ``low`` and ``high`` (null where there is none), ``probability`` (of a gain above zero),
-``p_value`` and ``verdict``.
+An interval in it has ``low`` and ``high``, null where there is none.
 """
 
 import math
@@ -11,10 +10,14 @@ from dataclasses import asdict
 import numpy as np
 
 from ..errors import UserError
-from ..metrics.intervals import Interval, holm, mean_std, over_images, over_seeds, seeds_needed
+from ..metrics.intervals import Interval, group_names, holm, mean_std, over_images, over_seeds
+from ..metrics.power import seeds_needed
 from .plan import Arm, Experiment, Mode
+from .results import WITHOUT
+from .verdict import Trained, verdicts
 
 METRICS = ('mIoU', 'mAcc', 'aAcc')
+SAME = ('arm', 'baseline', 'mode', 'seeds')  # keys of all that is said of a pair
 
 # From a row to the names of its images and their areas (N, 3, K), or None: results.read_areas of an experiment.
 Areas = Callable[[dict], tuple[list[str], np.ndarray] | None]
@@ -22,8 +25,8 @@ Table = dict[tuple[str, str, int], dict]  # rows by arm, mode and seed
 Pairs = list[tuple[dict, dict]]  # rows of an arm and of its baseline, of the seeds that both have
 
 
-def summarize(exp: Experiment, rows: Sequence[dict], areas: Areas, draws: int = 9999) -> dict:
-    """Work out means, differences to the baselines, and what they are worth.
+def summarize(exp: Experiment, rows: Sequence[dict], areas: Areas) -> dict:
+    """Work out means, differences to the baselines, and the answer to the primary question.
 
     Only seeds that both an arm and its baseline have make a pair. What is missing is named.
 
@@ -31,27 +34,34 @@ def summarize(exp: Experiment, rows: Sequence[dict], areas: Areas, draws: int = 
         exp: The experiment.
         rows: Its rows, some or all.
         areas: Reads the areas of a row's images.
-        draws: Of the bootstrap.
 
     Returns:
-        'experiment', 'results', 'differences', 'classes', 'missing', 'notes', the different 'machine', 'versions'
-        and 'commit' of the rows, and their first and last date, 'dates'.
+        'experiment', 'primary' (the question), 'verdicts' (an answer for each arm in it), 'results', 'differences',
+        'classes', 'missing', 'notes', the different 'machine', 'versions' and 'commit' of the rows, and their first and
+        last date, 'dates'.
 
     Raises:
         UserError: For no rows, and for pairs that were tested on other images.
     """
     if not rows:
         raise UserError(f'{exp.name} has no rows in {exp.work_dir}: run it first')
-    table = {(row['arm'], row['mode'], row['seed']): row for row in rows}
-    wanted = [(arm.name, mode.name, seed) for mode in exp.modes for arm in exp.arms.values() for seed in exp.seeds]
+    table = {(row['arm'], row['mode'] + WITHOUT * row.get('without_sr', False), row['seed']): row for row in rows}
+    modes = [(arm, mode.name) for mode in exp.modes for arm in exp.arms]
+    modes += [
+        (arm, exp.primary.mode + WITHOUT) for arm in exp.primary.arms if exp.can_answer and _has_blocks(table, arm)
+    ]
+    wanted = [(arm, mode, seed) for arm, mode in modes for seed in exp.seeds]
     dates = sorted(row['date'] for row in rows if row.get('date'))
-    document = {'experiment': exp.name, 'results': [], 'differences': [], 'classes': [], 'notes': []}
+    document = {'experiment': exp.name, 'primary': {**asdict(exp.primary), 'arms': [*exp.primary.arms]}, 'verdicts': []}
+    document |= {'results': [], 'differences': [], 'classes': [], 'notes': []}
     document['missing'] = [f'{arm} seed{seed} {mode}' for arm, mode, seed in wanted if (arm, mode, seed) not in table]
+    document['of'] = len(wanted)
     document |= {source: _different([row.get(source) for row in rows]) for source in ('machine', 'versions', 'commit')}
     document['dates'] = [dates[0], dates[-1]] if dates else []
     for mode in exp.modes:
         for arm in exp.arms.values():
-            _add(document, exp, table, arm, mode, areas, draws)
+            _add(document, exp, table, arm, mode, areas)
+    _answer(document, exp, table)
     if len(document['machine']) > 1:
         document['notes'].append('The runs are from different machines: their times do not compare.')
     if len(document['commit']) > 1:
@@ -62,7 +72,37 @@ def summarize(exp: Experiment, rows: Sequence[dict], areas: Areas, draws: int = 
     return document
 
 
-def _add(document: dict, exp: Experiment, table: Table, arm: Arm, mode: Mode, areas: Areas, draws: int) -> None:
+def _answer(document: dict, exp: Experiment, table: Table) -> None:
+    """Add the verdicts, and give the differences that they are about their form and their corrected intervals."""
+    metric, mode = exp.primary.metric, exp.primary.mode
+    differences = [row for row in document['differences'] if row['metric'] == metric]
+    asked = {row['arm']: row for row in differences if exp.asks(row['arm'], row['mode'])}
+
+    def scores(arm: str, mode: str = mode) -> list[float]:
+        return [_score(table.get((arm, mode, seed)), metric) for seed in exp.seeds]
+
+    trained = {}
+    for name in asked:
+        arm, removed = exp.arms[name], scores(name, mode + WITHOUT) if _has_blocks(table, name) else None
+        controls = {control: scores(control) for control in arm.controls}
+        trained[name] = Trained(scores(name), scores(arm.baseline), removed, controls)
+    for name, verdict in verdicts(trained, len(exp.primary.arms)).items():
+        row, removal = asked[name], verdict.removal
+        row['over_seeds'] = {**_interval(verdict.interval), 'p_corrected': verdict.p_corrected}
+        row['verdict'] = verdict.form
+        document['verdicts'].append({key: row[key] for key in SAME + ('metric', 'difference', 'over_seeds', 'verdict')})
+        document['verdicts'][-1] |= {
+            'reason': verdict.reason,
+            'corrected_for': len(exp.primary.arms),
+            'removal': removal and {'difference': _number(removal.difference), **_interval(removal)},
+        }
+
+
+def _has_blocks(table: Table, arm: str) -> bool:
+    return any(row['parameters']['sr'] for (name, *_), row in table.items() if name == arm)
+
+
+def _add(document: dict, exp: Experiment, table: Table, arm: Arm, mode: Mode, areas: Areas) -> None:
     """Add what an arm reached in a mode, and its differences to its baseline."""
     sides = [[table.get((name, mode.name, seed)) for seed in exp.seeds] for name in (arm.name, arm.baseline)]
     pairs = [(ours, theirs) for ours, theirs in zip(*sides, strict=True) if ours and theirs]
@@ -70,25 +110,33 @@ def _add(document: dict, exp: Experiment, table: Table, arm: Arm, mode: Mode, ar
     if arm.name == arm.baseline or not pairs:
         return
     classes = [name for name in pairs[0][0]['metrics'] if name.startswith('IoU.')]
-    values = {name: _values(pairs, name) for name in (*METRICS, *classes)}
+    values = {
+        name: [[_score(row, name) for row in side] for side in zip(*pairs, strict=True)]
+        for name in (*METRICS, *classes)
+    }
     seeds = [over_seeds(*each) for each in values.values()]
-    images = _over_images(pairs, areas, draws)
+    images, resampling = _over_images(exp, pairs, areas)
     if images is None:
         against = f'{arm.name} against {arm.baseline}, {mode.name}'
         document['notes'].append(f'{against}: confusion matrices are missing, so there is no interval over images.')
     found = [
-        {'difference': _number(gain.difference), 'over_seeds': _interval(gain), 'over_images': _interval(drawn)}
-        for gain, drawn in zip(seeds, images or [None] * len(seeds), strict=True)
+        {
+            'difference': _number(gain.difference),
+            'over_seeds': _interval(gain),
+            'over_images': _interval(other),
+        }
+        for gain, other in zip(seeds, images or [None] * len(seeds), strict=True)
     ]
-    same = {'arm': arm.name, 'baseline': arm.baseline, 'mode': mode.name, 'seeds': len(pairs)}
+    same = dict(zip(SAME, (arm.name, arm.baseline, mode.name, len(pairs)), strict=True))
     for metric, row in zip(METRICS, found, strict=False):
         paper = [each.paper[metric][0] for each in (arm, exp.arms[arm.baseline]) if metric in each.paper]
         published = round(paper[0] - paper[1], 6) if len(paper) == 2 else None
-        more = {'seeds_needed': seeds_needed(*values[metric]), 'paper': published}
-        document['differences'].append({**same, 'metric': metric, **row, **more})
-    _correct(found[len(METRICS) :], 'over_seeds')
-    _correct(found[len(METRICS) :], 'over_images')
-    for name, row in zip(classes, found[len(METRICS) :], strict=True):
+        more = {'verdict': None, 'seeds_needed': _seeds_needed(exp, *values[metric]), 'paper': published}
+        document['differences'].append({**same, 'metric': metric, **row, 'resampling': resampling, **more})
+    rows = found[len(METRICS) :]
+    corrected = holm([gain.p_value for gain in seeds[len(METRICS) :]])
+    for name, row, p_value in zip(classes, rows, corrected, strict=True):
+        row['over_seeds']['p_corrected'] = p_value
         ours, theirs = map(_mean, values[name])
         document['classes'].append({**same, 'class': name.removeprefix('IoU.'), 'ours': ours, 'theirs': theirs, **row})
 
@@ -117,37 +165,35 @@ def _overhead(pairs: Pairs, amount: Callable[[dict], float | None]) -> float | N
     return 100 * (sum(ours for ours, _ in known) / sum(theirs for _, theirs in known) - 1) if known else None
 
 
-def _over_images(pairs: Pairs, areas: Areas, draws: int) -> list[Interval] | None:
-    """Intervals of mIoU, mAcc, aAcc and each class; None where confusion matrices are missing."""
+def _over_images(exp: Experiment, pairs: Pairs, areas: Areas) -> tuple[list[Interval] | None, dict | None]:
+    """Intervals of mIoU, mAcc, aAcc and each class, and how they were made; None without confusion matrices."""
     read = [areas(row) for pair in pairs for row in pair]
     if None in read:
-        return None
-    if any(images != read[0][0] for images, _ in read):
+        return None, None
+    images = read[0][0]
+    if any(names != images for names, _ in read):
         ours, theirs = pairs[0]
         raise UserError(f'{ours["arm"]} and {theirs["arm"]}, {ours["mode"]}, were tested on different images')
-    return over_images(*(np.stack([each for _, each in read[side::2]]) for side in (0, 1)), draws=draws)
+    sides = [np.stack([each for _, each in read[side::2]]) for side in (0, 1)]
+    intervals, resampling = over_images(*sides, group_names(images, exp.groups))
+    return intervals, asdict(resampling)
 
 
-def _values(pairs: Pairs, metric: str) -> list[list[float]]:
-    """The metric of both sides of each pair; NaN for null, a class without pixels."""
-    values = [[row['metrics'][metric] for row in side] for side in zip(*pairs, strict=True)]
-    return [[math.nan if value is None else value for value in side] for side in values]
+def _score(row: dict | None, metric: str) -> float:
+    """The metric of a row; NaN without a row, and for null, a class without pixels."""
+    value = row and row['metrics'][metric]
+    return math.nan if value is None else value
 
 
 def _interval(interval: Interval | None) -> dict | None:
-    if interval is None:
+    return interval and {'low': interval.low, 'high': interval.high}
+
+
+def _seeds_needed(exp: Experiment, ours: list[float], theirs: list[float]) -> int | None:
+    differences = np.subtract(ours, theirs)
+    if len(differences) < 2:
         return None
-    numbers = {key: _number(value) for key, value in asdict(interval).items() if key != 'difference'}
-    return {**numbers, 'verdict': interval.verdict}
-
-
-def _correct(classes: Sequence[dict], kind: str) -> None:
-    """Correct p-values for the number of classes, and let the verdicts be theirs."""
-    intervals = [row[kind] for row in classes if row[kind]]
-    for row, p_value in zip(classes, holm([interval['p_value'] for interval in intervals]), strict=False):
-        shown = 'gain shown' if (row['difference'] or 0) > 0 else 'loss shown'
-        verdict = 'no interval' if p_value is None else 'not shown' if p_value >= 0.05 else shown
-        row[kind] |= {'p_corrected': p_value, 'verdict': verdict}
+    return seeds_needed(differences.mean(), differences.std(ddof=1), arms=len(exp.primary.arms))
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -3,6 +3,7 @@
 WORK_DIR/<arm>/seed<k>/                                 work directory of the training
 WORK_DIR/<arm>/seed<k>/test/                            work directory of its tests
 WORK_DIR/<arm>/seed<k>/test/<mode>-<fingerprint>.json   what tools/test.py wrote; .npz: confusion matrices of the images
+WORK_DIR/<arm>/seed<k>/test/<mode>-without-sr-<fingerprint>.json   the same of the trained network without its SR blocks
 WORK_DIR/<arm>/seed<k>/configs/                         configs of these runs, as given to the tools
 WORK_DIR/logs/                                          output of the commands
 """
@@ -20,20 +21,26 @@ from . import settings
 from .logs import scalars
 from .plan import Arm, Experiment, Mode
 
+WITHOUT = ' without SR'  # of a trained network that is tested without its SR blocks
+
 
 @dataclass(frozen=True)
 class Cell:
-    """A test of an experiment, and its files: one arm, one seed, one mode. ``fingerprint`` names the settings."""
+    """A test of an experiment, and its files: one arm, one seed, one mode, maybe without the trained SR blocks.
+
+    ``fingerprint`` names the settings.
+    """
 
     exp: Experiment
     arm: Arm
     seed: int
     mode: Mode
     fingerprint: str
+    without_sr: bool = False
 
     @property
     def name(self) -> str:
-        return f'{self.arm.name} seed{self.seed} {self.mode.name}'
+        return f'{self.arm.name} seed{self.seed} {self.mode.name}{WITHOUT * self.without_sr}'
 
     @property
     def training(self) -> Path:
@@ -42,17 +49,29 @@ class Cell:
     @property
     def test(self) -> Path:
         """What tools/test.py is to write; the confusion matrices stand beside it."""
-        return self.training / 'test' / f'{self.mode.slug}-{self.fingerprint}.json'
+        return self.training / 'test' / f'{self._stem}-{self.fingerprint}.json'
 
     @property
     def confusion(self) -> Path:
         return self.test.with_suffix('.npz')
 
+    @property
+    def _stem(self) -> str:
+        return f'{self.mode.slug}{"-without-sr" * self.without_sr}'
+
+    def stale(self) -> list[Path]:
+        """List the files of the same test under other settings."""
+        return sorted(self.test.parent.glob(f'{self._stem}-{"[0-9a-f]" * 12}.json'))
+
     def read(self) -> tuple[dict | None, Path]:
         """Read the document, None where there is none; and where its confusion matrices are, or should be."""
         # Version 0.1 kept confusion matrices, and the numbers once more, under rows/.
         row = self.exp.work_dir / 'rows' / self.arm.name / f'seed{self.seed}' / f'{self.mode.slug}.json'
-        if not self.confusion.is_file() and (read_json(row) or {}).get('fingerprint') == self.fingerprint:
+        if (
+            not self.without_sr
+            and not self.confusion.is_file()
+            and (read_json(row) or {}).get('fingerprint') == self.fingerprint
+        ):
             return read_json(row), row.with_suffix('.npz')
         return read_json(self.test), self.confusion
 
@@ -69,18 +88,24 @@ def training_dir(exp: Experiment, arm: Arm, seed: int) -> Path:
 def cells(exp: Experiment) -> list[Cell]:
     """List all tests: seed by seed, so that pairs are complete early.
 
+    What the primary question is about is tested without its SR blocks too, as it was trained with them.
+
     Raises:
         UserError: For a config that cannot be read, with these options.
     """
-    pairs = [(arm, mode, settings.fingerprint(exp, arm, mode)) for arm in exp.arms.values() for mode in exp.modes]
-    return [Cell(exp, arm, seed, mode, fingerprint) for seed in exp.seeds for arm, mode, fingerprint in pairs]
+    found = []
+    for arm in exp.arms.values():
+        for mode in exp.modes:
+            both = exp.can_answer and exp.asks(arm.name, mode.name) and settings.has_blocks(arm)
+            found += [
+                (arm, mode, settings.fingerprint(exp, arm, mode), without) for without in (False, True)[: 1 + both]
+            ]
+    return [Cell(exp, arm, seed, *each) for seed in exp.seeds for arm, *each in found]
 
 
 def stale(exp: Experiment) -> list[Path]:
     """List the tests that were made under other settings instead of these."""
-    missing = [cell for cell in cells(exp) if cell.read()[0] is None]
-    anything = '[0-9a-f]' * 12
-    return [path for cell in missing for path in sorted(cell.test.parent.glob(f'{cell.mode.slug}-{anything}.json'))]
+    return [path for cell in cells(exp) if cell.read()[0] is None for path in cell.stale()]
 
 
 def rows(exp: Experiment) -> list[dict]:
@@ -97,8 +122,12 @@ def rows(exp: Experiment) -> list[dict]:
             continue
         iterations = settings.max_iterations(cfgs[cell.arm.name])
         seconds = training_seconds(cell.training, iterations)
-        row = {'arm': cell.arm.name, 'seed': cell.seed, 'mode': cell.mode.name, 'config': cell.arm.written}
-        row |= {'options': {**cell.arm.options, **cell.mode.options}, 'fingerprint': cell.fingerprint}
+        row = {'arm': cell.arm.name, 'seed': cell.seed, 'mode': cell.mode.name, 'without_sr': cell.without_sr}
+        row |= {
+            'config': cell.arm.written,
+            'options': {**cell.arm.options, **cell.mode.options},
+            'fingerprint': cell.fingerprint,
+        }
         row |= {'iterations': iterations, 'parameters': parameters[cell.arm.name], 'metrics': document['metrics']}
         row['train_seconds'] = document.get('train_seconds') if seconds is None else seconds
         row['test_seconds'] = document.get('seconds', document.get('test_seconds'))
@@ -118,7 +147,8 @@ def training_seconds(folder: Path, iterations: int) -> float | None:
 def read_areas(exp: Experiment, row: dict) -> tuple[list[str], np.ndarray] | None:
     """Read the images of a row: see :func:`areas_in`."""
     mode = next(mode for mode in exp.modes if mode.name == row['mode'])
-    return areas_in(Cell(exp, exp.arms[row['arm']], row['seed'], mode, row['fingerprint']).read()[1], row)
+    cell = Cell(exp, exp.arms[row['arm']], row['seed'], mode, row['fingerprint'], row['without_sr'])
+    return areas_in(cell.read()[1], row)
 
 
 def areas_in(path: Path, row: dict) -> tuple[list[str], np.ndarray] | None:

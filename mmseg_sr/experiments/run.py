@@ -15,12 +15,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from ..datasets.build import check_data
 from ..errors import UserError
 from ..openmmlab import HOME
+from ..runs.launch import check_local_weights
 from .jobs import Failure, Job, run_chains
 from .plan import Experiment
 from .results import Cell, cells, stale
-from .settings import differences, max_iterations, resolve, write_config
+from .settings import count_parameters, differences, max_iterations, resolve, write_config
 
 TOOLS = HOME / 'tools'
 
@@ -37,13 +39,15 @@ def run(exp: Experiment, jobs: int = 1, tools: Path = TOOLS) -> list[Failure]:
         tools: Folder of train.py, test.py and the scripts beside them.
 
     Raises:
-        UserError: Before anything is started: for a config that cannot be read, and for a training made under other
-            settings, which is not overwritten.
+        UserError: Before anything is started: for a config, a network, data or weights that cannot be read or built,
+            and for a training made under other settings, which is not overwritten.
     """
     chains = _chains(exp, Path(tools))
     for path in stale(exp):
         print(f'{path} was made under other settings and is made again', file=sys.stderr)
-    if exp.launcher != 'none':
+    if exp.launcher == 'none':
+        _try([chain for chain in chains if chain.jobs()])
+    else:
         left = [job.name for chain in chains for job in chain.jobs()]
         if left:
             raise UserError(f'launcher is {exp.launcher}: run what --print-commands prints; missing: {"; ".join(left)}')
@@ -65,6 +69,23 @@ def commands(exp: Experiment, tools: Path = TOOLS) -> list[str]:
         script += [' &&\n    '.join(_line(job.command) for job in jobs)] if jobs else []
     last = ['python', str(Path(tools).absolute() / 'experiment.py'), 'report', str(exp.path)]
     return [*script, shlex.join([*last, '--work-dir', str(exp.work_dir)])]
+
+
+def _try(chains: Sequence['_Training']) -> None:
+    """Build the networks and data of these chains before anything is started; refuse all mistakes in one message."""
+    found: dict[str, list[str]] = {}
+    for arm in {chain.arm.name: chain.arm for chain in chains}.values():
+        for mode in (None, *chains[0].exp.modes):
+            try:
+                cfg = resolve(arm, mode=mode)
+                count_parameters(cfg)
+                check_data(cfg, *(('train', 'val') if mode is None else ('test',)))
+                check_local_weights(cfg)
+            except UserError as error:
+                found.setdefault(str(error), []).append(arm.name)
+    if found:
+        said = [f'{message} ({", ".join(dict.fromkeys(arms))})' for message, arms in found.items()]
+        raise UserError(f'nothing was started: {"; ".join(said)}')
 
 
 def _line(command: Sequence[str]) -> str:
@@ -131,6 +152,7 @@ class _Training:
     def _test(self, cell: Cell) -> Job:
         config = self.folder / 'configs' / f'{cell.test.stem}.py'
         options = ['--metrics', cell.test, '--confusion', cell.confusion, *['--tta'] * cell.mode.tta]
+        options += ['--without-sr'] * cell.without_sr
         return Job(
             cell.name,
             self._command('test', cell.name, [config, self.checkpoint], *options),

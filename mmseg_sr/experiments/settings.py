@@ -110,6 +110,11 @@ def _plain(node: object) -> object:
     return node if isinstance(node, (bool, int, float, type(None))) else str(node)
 
 
+def has_blocks(arm: Arm) -> bool:
+    """Whether the network of an arm has SR blocks."""
+    return count_parameters(resolve(arm))['sr'] > 0
+
+
 def count_parameters(cfg: Config) -> dict[str, int]:
     """Count the parameters of a config's network, its auxiliary heads among them: 'total', and 'sr' of the blocks."""
     # Only shapes are wanted: on the meta device nothing is allocated.

@@ -1,15 +1,18 @@
 """Work out what a difference between two models is worth, by two intervals.
 
-* *Seeds.* Would other trainings give the gain again, on these validation images? :func:`over_seeds`.
-* *Images.* Would other images of the same kind give it, for these trained networks? :func:`over_images`.
+* *Seeds.* Would other trainings give the difference again, on these validation images? :func:`over_seeds`.
+* *Images.* How far do these trained networks differ on other images of this kind? :func:`over_images`.
 
-A gain is called shown where the 95 % interval does not hold zero. Neither interval says what other data would give.
+Only the first is about the method that made the networks; neither says what other data would give.
 
-Shape legend: S seeds that both models have, N validation images, K classes.
+Shape legend: S seeds that both models have, N validation images, K classes, G groups of images.
 """
 
-import warnings
+import os
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,35 +21,22 @@ from scipy import stats
 from .confusion import metrics_of, nanmean
 
 LEVEL = 0.95
+GROUPS = '[^/_]*[/_]'  # a city's folder, or a drive before the first underscore: Cityscapes, CamVid, IDD
+LEAST_SEEDS = 3  # for a verdict: two agree by chance
+ENOUGH = 5  # groups, and blocks of neighbours where there are fewer: see docs/numbers.md
 
 
 @dataclass(frozen=True)
 class Interval:
     """A difference, ours minus the baseline's, with its interval, in the units of the metric.
 
-    ``low`` and ``high`` are None where there is no interval. ``probability`` is that of a gain above zero, as the
-    function says that made it; ``p_value`` is two-sided, of no difference.
+    ``low`` and ``high`` are None where there is no interval. ``p_value`` is two-sided, of no difference.
     """
 
     difference: float
     low: float | None = None
     high: float | None = None
-    probability: float | None = None
     p_value: float | None = None
-
-    @property
-    def verdict(self) -> str:
-        """Say in words what the interval shows.
-
-        Example:
-            >>> Interval(0.2, -0.1, 0.5).verdict, Interval(0.2, 0.1, 0.3).verdict, Interval(-2, -3, -1).verdict
-            ('not shown', 'gain shown', 'loss shown')
-        """
-        if self.low is None or self.high is None:
-            return 'no interval'
-        if self.low <= 0 <= self.high:
-            return 'not shown'
-        return 'gain shown' if self.low > 0 else 'loss shown'
 
 
 def mean_std(values: ArrayLike) -> tuple[float, float | None]:
@@ -60,103 +50,138 @@ def mean_std(values: ArrayLike) -> tuple[float, float | None]:
     return float(values.mean()), float(values.std(ddof=1)) if values.size > 1 else None
 
 
-def _paired(ours: ArrayLike, baseline: ArrayLike) -> NDArray:
-    """Differences, seed by seed, of the seeds that have both."""
-    differences = np.asarray(ours, float) - np.asarray(baseline, float)
-    return differences[~np.isnan(differences)]
-
-
-def over_seeds(ours: ArrayLike, baseline: ArrayLike) -> Interval:
+def over_seeds(ours: ArrayLike, baseline: ArrayLike, level: float = LEVEL) -> Interval:
     """Compare two models seed by seed, by a paired t test.
 
     The interval covers the mean difference over all seeds there could be, on these validation images, if the
-    differences are about normal. ``probability`` is that of a true mean above zero, given nothing but the
-    differences (the t distribution around their mean).
+    differences are about normal.
 
     Args:
         ours: (S,) metric of the model, one number a seed. Seeds in which either is NaN are left out.
         baseline: (S,) metric of the baseline, of the same seeds in the same order.
+        level: Of the interval.
 
     Returns:
         The mean difference. Of one seed, without an interval; of none, NaN.
 
     Example:
         >>> result = over_seeds([77.9, 77.4, 77.8], [77.3, 77.2, 77.5])
-        >>> f'{result.difference:.3f} [{result.low:.3f}, {result.high:.3f}] {result.verdict}'
-        '0.367 [-0.150, 0.884] not shown'
+        >>> f'{result.difference:.3f} [{result.low:.3f}, {result.high:.3f}], p {result.p_value:.3f}'
+        '0.367 [-0.150, 0.884], p 0.093'
     """
-    differences = _paired(ours, baseline)
+    differences = np.asarray(ours, float) - np.asarray(baseline, float)
+    differences = differences[~np.isnan(differences)]
     mean = float(differences.mean()) if differences.size else float('nan')
     if differences.size < 2:
         return Interval(mean)
     if np.ptp(differences) == 0:  # t is 0/0 or infinite
-        return Interval(mean, mean, mean, (np.sign(mean) + 1) / 2, float(mean == 0))
+        return Interval(mean, mean, mean, float(mean == 0))
     test = stats.ttest_1samp(differences, 0)
-    low, high = test.confidence_interval(LEVEL)
-    probability = stats.t.cdf(test.statistic, test.df)
-    return Interval(mean, float(low), float(high), float(probability), float(test.pvalue))
+    low, high = test.confidence_interval(level)
+    return Interval(mean, float(low), float(high), float(test.pvalue))
 
 
-def seeds_needed(ours: ArrayLike, baseline: ArrayLike, power: float = 0.8, most: int = 10_000) -> int | None:
-    """Count the seeds that would settle it: a two-sided 5 % paired t test with this power.
+@dataclass(frozen=True)
+class Resampling:
+    """What was left out in turn for an interval over images: ``count`` groups, or blocks of neighbouring images.
 
-    The mean and the standard deviation of the differences are taken for the true ones: with few seeds a rough number.
-
-    Returns:
-        The smallest number, or None where it is above ``most`` or there are fewer than two seeds.
-
-    Example:
-        >>> seeds_needed([1.0, 2.0, 3.0], [0.5, 1.0, 1.5])  # differences 0.5, 1.0, 1.5: effect size 2
-        5
+    ``correlation`` is that of neighbours: of what an image makes of the difference in mIoU and what the next one in its
+    group makes of it. None of fewer than four images, or where all make the same.
     """
-    differences = _paired(ours, baseline)
-    if differences.size < 2 or differences.mean() == 0:
-        return None
-    if np.ptp(differences) == 0:
-        return 2
-    sizes = np.arange(2, most + 1)
-    noncentrality = abs(differences.mean()) / differences.std(ddof=1) * np.sqrt(sizes)
-    threshold = stats.t.ppf((1 + LEVEL) / 2, sizes - 1)
-    # Where the effect is huge scipy has no number for the noncentral t: there the power is 1.
-    reached = np.nan_to_num(stats.nct.sf(threshold, sizes - 1, noncentrality), nan=1.0) >= power
-    return int(sizes[reached.argmax()]) if reached.any() else None
+
+    by: str
+    count: int
+    correlation: float | None
 
 
-def over_images(ours: ArrayLike, baseline: ArrayLike, draws: int = 9999, seed: int = 0) -> list[Interval]:
-    """Compare two models by a paired bootstrap over validation images, within seeds.
+def over_images(
+    ours: ArrayLike, baseline: ArrayLike, groups: Sequence[str] | None = None
+) -> tuple[list[Interval], Resampling]:
+    """Compare two models over validation images, within seeds, by a paired jackknife.
 
-    Each draw takes N images with replacement, the same ones for both models and all seeds: seeds share their
-    images, so drawing anew for each would make the interval too small. Pixels are summed over the drawn images, the
-    metrics worked out from the sums, and the differences averaged over seeds. The percentile interval covers the
-    difference over all images of this kind, for these trained networks. ``probability`` is the share of draws above 0.
+    Images of one drive resemble each other, so groups of them are left out, not images: the groups that are given, or,
+    where these are fewer than five, five blocks of neighbours. Each is left out once, for both models and all seeds:
+    seeds share their images. Pixels are summed over the other images, the metrics worked out from the sums, and the
+    differences averaged over seeds. Their spread makes the interval, by Student's t with one degree of freedom less
+    than there are groups. It covers the difference over all images of this kind, for these trained networks.
 
     Args:
         ours: (S, N, 3, K) areas of the model.
         baseline: (S, N, 3, K) areas of the baseline, of the same seeds and images in the same order.
-        draws: Number of draws.
-        seed: Of the random numbers.
+        groups: (N,) the group of each image, such as its city or drive, in which images stand in the order in which
+            they were taken. The default is one group.
 
     Returns:
-        K + 3 intervals: mIoU, mAcc, aAcc, then the IoU of each class. A draw in which a class has no pixels says
-        nothing about that class.
+        K + 3 intervals: mIoU, mAcc, aAcc, then the IoU of each class; and what was left out. There is no interval for a
+        class that is in no more than one of the groups.
 
     Raises:
         ValueError: For areas of different shapes or of no image.
     """
     both = [np.asarray(areas, float) for areas in (ours, baseline)]
-    if both[0].shape != both[1].shape or both[0].ndim != 4 or not both[0].shape[1]:
+    count = both[0].shape[1] if both[0].ndim == 4 else 0
+    if both[0].shape != both[1].shape or not count:
         raise ValueError(f'areas must be two times (S, N, 3, K), got {both[0].shape} and {both[1].shape}')
-    images = np.arange(both[0].shape[1])
+    groups = np.unique(groups or [''] * count, return_inverse=True)[1]
+    units, by = (groups, 'groups') if groups.max() + 1 >= ENOUGH else (_blocks(groups), 'blocks of neighbours')
 
-    def differences(index: NDArray, axis: int = -1) -> NDArray:
-        counts = [np.bincount(row, minlength=images.size) for row in index.reshape(-1, images.size)]
-        each = [_metrics(np.tensordot(np.array(counts, float), areas, (1, 1))) for areas in both]  # (draws, S, K + 3)
-        return np.moveaxis(nanmean(each[0] - each[1], 1).reshape(*index.shape[:-1], -1), -1, 0)
+    def differences(units: NDArray) -> tuple[NDArray, NDArray]:
+        """Of all images (K + 3,), and without each unit (G, K + 3)."""
+        left = units != np.arange(units.max() + 1)[:, None]
+        keep = np.concatenate([np.ones((1, count)), left])
+        ours, baseline = (_metrics(np.tensordot(keep, areas, (1, 1))) for areas in both)  # (1 + G, S, K + 3)
+        found = nanmean(ours - baseline, 1)
+        return found[0], found[1:]
 
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', stats.DegenerateDataWarning)  # NaN, or all draws equal
-        sample = stats.bootstrap((images,), differences, n_resamples=draws, batch=500, method='percentile', rng=seed)
-    return [_percentile(*pair) for pair in zip(differences(images), sample.bootstrap_distribution, strict=True)]
+    observed, without = differences(units)
+    influence = (differences(np.arange(count))[1] - observed)[:, 0]
+    resampling = Resampling(by, len(without), _neighbours(influence, groups))
+    return [_jackknife(*pair) for pair in zip(observed, without.T, strict=True)], resampling
+
+
+def image_names(paths: Sequence[str]) -> list[str]:
+    """Name images by their paths below the folder that all share.
+
+    Example:
+        >>> image_names(['/data/val/ulm/1.png', '/data/val/bonn/2.png'])
+        ['ulm/1.png', 'bonn/2.png']
+    """
+    shared = os.path.commonpath([os.path.dirname(path) for path in paths])
+    return [Path(os.path.relpath(path, shared)).as_posix() for path in paths]
+
+
+def group_names(images: Sequence[str], expression: str = GROUPS) -> list[str]:
+    """Read the group of each image, a city or drive, off its name: what a regular expression finds at its start.
+
+    Names in which it finds nothing are one group.
+
+    Example:
+        >>> group_names(['ulm/ulm_000001_000019.png', '0016E5_07959.png', '0001.png'])
+        ['ulm/', '0016E5_', '']
+    """
+    found = [re.match(expression, name) for name in images]
+    return [each.group() if each else '' for each in found]
+
+
+def _blocks(groups: NDArray) -> NDArray:
+    """Cut groups (N,) into blocks of neighbours: about ``ENOUGH`` in all, by the sizes of the groups."""
+    units, place = np.empty_like(groups), 0
+    for group in range(groups.max() + 1):
+        (members,) = np.nonzero(groups == group)
+        count = min(len(members), max(1, round(ENOUGH * len(members) / len(groups))))
+        units[members] = place + np.arange(len(members)) * count // len(members)
+        place += count
+    return units
+
+
+def _neighbours(influence: NDArray, groups: NDArray) -> float | None:
+    order = np.argsort(groups, kind='stable')
+    first, second = order[:-1], order[1:]
+    inside = groups[first] == groups[second]
+    pair = influence[first[inside]], influence[second[inside]]
+    if len(pair[0]) < 3 or min(map(np.ptp, pair)) == 0:
+        return None
+    return float(np.corrcoef(*pair)[0, 1])
 
 
 def _metrics(areas: NDArray) -> NDArray:
@@ -164,17 +189,14 @@ def _metrics(areas: NDArray) -> NDArray:
     return np.concatenate([np.stack(means, -1), classes], -1)
 
 
-def _percentile(observed: float, drawn: NDArray) -> Interval:
-    drawn = drawn[~np.isnan(drawn)]
-    if not drawn.size:
+def _jackknife(observed: float, without: NDArray) -> Interval:
+    count = len(without)
+    if count < 2 or np.isnan([observed, *without]).any():
         return Interval(float(observed))
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    # Ties count half: two equal models have a probability of one half.
-    probability = ((drawn > 0).mean() + (drawn >= 0).mean()) / 2
-    # The data count as one draw more: a p-value from draws is never zero.
-    tail = min((drawn <= 0).sum(), (drawn >= 0).sum())
-    p_value = min(1.0, 2 * (tail + 1) / (drawn.size + 1))
-    return Interval(float(observed), float(low), float(high), float(probability), float(p_value))
+    # Around the observed difference, not their mean: a little too wide rather than too narrow.
+    error = np.sqrt((count - 1) / count * ((without - observed) ** 2).sum())
+    half = stats.t.ppf((1 + LEVEL) / 2, count - 1) * error
+    return Interval(float(observed), float(observed - half), float(observed + half))
 
 
 def holm(p_values: ArrayLike) -> list[float | None]:

@@ -1,6 +1,5 @@
 """Count IoU with exact sums, unrounded and for each class."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from ..atomic import replacing
 from .confusion import confusion_of
+from .intervals import image_names
 
 
 @METRICS.register_module()
@@ -76,8 +76,6 @@ class ClassIoUMetric(IoUMetric):
 
     def _write_confusion(self, results: list[tuple[np.ndarray, str]]) -> None:
         matrices, paths = zip(*results, strict=True)
-        shared = os.path.commonpath([os.path.dirname(path) for path in paths])
-        images = [Path(os.path.relpath(path, shared)).as_posix() for path in paths]
         with replacing(self.confusion_file) as partial:
             classes = list(self.dataset_meta['classes'])
-            np.savez_compressed(partial, confusion=np.stack(matrices), images=images, classes=classes)
+            np.savez_compressed(partial, confusion=np.stack(matrices), images=image_names(paths), classes=classes)

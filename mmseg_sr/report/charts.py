@@ -13,14 +13,13 @@ COLOURS['rule'] = '#b0b1b2'
 DASHES = ('-', '--', '-.', ':')
 WIDTH = 3.9  # inches, of 8 points' text: readable at the width of a phone
 STYLE = {'font.size': 8, 'text.parse_math': False, 'axes.spines.top': False, 'axes.spines.right': False}
-SHOWN, NOT_SHOWN = COLOURS['blue'], COLOURS['grey']
-INTERVALS = (('over_seeds', 's', 0.14), ('over_images', 'o', -0.14))  # key, marker and place of each kind
+GAIN, LOSS, NOT_SHOWN = COLOURS['blue'], COLOURS['orange'], COLOURS['grey']
 
 
 def class_chart(names: Sequence[str], values: Sequence[float | None], label: str, intervals: Sequence = ()) -> Figure:
     """Draw a bar for each class, the first on top: blue above zero, orange below; none for None.
 
-    ``intervals`` may give 'low', 'high' and 'verdict' of each class, or None: a bar that they do not show is pale.
+    ``intervals`` may give 'low' and 'high' of each class, or None.
 
     Example:
         >>> figure = class_chart(['road', 'car'], [0.5, None], 'difference')
@@ -34,9 +33,7 @@ def class_chart(names: Sequence[str], values: Sequence[float | None], label: str
             if value is None:
                 continue
             interval = (intervals[place] if intervals else None) or {}
-            shown = not intervals or interval.get('verdict') in ('gain shown', 'loss shown')
-            style = {'color': COLOURS['blue' if value >= 0 else 'orange'], 'alpha': 1 if shown else 0.4}
-            axes.barh(place, value, height=0.66, linewidth=0, **style)
+            axes.barh(place, value, height=0.66, linewidth=0, color=GAIN if value >= 0 else LOSS)
             if interval.get('low') is not None:
                 axes.plot([interval['low'], interval['high']], [place] * 2, color='black', linewidth=1)
         axes.axvline(0, color='black', linewidth=0.8)
@@ -75,38 +72,48 @@ def curve_chart(curves: Mapping[str, Sequence[Mapping[int, float]]], label: str)
     return figure
 
 
-def forest_plot(differences: Sequence[dict]) -> Figure:
-    """Draw the differences in mIoU of a report with their intervals, one line each; grey is what is not shown.
+def forest_plot(differences: Sequence[dict], metric: str = 'mIoU') -> Figure:
+    """Draw the differences of a report in a metric with their intervals over seeds, and thin ones over images.
+
+    A verdict stands beside its line. A gain that is shown is blue with a triangle that points up, a loss orange with
+    one that points down; all else is grey, with a hollow circle.
 
     Example:
-        >>> interval = {'low': -0.1, 'high': 0.5, 'verdict': 'not shown'}
         >>> row = {'arm': 'SR', 'baseline': 'FCN', 'mode': 'slide', 'metric': 'mIoU', 'seeds': 5, 'difference': 0.2}
-        >>> figure = forest_plot([{**row, 'over_seeds': interval, 'over_images': None}])
+        >>> row |= {'over_seeds': {'low': -0.1, 'high': 0.5}, 'over_images': None, 'verdict': 'not shown'}
+        >>> figure = forest_plot([row])
         >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
-        ['SR - FCN\\nslide, 5 seeds']
+        ['SR - FCN\\nslide, 5 seeds\\nnot shown']
     """
-    rows = [row for row in differences if row['metric'] == 'mIoU']
-    figure = Figure(figsize=(7, 1.3 + 0.6 * max(1, len(rows))), dpi=150, layout='constrained')
+    rows = [row for row in differences if row['metric'] == metric]
+    figure = Figure(figsize=(7, 1.3 + 0.75 * max(1, len(rows))), dpi=150, layout='constrained')
     axes = figure.add_subplot()
     axes.axvline(0, color='black', linewidth=0.8)
-    for kind, marker, offset in INTERVALS:
-        for position, row in enumerate(rows):
-            _draw(axes, row['difference'], row[kind], -position + offset, marker)
-        axes.plot([], [], marker, color='black', markersize=5, label=f'95 % {kind.replace("_", " ")}')
-    seeds = ['1 seed' if row['seeds'] == 1 else f'{row["seeds"]} seeds' for row in rows]
-    names = [f'{row["arm"]} - {row["baseline"]}\n{row["mode"]}, {each}' for row, each in zip(rows, seeds, strict=True)]
-    axes.set_yticks(range(0, -len(rows), -1), names)
+    for position, row in enumerate(rows):
+        color, marker = _style(row['verdict'] or '')
+        for interval, height, width in ((row['over_seeds'], -position, 2), (row['over_images'], -position - 0.16, 0.8)):
+            if interval and interval['low'] is not None:
+                shade = color if width == 2 else NOT_SHOWN
+                axes.plot([interval['low'], interval['high']], [height, height], color=shade, linewidth=width)
+        hollow = 'none' if color == NOT_SHOWN else 'full'
+        axes.plot([row['difference']], [-position], marker, color=color, markersize=6, fillstyle=hollow)
+    for width, words in ((2, 'over seeds'), (0.8, 'over images, for these networks')):
+        axes.plot([], [], color=NOT_SHOWN, linewidth=width, label=f'95 % {words}')
+    axes.set_yticks(range(0, -len(rows), -1), map(_label, rows))
     axes.set_ylim(-len(rows) + 0.5, 0.5 if rows else 1)
-    axes.set_xlabel('difference in mIoU (percent points); grey: not shown')
+    axes.set_xlabel(f'difference in {metric} (percent points)')
     axes.spines[['top', 'right', 'left']].set_visible(False)
     axes.tick_params(axis='y', length=0)
     figure.legend(loc='outside upper right', ncols=2, frameon=False, fontsize='small')
     return figure
 
 
-def _draw(axes, difference: float, interval: dict | None, height: float, marker: str) -> None:
-    known = interval is not None and interval['low'] is not None
-    color = SHOWN if known and interval['verdict'] != 'not shown' else NOT_SHOWN
-    if known:
-        axes.plot([interval['low'], interval['high']], [height, height], color=color, linewidth=2)
-    axes.plot([difference], [height], marker, color=color, markersize=5, fillstyle='full' if known else 'none')
+def _style(verdict: str) -> tuple[str, str]:
+    return {'gain': (GAIN, '^'), 'loss': (LOSS, 'v')}.get(verdict.split(' ')[0], (NOT_SHOWN, 'o'))
+
+
+def _label(row: dict) -> str:
+    seeds = '1 seed' if row['seeds'] == 1 else f'{row["seeds"]} seeds'
+    verdict = row['verdict'] or 'also looked at'
+    short = verdict.partition(',')[0] if 'but' in verdict else verdict
+    return f'{row["arm"]} - {row["baseline"]}\n{row["mode"]}, {seeds}\n{short}'

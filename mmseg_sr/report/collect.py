@@ -8,7 +8,7 @@ from ..errors import UserError
 from ..experiments import settings
 from ..experiments.logs import scalars
 from ..experiments.numbers import METRICS, summarize
-from ..experiments.plan import Arm, Experiment, Mode
+from ..experiments.plan import Arm, Experiment, Mode, Primary
 from ..experiments.results import areas_in, read_json, training_dir, training_seconds
 from .gallery import Network, look
 from .page import Page
@@ -57,10 +57,8 @@ def checkpoint_page(networks: Sequence[Network], tests: Mapping, command: str, p
         name: Arm(name=name, config=file, written=str(file), options={}, baseline=first.name, paper={})
         for name, file in files.items()
     }
-    path, mode = files[last.name], Mode(name=modes[0])
-    exp = Experiment(
-        name=path.stem, path=path, work_dir=path.parent, baseline=first.name, arms=arms, seeds=(0,), modes=(mode,)
-    )
+    path, primary = files[last.name], Primary('mIoU', modes[0], (last.name,) if first is not last else ())
+    exp = Experiment(path.stem, path, path.parent, first.name, arms, (0,), (Mode(modes[0]),), primary)
     scores = rows[0]['metrics'] if first is last else {}
     return Page(
         title=exp.name,

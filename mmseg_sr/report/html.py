@@ -42,31 +42,6 @@ def interval(given: dict | None) -> str:
     return f'{number(given["low"], "+.2f")} to {number(given["high"], "+.2f")}' if known else NONE
 
 
-def headline(row: dict) -> str:
-    """Give the verdict on one of a report's differences, from the interval over seeds.
-
-    Example:
-        >>> headline({'seeds': 5, 'over_seeds': {'verdict': 'not shown'}}), headline({'seeds': 1})
-        ('not shown', 'one seed: no verdict')
-    """
-    return 'one seed: no verdict' if row['seeds'] == 1 else row['over_seeds']['verdict']
-
-
-def sentence(row: dict, with_mode: bool = True) -> str:
-    """Say how large a difference is and what it is worth; and in which test mode, where there are several.
-
-    Example:
-        >>> row = {'arm': 'SR', 'baseline': 'FCN', 'mode': 'slide', 'metric': 'mIoU', 'seeds': 5, 'difference': 0.094}
-        >>> sentence({**row, 'over_seeds': {'low': -1.43, 'high': 1.62, 'verdict': 'not shown'}})
-        'SR against FCN, slide: +0.09 mIoU over 5 seeds, 95\xa0% interval −1.43 to +1.62: not shown.'
-    """
-    mode = f', {row["mode"]}' if with_mode else ''
-    said = f'{row["arm"]} against {row["baseline"]}{mode}: {number(row["difference"], "+.2f")} {row["metric"]}'
-    if row['seeds'] == 1:
-        return f'{said}; {headline(row)}.'
-    return f'{said} over {row["seeds"]} seeds, 95{SPACE}% interval {interval(row["over_seeds"])}: {headline(row)}.'
-
-
 def inline_svg(figure: Figure, name: str, alt: str) -> Markup:
     """Turn a chart into an SVG element, which ``alt`` describes; ``name`` makes the ids in it unique in the page.
 

@@ -12,11 +12,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..atomic import write_text
-from ..experiments.markdown import HOW_TO_READ
+from ..experiments.markdown import HOW_TO_READ, sentence
 from ..experiments.numbers import METRICS
 from . import charts
 from .gallery import Gallery
-from .html import headline, inline_svg, interval, number, sentence
+from .html import inline_svg, interval, number
 
 JINJA = dict(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
 CURVES = (  # key in the logs, label, caption, and the least number of points that make a curve
@@ -48,23 +48,21 @@ def render(page: Page) -> str:
 
     Example:
         >>> document = {key: [] for key in ('results', 'differences', 'classes', 'missing', 'notes', 'machine')}
-        >>> document |= {'versions': [], 'commit': [], 'dates': []}
+        >>> document |= {'versions': [], 'commit': [], 'dates': [], 'verdicts': [], 'of': 0}
         >>> render(Page('a < b', document))[:15], '<h1>a &lt; b</h1>' in render(Page('a < b', document))
         ('<!doctype html>', True)
     """
     loader = PackageLoader('mmseg_sr.report')
     environment = Environment(loader=loader, **JINJA)
-    environment.filters |= {each.__name__: each for each in (headline, interval, number, sentence)}
+    environment.filters |= {each.__name__: each for each in (interval, number, sentence)}
     script, style = (loader.get_source(environment, f'page.{kind}')[0] for kind in ('js', 'css'))
-    verdicts = [row for row in page.document['differences'] if row['metric'] == 'mIoU']
     return environment.get_template('page.html.j2').render(
         page=page,
         document=page.document,
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=Markup(style),
-        verdicts=verdicts,
-        forest=_forest(verdicts) if verdicts else None,
+        forest=_forest(page.document) if page.document['differences'] else None,
         modes=_modes(page.document),
         how_to_read=HOW_TO_READ.replace('*', ''),
         comparisons=_comparisons(page.document['classes']),
@@ -74,13 +72,19 @@ def render(page: Page) -> str:
     )
 
 
-def _forest(rows: Sequence[dict]) -> Markup:
+def _forest(document: dict) -> Markup:
+    metric = document['primary']['metric']
     with matplotlib.rc_context(charts.STYLE):
-        figure = charts.forest_plot(rows)
+        figure = charts.forest_plot(document['differences'], metric)
     figure.set_size_inches(charts.WIDTH, figure.get_figheight())
-    figure.axes[0].set_xlabel('difference in mIoU, points', fontsize=charts.STYLE['font.size'])
-    alt = f'Differences to the baselines with their 95 % intervals. {"; ".join(map(sentence, rows))}'
-    return inline_svg(figure, 'forest', alt)
+    figure.axes[0].set_xlabel(f'difference in {metric}, points', fontsize=charts.STYLE['font.size'])
+    rows = [row for row in document['differences'] if row['metric'] == metric]
+    said = '; '.join(
+        f'{row["arm"]} minus {row["baseline"]}, {row["mode"]}: {number(row["difference"], "+.2f")}, '
+        f'{interval(row["over_seeds"])}, {row["verdict"] or "also looked at"}'
+        for row in rows
+    )
+    return inline_svg(figure, 'forest', f'Differences to the baselines with their 95 % intervals over seeds. {said}.')
 
 
 def _modes(document: dict) -> list[dict]:

@@ -132,8 +132,26 @@ def _no_download(cfg: Config, error: URLError) -> str:
 
 def _addresses(node: object, path: str) -> Iterator[str]:
     """Yield the dotted keys under which a model's config has the address of pretrained weights."""
+    for key, value in _pretrained(node, path):
+        if '://' in value:
+            yield key if key.endswith('.pretrained') else key.rpartition('.')[0]
+
+
+def _pretrained(node: object, path: str = 'model') -> Iterator[tuple[str, str]]:
+    """Yield the dotted keys under which a model's config names pretrained weights, and what stands there."""
     for key, value in node.items() if isinstance(node, dict) else ():
-        if key in ('pretrained', 'checkpoint') and '://' in str(value):
-            yield f'{path}.{key}' if key == 'pretrained' else path
+        if key in ('pretrained', 'checkpoint') and isinstance(value, str):
+            yield f'{path}.{key}', value
         else:
-            yield from _addresses(value, f'{path}.{key}')
+            yield from _pretrained(value, f'{path}.{key}')
+
+
+def check_local_weights(cfg: Config) -> None:
+    """Refuse a config whose network is to start from a file that is not there.
+
+    Raises:
+        UserError: Names the key and the file.
+    """
+    for key, value in [*_pretrained(cfg.model), ('load_from', cfg.get('load_from') or '')]:
+        if value and '://' not in value and not Path(value).is_file():
+            raise UserError(f'{key}: there is no file {value}')

@@ -72,7 +72,8 @@ def test_planted_dynamic_recall_is_found_whole():
     }
     assert result['variants']['removed']['IoU'] == {'plus': 50.0, 'minus': 0.0}
     assert result['variants']['shuffled']['change']['mIoU'] == -100.0
-    assert result['verdict'].endswith('+75.00 mIoU to this network, of which dynamic recall makes +75.00 (100 %).')
+    assert result['verdict'].startswith('Without SR blocks mIoU changes by -75.00')
+    assert result['verdict'].endswith('Checkpoints of 1 seed: no verdict, which needs 3 or more.')
     high, low = torch.softmax(torch.tensor([8.0, 0.0]), 0).tolist()
     assert result['static_weights']['block'] == pytest.approx([(2 * high + low) / 3, (2 * low + high) / 3])
 
@@ -89,13 +90,28 @@ def test_several_networks_are_summed_up():
     change = summary['variants']['removed']['change']
     # Student's t of two values: mean -3, standard error 1, quantile of one degree of freedom 12.706.
     assert [change[key] for key in ('mIoU', 'low', 'high')] == pytest.approx([-3, -15.706, 9.706], abs=1e-3)
-    assert summary['verdict'].endswith('worth +3.00 mIoU to this network, of which dynamic recall makes +1.50 (50 %).')
+    assert summary['verdict'].endswith('Checkpoints of 2 seeds: no verdict, which needs 3 or more.')
     with pytest.raises(ValueError, match='different SR blocks'):
         over_checkpoints([results[0], {'variants': {'as trained': rows[0]}}])
-    assert verdict(40, 40.001, 40) == (
-        'Without its SR blocks this network has the same mIoU (-0.001): there is no gain to share.'
+
+
+def test_the_sentence_follows_the_intervals():
+    def change(value: float, half: float) -> dict:
+        return {'mIoU': value, 'low': value - half, 'high': value + half}
+
+    assert verdict(change(-0.02, 0.05), change(-0.03, 0.04), 5) == (
+        'That the SR blocks change the mIoU of these networks is not shown: without them -0.02 [-0.070, +0.030].'
     )
-    assert verdict(40, 42, 40) == 'This network is better without its SR blocks: they cost it 2.00 mIoU.'
+    assert verdict(change(2, 1), change(0, 1), 3) == (
+        'These networks are better without their SR blocks: +2.00 [+1.000, +3.000] mIoU.'
+    )
+    assert verdict(change(-2, 1), change(-1, 0.5), 3) == (
+        'These networks lose 2.00 mIoU without their SR blocks [-3.000, -1.000]. '
+        'Dynamic recall makes 50 % of it: with static recall they change by -1.00 [-1.500, -0.500].'
+    )
+    for static in (change(-0.1, 0.2), change(0.1, 0.05)):
+        assert 'That dynamic recall makes any of it is not shown' in verdict(change(-2, 1), static, 3)
+    assert 'no verdict' in verdict(change(-2, 1), change(-1, 0.5), 2)
 
 
 def test_one_memory_has_nothing_dynamic():

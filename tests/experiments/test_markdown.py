@@ -15,10 +15,10 @@ from mmseg_sr.errors import UserError
 from mmseg_sr.experiments import markdown as report
 from mmseg_sr.experiments import plan, settings
 from mmseg_sr.experiments.numbers import summarize
-from mmseg_sr.experiments.plan import Arm, Experiment, Mode
+from mmseg_sr.experiments.plan import Arm, Experiment, Mode, Primary
 from mmseg_sr.experiments.results import cells
 from mmseg_sr.metrics.confusion import areas_of, metrics_of
-from mmseg_sr.report.charts import NOT_SHOWN, SHOWN, forest_plot
+from mmseg_sr.report.charts import GAIN, LOSS, NOT_SHOWN, forest_plot
 
 CLASSES = ('road', 'car', 'train')
 PAPER = {'FCN': {'mIoU': [77.33, 0.16]}, 'FCN+SR': {'mIoU': [77.53, 0.23]}}
@@ -29,15 +29,19 @@ def make_experiment(tmp_path: Path, seeds: int = 5, modes: tuple[str, ...] = ('s
         name: Arm(name, tmp_path / 'x.py', 'x.py', {}, baseline, PAPER.get(name, {}))
         for name, baseline in (('FCN', 'FCN'), ('FCN+SR', 'FCN'), ('DLv3', 'DLv3'))
     }
+    primary = Primary('mIoU', modes[0], ('FCN+SR',))
     return Experiment(
-        'tiny', tmp_path / 'tiny.yaml', tmp_path, 'FCN', arms, tuple(range(seeds)), tuple(map(Mode, modes))
+        'tiny', tmp_path / 'tiny.yaml', tmp_path, 'FCN', arms, tuple(range(seeds)), tuple(map(Mode, modes)), primary
     )
 
 
 class Numbers:
-    """Rows and areas of made-up networks: ``gain`` is what FCN+SR has more of right pixels, of 100 an image."""
+    """Rows and areas of made-up networks: ``gain`` is what FCN+SR has more of right pixels, of 100 an image.
 
-    def __init__(self, exp: Experiment, gain: int = 0, images: int = 30):
+    ``block`` is how many of them it loses without its SR blocks.
+    """
+
+    def __init__(self, exp: Experiment, gain: int = 0, images: int = 30, block: int = 0):
         self.areas = {}
         self.rows = []
         generator = np.random.default_rng(0)
@@ -50,13 +54,17 @@ class Numbers:
                 for mode in exp.modes:
                     self.areas[arm.name, seed, mode.name] = areas_of(confusion)
                     self.rows.append(self.row(arm.name, seed, mode.name, confusion))
+                if arm.name == 'FCN+SR' and exp.can_answer:
+                    confusion[:, [0, 1], [0, 1]] -= block
+                    confusion[:, [0, 1], [1, 0]] += block
+                    self.rows.append(self.row(arm.name, seed, exp.primary.mode, confusion) | {'without_sr': True})
 
     def row(self, arm: str, seed: int, mode: str, confusion: np.ndarray) -> dict:
         *means, iou = metrics_of(areas_of(confusion).sum(0))
         names = ('mIoU', 'mAcc', 'aAcc', *(f'IoU.{name}' for name in CLASSES))
         values = [None if math.isnan(each) else float(each) for each in (*means, *iou)]
         extra = arm == 'FCN+SR'
-        row = dict(arm=arm, seed=seed, mode=mode, metrics=dict(zip(names, values, strict=True)))
+        row = dict(arm=arm, seed=seed, mode=mode, without_sr=False, metrics=dict(zip(names, values, strict=True)))
         row |= dict(parameters={'total': 1125 if extra else 1000, 'sr': 125 * extra}, test_seconds=3.0)
         row |= dict(train_seconds=105.0 if extra else 100.0, commit='c0ffee', date=f'2024-01-0{seed + 1}')
         machine = {'cpu': 'a processor', 'cores': 2, 'gpu': None, 'platform': 'an OS'}
@@ -68,7 +76,7 @@ class Numbers:
 
 
 def compare(exp: Experiment, numbers: Numbers, **changes) -> dict:
-    return summarize(exp, changes.get('rows', numbers.rows), changes.get('areas', numbers.read), draws=200)
+    return summarize(exp, changes.get('rows', numbers.rows), changes.get('areas', numbers.read))
 
 
 def to_markdown(document: dict) -> str:
@@ -76,22 +84,57 @@ def to_markdown(document: dict) -> str:
     return re.sub(' +', ' ', report.to_markdown(document))
 
 
-def test_a_planted_gain_is_shown_and_a_planted_null_is_not(tmp_path):
+@pytest.mark.parametrize(
+    ('gain', 'block', 'form'),
+    [
+        (10, 10, "gain shown, and the block's"),
+        (10, 0, "gain shown, but not shown to be the block's"),
+        (-10, -10, "loss shown, and the block's"),
+        (0, 0, 'not shown'),
+    ],
+)
+def test_the_headline_has_four_forms(tmp_path, gain, block, form):
+    exp = make_experiment(tmp_path, modes=('single-scale', 'slide'))
+    document = compare(exp, Numbers(exp, gain, block=block))
+    (answer,) = document['verdicts']
+    assert answer['verdict'] == form
+    assert [row['verdict'] for row in document['differences']] == [form] + [None] * 5, 'mIoU, in the primary mode'
+    text = to_markdown(document)
+    question = 'The question: mIoU, single-scale, of FCN+SR. All else is also looked at.'
+    assert f'{question}\n\n* **{form}**: FCN+SR against FCN, single-scale: ' in text
+    assert text.replace(report.HOW_TO_READ, '').count('shown') == 2 * form.count('shown'), 'headline and its row'
+    assert text.count('| also looked at |') == 5
+    two = make_experiment(tmp_path, seeds=2)
+    assert '* **2 seeds: no verdict**: ' in to_markdown(compare(two, Numbers(two, gain)))
+
+
+def test_what_the_networks_lose_without_their_blocks_is_measured_or_missing(tmp_path):
     exp = make_experiment(tmp_path)
-    for gain, verdict in ((10, 'gain shown'), (-10, 'loss shown'), (0, 'not shown')):
-        document = compare(exp, Numbers(exp, gain))
-        for row in document['differences']:
-            assert row['over_seeds']['verdict'] == row['over_images']['verdict'] == verdict
-        text = to_markdown(document)
-        assert f'**{verdict}**' in text
-        assert ('**not shown**;' in text) == (not gain)
+    numbers = Numbers(exp, 10, block=10)
+    (answer,) = compare(exp, numbers)['verdicts']
+    scores = [
+        [row['metrics']['mIoU'] for row in numbers.rows if row['arm'] == 'FCN+SR' and row['without_sr'] is without]
+        for without in (False, True)
+    ]
+    test = stats.ttest_rel(*scores)
+    expected = [np.subtract(*scores).mean(), *test.confidence_interval()]
+    assert [answer['removal'][key] for key in ('difference', 'low', 'high')] == pytest.approx(expected)
+    document = compare(exp, numbers, rows=[row for row in numbers.rows if not row['without_sr']])
+    assert document['verdicts'][0]['reason'] == 'it was not tested without its SR blocks'
+    assert (
+        document['missing'] == [f'FCN+SR seed{seed} single-scale without SR' for seed in range(5)]
+        and document['of'] == 20
+    )
 
 
 def test_numbers_are_those_of_the_rows(tmp_path):
     exp = make_experiment(tmp_path)
     numbers = Numbers(exp, 2)
     document = compare(exp, numbers)
-    values = {name: [r['metrics']['mIoU'] for r in numbers.rows if r['arm'] == name] for name in exp.arms}
+    values = {
+        name: [r['metrics']['mIoU'] for r in numbers.rows if r['arm'] == name and not r['without_sr']]
+        for name in exp.arms
+    }
     for result in document['results']:
         assert result['mIoU']['values'] == values[result['arm']]
         assert result['mIoU']['std'] == pytest.approx(np.std(values[result['arm']], ddof=1))
@@ -112,23 +155,16 @@ def test_classes_are_corrected_for_their_number_and_absent_ones_are_no_tests(tmp
     document = compare(exp, Numbers(exp, 3))
     assert [row['class'] for row in document['classes']] == list(CLASSES)
     road, car, train = document['classes']
-    raw = sorted([road['over_seeds']['p_value'], car['over_seeds']['p_value']])
+    values = [
+        [row['metrics'] for row in Numbers(exp, 3).rows if (row['arm'], row['without_sr']) == (arm, False)]
+        for arm in ('FCN+SR', 'FCN')
+    ]
+    raw = sorted(
+        stats.ttest_rel(*[[row[f'IoU.{name}'] for row in side] for side in values]).pvalue for name in ('road', 'car')
+    )
     corrected = sorted([road['over_seeds']['p_corrected'], car['over_seeds']['p_corrected']])
     assert corrected == pytest.approx([2 * raw[0], max(2 * raw[0], raw[1])]), 'two tests, not three'
     assert (train['difference'], train['over_seeds']['p_corrected']) == (None, None)
-    assert train['over_seeds']['verdict'] == 'no interval'
-
-
-def test_a_class_is_shown_by_its_corrected_p_value(tmp_path):
-    exp = make_experiment(tmp_path, seeds=3)
-    numbers = Numbers(exp)
-    for row, gain in zip([r for r in numbers.rows if r['arm'] == 'FCN+SR'], (1.0, 1.5, 2.0), strict=True):
-        theirs = next(r for r in numbers.rows if r['arm'] == 'FCN' and r['seed'] == row['seed'])
-        row['metrics']['IoU.road'] = theirs['metrics']['IoU.road'] + gain
-        row['metrics']['IoU.car'] = theirs['metrics']['IoU.car'] + (gain - 1.5)
-    road = compare(exp, numbers)['classes'][0]['over_seeds']
-    assert road['p_value'] < 0.05 < road['p_corrected'] and road['low'] > 0
-    assert road['verdict'] == 'not shown'
 
 
 def test_missing_rows_are_named_and_pairs_need_both(tmp_path):
@@ -136,11 +172,12 @@ def test_missing_rows_are_named_and_pairs_need_both(tmp_path):
     numbers = Numbers(exp, 10)
     gone = {('FCN', 1), ('FCN+SR', 4), ('DLv3', 0)}
     document = compare(exp, numbers, rows=[r for r in numbers.rows if (r['arm'], r['seed']) not in gone])
-    assert document['missing'] == ['FCN seed1 single-scale', 'FCN+SR seed4 single-scale', 'DLv3 seed0 single-scale']
+    missing = ['FCN seed1 single-scale', 'FCN+SR seed4 single-scale', 'DLv3 seed0 single-scale']
+    assert document['missing'] == [*missing, 'FCN+SR seed4 single-scale without SR']
     assert document['differences'][0]['seeds'] == 3
     assert [result['seeds'] for result in document['results']] == [[0, 2, 3, 4], [0, 1, 2, 3], [1, 2, 3, 4]]
     text = to_markdown(document)
-    assert 'Missing: 3 of 15 runs: FCN seed1 single-scale; FCN+SR seed4 single-scale' in text
+    assert 'Missing: 4 of 20 runs: FCN seed1 single-scale; FCN+SR seed4 single-scale' in text
     assert '| FCN+SR | 4 of 5 |' in text
     reference = compare(exp, numbers)['results'][1]['mIoU']['values']
     assert document['results'][1]['mIoU']['values'] == reference[:4]
@@ -162,7 +199,7 @@ def test_one_seed_says_that_it_has_no_interval(tmp_path):
     document = compare(exp, Numbers(exp, 10))
     assert document['differences'][0]['over_seeds']['low'] is None
     text = to_markdown(document)
-    assert 'no interval over seeds (one seed); over images [' in text
+    assert '* **1 seed: no verdict**: FCN+SR against FCN, single-scale: ' in text and 'a verdict needs 3' in text
     assert ' ± ' not in text.split('## Differences')[0].replace('77.33 ± 0.16', '').replace('77.53 ± 0.23', '')
     json.dumps(document, allow_nan=False)
 
@@ -245,8 +282,7 @@ def test_files_become_a_report(written, tmp_path):
     assert f'python tools/experiment.py run {written.path}' in text
     expected = compare(written, Numbers(written))
     assert document['results'] == json.loads(json.dumps(expected['results']))
-    shuffled, plain = (each['differences'][0]['over_images'] for each in (document, expected))
-    assert shuffled['low'] == pytest.approx(plain['low'], abs=0.3), 'other draws, the same pairs of images'
+    assert document['differences'] == json.loads(json.dumps(expected['differences'])), 'the same pairs of images'
 
 
 def test_rows_of_other_settings_are_named_and_do_not_count(written, monkeypatch, tmp_path):
@@ -266,16 +302,19 @@ def test_confusion_matrices_of_another_run_are_refused(written, tmp_path):
 
 def test_the_figure_shows_each_interval_and_greys_what_is_not_shown(tmp_path):
     exp = make_experiment(tmp_path, modes=('single-scale', 'slide'))
-    for gain, color in ((0, NOT_SHOWN), (10, SHOWN)):
+    for gain, color, marker in ((0, NOT_SHOWN, 'o'), (10, GAIN, '^'), (-10, LOSS, 'v')):
         differences = compare(exp, Numbers(exp, gain))['differences']
-        figure = forest_plot(differences)
-        lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 2 and line.get_linewidth() == 2]
-        drawn = sorted(tuple(line.get_xdata()) for line in lines)
+        axes = forest_plot(differences).axes[0]
         chosen = [row for row in differences if row['metric'] == 'mIoU']
-        ends = [(row[kind]['low'], row[kind]['high']) for row in chosen for kind in ('over_seeds', 'over_images')]
-        assert len(drawn) == 4 and drawn == sorted(ends)
-        assert {line.get_color() for line in lines} == {color}
-    figure.savefig(tmp_path / 'forest.png')
+        for kind, width in (('over_seeds', 2), ('over_images', 0.8)):
+            lines = [line for line in axes.lines if len(line.get_xdata()) == 2 and line.get_linewidth() == width]
+            lines = [line for line in lines if np.ptp(line.get_ydata()) == 0]
+            assert [tuple(line.get_xdata()) for line in lines] == [
+                (row[kind]['low'], row[kind]['high']) for row in chosen
+            ]
+            assert [line.get_color() for line in lines] == [color if width == 2 else NOT_SHOWN, NOT_SHOWN]
+        assert [line.get_marker() for line in axes.lines if len(line.get_xdata()) == 1] == [marker, 'o']
+    axes.figure.savefig(tmp_path / 'forest.png')
     assert (tmp_path / 'forest.png').stat().st_size > 5000
 
 

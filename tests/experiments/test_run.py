@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import in_process
@@ -20,8 +21,9 @@ from tiny_config import CLASSES, SR, write_config
 from mmseg_sr.config import load_config
 from mmseg_sr.errors import UserError
 from mmseg_sr.experiments import settings
-from mmseg_sr.experiments.plan import Arm, load
-from mmseg_sr.experiments.results import cells, read_areas, rows
+from mmseg_sr.experiments.markdown import document_of
+from mmseg_sr.experiments.plan import Arm, Primary, load
+from mmseg_sr.experiments.results import cells, read_areas, rows, stale
 from mmseg_sr.experiments.run import commands, is_trained, run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,6 +95,16 @@ def calls(tools: Path) -> list[str]:
 ALL_CALLS = [f'{kind}-{arm}-seed{seed}' for seed in (0, 1) for arm in ('FCN', 'FCN+SR') for kind in ('train', 'test')]
 
 
+def test_the_question_is_all_arms_but_baselines_and_controls(tmp_path):
+    arms = {'FCN': {'config': 'base.py'}, 'SE': {'config': 'base.py'}}
+    arms |= {'SR': {'config': 'with_sr.py', 'controls': ['SE']}, 'SR-2': {'config': 'with_sr.py', 'baseline': 'SE'}}
+    exp = load(write(tmp_path, arms=arms))
+    assert exp.primary == Primary('mIoU', 'single-scale', ('SR', 'SR-2'))
+    assert exp.arms['SR'].controls == ('SE',)
+    asked = {'metric': 'mAcc', 'arms': ['SE']}
+    assert load(write(tmp_path, arms=arms, primary=asked)).primary == Primary('mAcc', 'single-scale', ('SE',))
+
+
 def test_the_experiments_here_are_the_papers_and_ours():
     paths = sorted((ROOT / 'experiments').glob('*.yaml'))
     loaded = {path.stem: load(path) for path in paths}
@@ -143,6 +155,15 @@ def test_the_experiments_here_are_the_papers_and_ours():
             "arms.FCN.paper.IoU.*'mIoU' or 'mAcc', got 'IoU'",
         ),
         ({'seeds': [], 'processes': 0}, 'seeds: .*; processes: '),
+        ({'primary': {'metric': 'IoU'}}, "primary.metric: Input should be 'mIoU', 'mAcc' or 'aAcc', got 'IoU'"),
+        ({'primary': {'mode': 'slide'}}, "primary.mode: modes are single-scale, got 'slide'"),
+        ({'primary': {'arms': ['FCN']}}, "primary.arms: arms with a baseline are FCN\\+SR, got 'FCN'"),
+        ({'primary': {'seed': 1}}, 'primary.seed: There is no such key; there are metric, mode, arms, got 1'),
+        ({'groups': '['}, r"groups: Input should be a regular expression, got '\['"),
+        (
+            {'arms': {'FCN': {'config': 'base.py', 'controls': ['SE']}}},
+            "arms.FCN: no arm is named 'SE' to be its control; there are FCN",
+        ),
     ],
 )
 def test_a_mistake_in_the_file_is_named(tmp_path, changes, words):
@@ -182,6 +203,44 @@ def test_mistakes_that_only_the_config_shows_come_before_anything_runs(tmp_path,
     with pytest.raises(UserError, match='no train.py and test.py'):
         run(load(write(tmp_path)), tools=tmp_path)
     assert not calls(tools)
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        ({'train_dataloader.dataset.data_root': '/nowhere'}, 'nowhere'),
+        ({'test_dataloader.dataset.data_root': '/nowhere'}, 'nowhere'),
+        ({'load_from': '/nowhere.pth'}, 'load_from: there is no file /nowhere.pth'),
+        ({'model.decode_head.type': 'NoHead'}, 'cannot build the model: .*NoHead'),
+        (
+            {'model.decode_head.init_cfg.type': 'Pretrained', 'model.decode_head.init_cfg.checkpoint': 'no.pth'},
+            'model.decode_head.init_cfg.checkpoint: there is no file no.pth',
+        ),
+    ],
+)
+def test_what_all_runs_need_is_tried_before_the_first_is_started(tmp_path, tools, options, words):
+    with pytest.raises(UserError, match=f'^nothing was started: [^;]*{words}') as error:
+        run(load(write(tmp_path, options=options)), tools=tools)
+    assert str(error.value).endswith('(FCN, FCN+SR)'), 'said once, for both'
+    assert not calls(tools) and not (tmp_path / 'my work').exists()
+
+
+def test_the_networks_of_the_question_are_tested_without_their_blocks_too(tmp_path, tools):
+    modes = {'slide': {}, 'whole': {}}
+    exp = load(write(tmp_path, seeds=[0, 1, 2], modes=modes, primary={'mode': 'whole'}))
+    assert run(exp, tools=tools) == [] and len(calls(tools)) == 6 + 12 + 3
+    without = [row for row in rows(exp) if row['without_sr']]
+    expected = [('FCN+SR', seed, 'whole') for seed in range(3)]
+    assert [(row['arm'], row['seed'], row['mode']) for row in without] == expected
+        ('FCN+SR', seed, 'whole') for seed in range(3)
+    ]
+    assert read_areas(exp, without[0]) is not None
+    assert sum('--without-sr' in line for line in commands(replace(exp, work_dir=tmp_path / 'b'), tools)) == 3
+    assert not stale(exp) and run(exp, tools=tools) == [] and len(calls(tools)) == 21
+    document = document_of(exp)
+    assert not document['missing'] and document['verdicts'][0]['removal']['difference'] is not None
+    few = load(write(tmp_path, seeds=[0, 1]))
+    assert not any(cell.without_sr for cell in cells(few)), 'of two seeds there is no verdict, so nothing to explain'
 
 
 def test_all_is_run_once_and_rows_say_what_was_done(tmp_path, tools, monkeypatch):
@@ -406,13 +465,16 @@ def test_what_a_killed_run_left_running_is_waited_for(tmp_path, tools, start, ca
     process.join()
     assert is_alive(pid)
     second = start(exp)
-    time.sleep(1)
+    said, deadline = '', time.monotonic() + 120
+    while 'another process works on it, waiting' not in said and time.monotonic() < deadline:
+        time.sleep(0.2)
+        said += capfd.readouterr().err
+    assert 'another process works on it, waiting' in said
     assert calls(tools).count('train-FCN+SR-seed0') == 1, 'two would write into one folder'
     (tools / 'go').touch()
     second.join(60)
     assert second.exitcode == 0
     assert calls(tools) == ALL_CALLS, 'nothing is done twice'
-    assert 'another process works on it, waiting' in capfd.readouterr().err
 
 
 def test_a_power_cut_loses_the_command_in_progress_only(tmp_path, tools, start):

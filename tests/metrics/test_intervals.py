@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mmseg_sr.metrics.confusion import areas_of, metrics_of
-from mmseg_sr.metrics.intervals import Interval, holm, mean_std, over_images, over_seeds, seeds_needed
+from mmseg_sr.metrics.intervals import Interval, group_names, holm, mean_std, over_images, over_seeds
+from mmseg_sr.metrics.power import least_gain, power, seeds_needed
 
 numbers = st.lists(st.floats(-50, 50, allow_nan=False).map(lambda x: round(x, 3)), min_size=2, max_size=9)
 
@@ -49,26 +50,24 @@ def test_the_interval_over_seeds_is_that_of_the_paired_t_test(pairs):
     expected = test.confidence_interval(0.95)
     assert (result.low, result.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
     assert result.p_value == pytest.approx(test.pvalue, rel=1e-9)
-    less = stats.ttest_rel(ours, baseline, alternative='greater').pvalue
-    assert result.probability == pytest.approx(1 - less, abs=1e-9)
+    wide = over_seeds(ours, baseline, level=0.99)
+    expected = test.confidence_interval(0.99)
+    assert (wide.low, wide.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
 
 
 def test_a_case_worked_by_hand():
     # Differences 1, 2, 3: mean 2, standard deviation 1, standard error 0.57735, t(0.975, 2) = 4.30265.
     result = over_seeds([11, 22, 33], [10, 20, 30])
     assert (result.difference, result.low, result.high) == pytest.approx((2, 2 - 2.48414, 2 + 2.48414), abs=1e-5)
-    assert result.verdict == 'not shown'
-    # t = 3.46410 with 2 degrees of freedom: P = 1/2 + t / (2 sqrt(t^2 + 2)).
-    assert result.probability == pytest.approx(0.5 + 3.4641016 / (2 * math.sqrt(14)), abs=1e-6)
+    # t = 3.46410 with 2 degrees of freedom: p = 1 - t / sqrt(t^2 + 2).
+    assert result.p_value == pytest.approx(1 - 3.4641016 / math.sqrt(14), abs=1e-6)
     assert mean_std([10, 20, 30]) == (20, 10)
 
 
 def test_one_seed_has_no_interval_and_no_standard_deviation():
     result = over_seeds([77.5], [77.0])
-    assert (result.difference, result.low, result.high, result.probability) == (0.5, None, None, None)
-    assert result.verdict == 'no interval'
+    assert result == Interval(0.5)
     assert mean_std([77.5]) == (77.5, None)
-    assert seeds_needed([77.5], [77.0]) is None
 
 
 def test_seeds_in_which_a_class_is_absent_are_left_out():
@@ -77,17 +76,9 @@ def test_seeds_in_which_a_class_is_absent_are_left_out():
     assert math.isnan(nothing.difference) and nothing.low is None
 
 
-@pytest.mark.parametrize(('gain', 'probability', 'verdict'), [(0.5, 1, 'gain shown'), (0, 0.5, 'not shown')])
-def test_equal_differences_make_a_point(gain, probability, verdict):
-    result = over_seeds([1 + gain, 2 + gain], [1, 2])
-    assert (result.low, result.high, result.probability, result.verdict) == (gain, gain, probability, verdict)
-
-
-def test_an_interval_that_touches_zero_shows_nothing():
-    assert Interval(0.1, 0.0, 0.2).verdict == 'not shown'
-    assert Interval(-0.1, -0.2, 0.0).verdict == 'not shown'
-    assert Interval(-0.1, -0.2, -0.01).verdict == 'loss shown'
-    assert Interval(0.1, 1e-9, 0.2).verdict == 'gain shown'
+@pytest.mark.parametrize(('gain', 'p_value'), [(0.5, 0), (0, 1)])
+def test_equal_differences_make_a_point(gain, p_value):
+    assert over_seeds([1 + gain, 2 + gain], [1, 2]) == Interval(gain, gain, gain, p_value)
 
 
 @pytest.mark.parametrize('gain', [0.0, 0.4])
@@ -100,7 +91,7 @@ def test_intervals_over_seeds_cover_the_planted_gain_at_their_rate(gain):
         baseline = quality + generator.normal(0, 0.15, 5)
         result = over_seeds(ours, baseline)
         covered += result.low <= gain <= result.high
-        called_shown += result.verdict != 'not shown'
+        called_shown += not result.low <= 0 <= result.high
     assert_right_rate(covered, draws, 0.95)
     if gain:
         assert called_shown / draws > 0.8, 'a gain of three standard deviations is mostly found'
@@ -108,28 +99,29 @@ def test_intervals_over_seeds_cover_the_planted_gain_at_their_rate(gain):
         assert_right_rate(called_shown, draws, 0.05)
 
 
-def test_seeds_needed_reach_the_power_that_they_promise():
+@pytest.mark.parametrize('arms', [1, 3])
+def test_seeds_needed_reach_the_power_that_they_promise(arms):
     generator = np.random.default_rng(2)
-    differences = np.array([0.35, 0.05, 0.30, 0.10, 0.20])  # mean 0.2, standard deviation 0.127
-    needed = seeds_needed(differences, np.zeros(5))
+    gain, std = 0.2, 0.127
+    needed = seeds_needed(gain, std, arms)
     draws = 4000
 
     def found(seeds: int) -> int:
-        repeated = generator.normal(differences.mean(), differences.std(ddof=1), (draws, seeds))
-        return int((stats.ttest_1samp(repeated, 0, axis=1).pvalue < 0.05).sum())
+        repeated = generator.normal(gain, std, (draws, seeds))
+        return int((stats.ttest_1samp(repeated, 0, axis=1).pvalue < 0.05 / arms).sum())
 
-    assert needed == 6
+    assert needed == {1: 6, 3: 8}[arms]
     assert found(needed) > 0.78 * draws and found(needed - 1) < 0.8 * draws
+    assert_right_rate(found(5), draws, float(power(gain, std, 5, arms)))
+    assert power(least_gain(std, 5, arms), std, 5, arms) == pytest.approx(0.8)
 
 
 def test_seeds_needed_of_the_papers_gain():
     # Cohen's tables: an effect of half a standard deviation needs 34 pairs.
-    differences = stats.zscore(np.arange(40.0), ddof=1) + 0.5
-    assert seeds_needed(differences, np.zeros(40)) == 34
-    assert seeds_needed(-differences, np.zeros(40)) == 34
-    assert seeds_needed([1.0, -1.0], [0, 0]) is None
-    assert seeds_needed([1.0, -0.999], [0, 0]) is None, 'millions'
-    assert seeds_needed([1.0, 1.0], [0, 0]) == 2
+    assert seeds_needed(0.5, 1) == seeds_needed(-0.5, 1) == 34
+    assert seeds_needed(0, 1) is None
+    assert seeds_needed(0.0005, 1) is None, 'millions'
+    assert seeds_needed(1, 0) == 3, 'two make no verdict'
 
 
 def random_areas(generator, seeds=3, images=12, classes=4, present=4) -> np.ndarray:
@@ -139,63 +131,83 @@ def random_areas(generator, seeds=3, images=12, classes=4, present=4) -> np.ndar
     return areas_of(confusion)
 
 
-def test_the_bootstrap_is_a_plain_loop():
+def test_the_jackknife_is_a_plain_loop():
     generator = np.random.default_rng(3)
     baseline = random_areas(generator, present=3)
     ours = baseline + generator.integers(0, 4, baseline.shape) * (np.arange(4) < 3)  # pairs are alike
     ours[:, :, 1, 1] += 15
-    got = over_images(ours, baseline, draws=4000)
-    drawn = []
-    for _ in range(4000):
-        chosen = generator.integers(0, 12, 12)  # the same images for both networks and every seed
+    groups = list('abcdefabcdef')
+    got, resampling = over_images(ours, baseline, groups)
+
+    def gain(images: list[int]) -> np.ndarray:
         gains = []
         for seed in range(3):
             sides = []
             for areas in (ours, baseline):
-                total = sum(areas[seed, image] for image in chosen)
+                total = sum(areas[seed, image] for image in images)
                 union = total[1] + total[2] - total[0]
                 iou = [100 * total[0][k] / union[k] for k in range(3)]
                 accuracy = [100 * total[0][k] / total[2][k] for k in range(3)]
                 sides.append([np.mean(iou), np.mean(accuracy), 100 * total[0].sum() / total[2].sum(), *iou])
             gains.append(np.subtract(*sides))
-        drawn.append(np.mean(gains, axis=0))
-    drawn = np.array(drawn)
-    spread = drawn.std(0)
-    assert len(got) == 7
+        return np.mean(gains, axis=0)
+
+    whole = gain(list(range(12)))
+    without = [gain([image for image in range(12) if groups[image] != name]) for name in 'abcdef']
+    half = stats.t.ppf(0.975, 5) * np.sqrt(5 / 6 * sum((each - whole) ** 2 for each in without))
+    assert len(got) == 7 and (resampling.by, resampling.count) == ('groups', 6)
     for index in range(6):
-        ends = np.quantile(drawn[:, index], [0.025, 0.975])
-        assert np.abs(np.subtract([got[index].low, got[index].high], ends)).max() < 0.2 * spread[index], index
-        assert got[index].probability == pytest.approx((drawn[:, index] > 0).mean(), abs=0.05)
+        expected = [whole[index], whole[index] - half[index], whole[index] + half[index]]
+        assert [got[index].difference, got[index].low, got[index].high] == pytest.approx(expected), index
     assert math.isnan(got[6].difference) and got[6].low is None, 'a class without pixels'
-    point = [metrics_of(areas.sum(1))[0].mean() for areas in (ours, baseline)]
-    assert got[0].difference == pytest.approx(point[0] - point[1])
+    order = np.argsort(groups, kind='stable')
+    influence = np.array([gain([i for i in range(12) if i != image])[0] for image in range(12)])[order]
+    assert resampling.correlation == pytest.approx(np.corrcoef(influence[:-1:2], influence[1::2])[0, 1])
+
+
+def test_few_groups_are_cut_into_blocks_of_neighbours():
+    generator = np.random.default_rng(6)
+    pair = [random_areas(generator, images=20) for _ in range(2)]
+    blocks = [str(image // 4) for image in range(20)]
+    for groups in (None, ['one'] * 20):
+        assert over_images(*pair, groups)[0] == over_images(*pair, blocks)[0]
+        assert over_images(*pair, groups)[1].by == 'blocks of neighbours'
+    two = ['a'] * 12 + ['b'] * 8
+    blocks = [str(image // 4) for image in range(12)] + ['x'] * 4 + ['y'] * 4
+    assert over_images(*pair, two)[0] == over_images(*pair, blocks)[0], 'no block lies in two groups'
+    few = [areas[:, :3] for areas in pair]
+    assert over_images(*few)[1].count == 3 and over_images(*few)[0][0].low is not None
+    alone = [areas[:, :1] for areas in pair]
+    assert over_images(*alone)[0][0].low is None, 'one image has no interval'
+
+
+def test_groups_are_read_off_names():
+    names = ['frankfurt/frankfurt_000000_000294.png', '0016E5_07959.png', '548_0001440.png', '7.png']
+    assert group_names(names) == ['frankfurt/', '0016E5_', '548_', '']
+    assert group_names(['a-1-x.png', 'a-2-y.png'], '[^-]*-[^-]*') == ['a-1', 'a-2']
 
 
 def test_seeds_that_share_their_images_do_not_make_the_interval_smaller():
     generator = np.random.default_rng(4)
     one = [random_areas(generator, seeds=1, images=30) for _ in range(2)]
     five = [np.repeat(areas, 5, axis=0) for areas in one]
-    once, repeated = over_images(*one, draws=500)[0], over_images(*five, draws=500)[0]
+    once, repeated = over_images(*one)[0][0], over_images(*five)[0][0]
     assert (once.low, once.high) == pytest.approx((repeated.low, repeated.high))
 
 
-def test_equal_networks_are_equal_and_equal_calls_give_the_same_interval():
-    generator = np.random.default_rng(5)
-    areas, other = random_areas(generator), random_areas(generator)
-    for result in over_images(areas, areas, draws=200):
-        assert (result.difference, result.low, result.high, result.probability) == (0, 0, 0, 0.5)
-        assert (result.verdict, result.p_value) == ('not shown', 1)
-    assert over_images(areas, other, draws=300) == over_images(areas, other, draws=300)
+def test_equal_networks_are_equal():
+    areas = random_areas(np.random.default_rng(5))
+    intervals, resampling = over_images(areas, areas)
+    assert set(intervals) == {Interval(0, 0, 0)} and resampling.correlation is None
 
 
-def test_a_rare_class_is_judged_by_the_draws_that_have_it():
+def test_a_class_of_one_group_alone_has_no_interval():
     generator = np.random.default_rng(7)
     ours, baseline = random_areas(generator), random_areas(generator)
     for areas in (ours, baseline):
         areas[:, 1:, :, 3] = 0
     ours[:, 0, :, 3], baseline[:, 0, :, 3] = [50, 50, 100], [20, 20, 100]
-    result = over_images(ours, baseline, draws=500)[6]
-    assert (result.low, result.high, result.probability) == pytest.approx((30, 30, 1))
+    assert over_images(ours, baseline)[0][6] == Interval(30)
 
 
 def test_a_class_that_one_seed_lacks_is_judged_by_the_others():
@@ -204,7 +216,7 @@ def test_a_class_that_one_seed_lacks_is_judged_by_the_others():
     others = [areas[1:] for areas in pair]
     for areas in pair:
         areas[0, :, :, 3] = 0
-    assert over_images(*pair, draws=200)[6] == over_images(*others, draws=200)[6]
+    assert over_images(*pair)[0][6] == over_images(*others)[0][6]
 
 
 def test_areas_that_do_not_belong_together_are_refused():
@@ -212,29 +224,31 @@ def test_areas_that_do_not_belong_together_are_refused():
         over_images(np.ones((1, 2, 3, 4)), np.ones((1, 3, 3, 4)))
 
 
-@pytest.mark.parametrize('gain', [0.0, 0.06])
-def test_intervals_over_images_cover_the_planted_gain_at_their_rate(gain):
-    """Networks that are right in a share of an image's pixels, which differs from image to image."""
+@pytest.mark.parametrize(
+    ('correlation', 'groups', 'rate'), [(0, 1, 0.95), (0.73, 1, 0.94), (0, 8, 0.95)], ids=['alone', 'drive', 'cities']
+)
+def test_intervals_over_images_cover_the_planted_gain_at_their_rate(correlation, groups, rate):
+    """Networks that are right in a share of an image's pixels, which differs from drive to drive and image to image."""
     generator = np.random.default_rng(8)
-    draws, covered, called_shown, images, pixels = 300, 0, 0, 60, 200
-
-    def areas(share: np.ndarray) -> np.ndarray:
-        right = generator.binomial(pixels, share, (2, 2, images))  # (classes, seeds, images)
-        wrong = pixels - right
-        confusion = np.stack([np.stack([right[0], wrong[0]], -1), np.stack([wrong[1], right[1]], -1)], -2)
-        return areas_of(confusion)
-
+    draws, covered, images, pixels, gain = 400, 0, 100, 400, 0.03
     # What infinitely many images would give: accuracy p in both classes makes an IoU of p / (2 - p).
     truth = 100 * ((0.7 + gain) / (1.3 - gain) - 0.7 / 1.3)
+    names = [str(image * groups // images) for image in range(images)]
     for _ in range(draws):
-        hard = generator.uniform(-0.12, 0.12, (1, 1, images))  # shared by both networks and their seeds
-        ours, baseline = areas(0.7 + gain + hard), areas(0.7 + hard)
-        result = over_images(ours, baseline, draws=300)[0]
+        steps = generator.normal(0, 0.05, images)
+        own = np.copy(steps)  # neighbours differ less than others
+        for image in range(1, images):
+            own[image] = correlation * own[image - 1] + np.sqrt(1 - correlation**2) * steps[image]
+        own += generator.normal(0, 0.05 * (groups > 1), groups)[np.arange(images) * groups // images]
+        sides = []
+        for share in (0.7 + gain + own, np.full(images, 0.7)):
+            right = np.round(pixels * share)
+            wrong = pixels - right
+            confusion = np.stack([np.stack([right, wrong], -1), np.stack([wrong, right], -1)], -2)
+            sides.append(areas_of(confusion)[None])
+        result = over_images(*sides, names)[0][0]
         covered += result.low <= truth <= result.high
-        called_shown += result.verdict != 'not shown'
-    # The percentile interval of 60 images covers about one point less than it says.
-    assert stats.binom.ppf(0.0001, draws, 0.93) <= covered <= stats.binom.ppf(0.9999, draws, 0.95)
-    assert called_shown > 0.95 * draws if gain else called_shown < stats.binom.ppf(0.9999, draws, 0.07)
+    assert stats.binom.ppf(0.0001, draws, rate - 0.01) <= covered <= stats.binom.ppf(0.9999, draws, rate + 0.01)
 
 
 def test_holm_worked_by_hand():

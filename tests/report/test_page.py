@@ -57,13 +57,9 @@ def section(path: Path, name: str) -> str:
 def test_the_verdict_comes_first_in_the_words_of_the_report(written, document):
     assert re.findall(r'<h2>(.*?)</h2>', written.read_text()) == SECTIONS
     said = words(section(written, 'verdict'))
-    differences = [row for row in document['differences'] if row['metric'] == 'mIoU']
-    assert len(differences) == 2
-    for row in differences:
-        intervals = (row['over_seeds'], row['over_images'])
-        seeds, images = (f'{each["low"]:+.2f} to {each["high"]:+.2f}: {each["verdict"]}.' for each in intervals)
-        start = f'{row["over_seeds"]["verdict"]} {row["arm"]} against FCN: {row["difference"]:+.2f} mIoU over 2 seeds'
-        assert f'{start}, 95 % interval {seeds} Over images, for these trainings only: {images}' in said
+    assert [row['arm'] for row in document['verdicts']] == ['FCN+SR', 'small']
+    for row in document['verdicts']:
+        assert f'2 seeds: no verdict {report.sentence(row)}' in said
 
 
 def test_one_seed_is_no_verdict(tmp_path):
@@ -72,8 +68,10 @@ def test_one_seed_is_no_verdict(tmp_path):
     path = tmp_path / 'page.html'
     page.write(experiment_page(exp, report.document_of(exp)), path)
     said = words(section(path, 'verdict'))
-    assert said.count('one seed: no verdict') == 4, 'on each of two cards, and in its sentence'
-    assert said.count(' mIoU; one seed: no verdict.') == 2
+    assert (
+        said.count('1 seed: no verdict FCN+SR against FCN') == said.count('1 seed: no verdict small against FCN') == 1
+    )
+    assert said.count(' mIoU over 1 seed; a verdict needs 3.') == 2
     assert 'intervals are over images' in words(section(path, 'classes'))
 
     # Neither logs nor checkpoints are there: sentences, not holes.
@@ -266,7 +264,7 @@ def test_a_checkpoint_is_tested_and_compared(exp, pair, call, tmp_path):
     arguments = [*source, '--baseline', *pair, '--pictures', 1, '--num-images', 0, '--out', page, *options]
     assert call('report_page', *arguments).document['missing'] == []
     said = words(section(page, 'verdict'))
-    assert 'one seed: no verdict model against baseline: ' in said and 'Over images' in said
+    assert '1 seed: no verdict model against baseline, single-scale: ' in said
     assert 'model against baseline: ' in words(section(page, 'predictions'))
     (command,) = re.findall('<pre>(python .*?)</pre>', section(page, 'reproduce'))
     arguments = ['tools/report_page.py', *source, '--baseline', *pair, *options]
