@@ -75,9 +75,7 @@ def _verdict(arm: Trained, gain: Interval, p_corrected: float | None) -> Verdict
     doubts = list(_doubts(arm, kind, level))
     if doubts:
         return Verdict(f"{kind} shown, but not shown to be the block's", doubts[0], interval, p_corrected, removal)
-    reason = (
-        f'without their SR blocks the trained networks {"lose" if kind == "gain" else "win back"} more than half of it'
-    )
+    reason = 'more than half of it goes with the SR blocks'
     return Verdict(f"{kind} shown, and the block's", reason, interval, p_corrected, removal)
 
 
@@ -93,7 +91,7 @@ def _doubts(arm: Trained, kind: str, level: float) -> Iterator[str]:
         return
     half = (np.asarray(arm.ours) + arm.baseline) / 2
     if not _above(sign * half, sign * removed, level):
-        yield 'without their SR blocks the trained networks keep half of it or more, or may'
+        yield 'half of it or more stays without the SR blocks, or may'
     for name, control in arm.controls.items():
         if not _above(sign * np.asarray(arm.ours), sign * np.asarray(control, float), level):
             yield f'the control arm {name} has it too, or may'

@@ -232,8 +232,6 @@ def test_the_networks_of_the_question_are_tested_without_their_blocks_too(tmp_pa
     without = [row for row in rows(exp) if row['without_sr']]
     expected = [('FCN+SR', seed, 'whole') for seed in range(3)]
     assert [(row['arm'], row['seed'], row['mode']) for row in without] == expected
-        ('FCN+SR', seed, 'whole') for seed in range(3)
-    ]
     assert read_areas(exp, without[0]) is not None
     assert sum('--without-sr' in line for line in commands(replace(exp, work_dir=tmp_path / 'b'), tools)) == 3
     assert not stale(exp) and run(exp, tools=tools) == [] and len(calls(tools)) == 21
