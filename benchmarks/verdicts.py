@@ -117,7 +117,7 @@ def methods(random: Generator, draws: int) -> list[dict]:
 
 
 def forms(random: Generator, draws: int) -> list[dict]:
-    """How often, in percent, one of three arms has each form at five seeds, by what is true of it: a gain is four standard deviations."""
+    """How often, in percent, one of three arms has each form at five seeds, by what is true: gains are of four std."""
     rows = []
     truths = {'nothing': (0, 0), 'a gain by something else': (4, 0), 'a gain by the block': (4, 4)}
     for truth, (gain, block) in truths.items():

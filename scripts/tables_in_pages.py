@@ -5,6 +5,9 @@ from pathlib import Path
 
 from numbers_in_pages import ROOT, read, rows, show, table
 
+from mmseg_sr.experiments.plan import load
+from mmseg_sr.experiments.seeds import plan_seeds, to_markdown
+
 COSTS = [  # heads of columns, and what tools/cost.py calls them
     ('parameters', 'parameters', 'all'),
     ('without auxiliary head', 'parameters', 'without_auxiliary'),
@@ -16,7 +19,9 @@ TIMES = {'training step': 'train', 'prediction': 'predict'}
 
 
 def interval(found: dict, digits: int = 2) -> str:
-    """An interval in brackets."""
+    """An interval in brackets, a dash for none."""
+    if found['low'] is None:
+        return '-'
     return f'[{found["low"]:+.{digits}f}, {found["high"]:+.{digits}f}]'
 
 
@@ -59,6 +64,29 @@ def differences(*experiments: str) -> None:
         line = [row['arm'], row['mode'], row['seeds'], f'{row["difference"]:+.2f}', interval(row['over_seeds'])]
         lines.append([*line, row['verdict'] or 'also looked at'])
     table('network | tested on | seeds | mIoU | 95 % over seeds | verdict', lines)
+
+
+def methods() -> None:
+    """Write how often a verdict is false and a gain is found: a row a size of experiment, a column a method."""
+    found = read('results/verdicts.json')['methods']
+    names = list(dict.fromkeys(row['method'] for row in found))
+    cells = {(row['seeds'], row['arms'], row['method']): f'{row["false"]:.1f} / {row["power"]:.0f} %' for row in found}
+    sizes = dict.fromkeys((row['seeds'], row['arms']) for row in found)
+    heads = ' | '.join(['seeds', 'arms', *(f'{name}: false / found' for name in names)])
+    table(heads, [[*size, *(cells[(*size, name)] for name in names)] for size in sizes])
+
+
+def forms() -> None:
+    """Write how often a verdict has each form, by what is true."""
+    found = read('results/verdicts.json')['forms']
+    names = sorted({name for row in found for name in row if name != 'truth'})
+    lines = [[row['truth'], *(f'{row.get(name, 0):.1f} %' for name in names)] for row in found]
+    table(' | '.join(['true is', *names]), lines)
+
+
+def planned(experiment: str, gain: float) -> None:
+    """Write what tools/experiment.py plan says of an experiment that nobody has run."""
+    show(to_markdown(plan_seeds(load(ROOT / experiment, '/nowhere'), [], gain)))
 
 
 def screening(experiment: str) -> None:
@@ -158,7 +186,7 @@ def block_speed() -> None:
 
 
 def prior(*names: str) -> None:
-    """Write the scores of benchmarks/scene_prior.py: a row a weight, a column a file."""
+    """Write the scores with a prior of the place: a row a weight, a column a file."""
     found = [read(name)['rows'] for name in names]
     lines = [[each[0]['weight'], *(f'{row["mIoU"]:.2f}' for row in each)] for each in zip(*found, strict=True)]
     table(' | '.join(['weight', *(f'mIoU, {Path(name).stem.removeprefix("prior-")}' for name in names)]), lines)

@@ -81,12 +81,12 @@ def test_results_are_those_of_the_reports():
     reports = ''.join((ROOT / f'results/{name}/report.md').read_text() for name in EXPERIMENTS)
     found = rows_of(page, 'network | tested on')
     assert len(found) == 13
-    for arm, mode, seeds, change, *over in found:
-        words = [f'* **{arm}** against ', f', {mode}, {seeds} seeds: {change} mIoU']
-        words += [each.replace('] ', ']: **') + '**' for each in over]
+    for arm, mode, seeds, change, interval, verdict in found:
+        words = ['|', f'| {arm} - ', f' {mode} ', f' {seeds} ', f' {change} ', f' {interval} ', f' {verdict} ']
         assert any(all(word in line for word in words) for line in reports.splitlines()), words
     for *_, seeds, _, _, change, verdict in rows_of(TEXTS['README'], 'data | with SR')[:-1]:
-        words = [f', {seeds} seeds: {change.replace(" [", " mIoU, over seeds [")}: **{verdict}**']
+        mean, interval = change.split(' ', 1)
+        words = [f'* **{verdict}**: ', f': {mean} mIoU over {seeds} seeds, 95 % interval {interval}']
         assert any(all(word in line for word in words) for line in reports.splitlines()), words
 
 

@@ -9,8 +9,9 @@
 An experiment is a YAML file of arms (a config and options), seeds and test modes; mmseg_sr/experiments/plan.py shows
 all it can say. `run` trains each arm from each seed by tools/train.py and tests the last checkpoint in each mode by
 tools/test.py. What is done is skipped, what was interrupted goes on from its last checkpoint, and Ctrl-C ends all it
-started. Failures are named at the end, the rest goes on; exit status 1 if there are any. Each run gets a config of its
-own, in WORK_DIR/<arm>/seed<k>/configs, with options, seed and work directory in it; logs are in WORK_DIR/logs.
+started. What all runs need is tried before the first. Failures are named as they happen, the rest goes on; exit status
+1 if there are any. Each run gets a config of its own, in WORK_DIR/<arm>/seed<k>/configs, with options, seed and work
+directory in it; logs are in WORK_DIR/logs.
 
 `run --print-commands` writes these configs and prints the commands as a shell script instead, with `launcher: slurm`
 for Slurm. Whatever machines they run on, `report` reads what they left in WORK_DIR.
@@ -28,7 +29,6 @@ The last line of the output is a JSON document. Exit status 2 and one message fo
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from _cli import Parser, above_zero, answer, at_least, program
@@ -67,8 +67,6 @@ def run(args: argparse.Namespace) -> int:
         print('\n'.join(experiment.commands(exp, TOOLS)))
         return 0
     failures = experiment.run(exp, args.jobs, TOOLS)
-    for failure in failures:
-        print(f'failed: {failure}', file=sys.stderr)
     answer({'rows': len(rows(exp)), 'of': len(cells(exp)), 'failed': [failure.name for failure in failures]})
     return int(bool(failures))
 

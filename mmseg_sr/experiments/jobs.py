@@ -112,6 +112,7 @@ class _Crew:
                     yield from self._run(chain, job, lock)
                 except UserError as error:
                     self.failures.append(Failure(job.name, str(error), job.log, len(jobs) - index))
+                    self.bar.write(f'failed: {self.failures[-1]}', file=sys.stderr)
                     break
                 self.left[chain.name] -= job.weight
         self.left[chain.name] = 0

@@ -58,9 +58,12 @@ def to_markdown(document: dict) -> str:
     seeds, gain, arms = document['seeds'], f'{document["gain"]:+.2f} {document["metric"]}', len(document['arms'])
     head = ['model - baseline', 'std of the difference', f'{seeds} seeds show {gain} in', 'they show in 4 of 5 cases']
     table = markdown.table([*head, f'seeds for {gain}', 'hours'], lines)
+    hours = 'give --seconds of an iteration for the hours'
+    if document['hours'] is not None:
+        hours = f'{_in_hours(document["hours"])} hours of training on one machine'
     return (
-        f'{table}\n\nAs planned: {document["trainings"]} trainings, {_in_hours(document["hours"])} hours of training. '
-        f'Corrected for the {arms} arm{"s" * (arms != 1)} of the question; hours are of all arms, on one machine.'
+        f'{table}\n\nAs planned: {document["trainings"]} trainings, {hours}. '
+        f'Corrected for the {arms} arm{"s" * (arms != 1)} of the question; hours are of all arms.'
     )
 
 

@@ -115,10 +115,16 @@ def has_blocks(arm: Arm) -> bool:
     return count_parameters(resolve(arm))['sr'] > 0
 
 
+_counted: dict[str, dict[str, int]] = {}  # by the model's config: arms, seeds and modes share networks
+
+
 def count_parameters(cfg: Config) -> dict[str, int]:
     """Count the parameters of a config's network, its auxiliary heads among them: 'total', and 'sr' of the blocks."""
-    # Only shapes are wanted: on the meta device nothing is allocated.
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')), torch.device('meta'):
-        with blame('build the model'):
-            counted = count.count_parameters(MODELS.build(cfg.model))
-    return {'total': counted['all'], 'sr': counted['sr']}
+    key = repr(cfg.model)
+    if key not in _counted:
+        # Only shapes are wanted: on the meta device nothing is allocated.
+        with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')), torch.device('meta'):
+            with blame('build the model'):
+                counted = count.count_parameters(MODELS.build(cfg.model))
+        _counted[key] = {'total': counted['all'], 'sr': counted['sr']}
+    return _counted[key]

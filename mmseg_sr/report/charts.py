@@ -97,7 +97,8 @@ def forest_plot(differences: Sequence[dict], metric: str = 'mIoU') -> Figure:
                 axes.plot([interval['low'], interval['high']], [height, height], color=shade, linewidth=width)
         hollow = 'none' if color == NOT_SHOWN else 'full'
         axes.plot([row['difference']], [-position], marker, color=color, markersize=6, fillstyle=hollow)
-    for width, words in ((2, 'over seeds'), (0.8, 'over images, for these networks')):
+    kinds = [(2, 'over seeds'), (0.8, 'over images, for these networks')]
+    for width, words in kinds[: 1 + any(row['over_images'] for row in rows)]:
         axes.plot([], [], color=NOT_SHOWN, linewidth=width, label=f'95 % {words}')
     axes.set_yticks(range(0, -len(rows), -1), map(_label, rows))
     axes.set_ylim(-len(rows) + 0.5, 0.5 if rows else 1)
