@@ -26,6 +26,7 @@ from ..config import evaluators, prepare, require, with_tta
 from ..errors import UserError, blame, one_line
 from ..processes import is_first_process, process_group, quiet
 from .runner import Loaded, build_network, build_runner
+from .test_outputs import KeepFolders
 
 
 def train(cfg: Config) -> Runner:
@@ -102,6 +103,7 @@ def test(cfg: Config, checkpoint: str | Path, tta: bool = False, without_sr: boo
             print_log(f'{reason} weights of {", ".join(blocks)}: identity there.', logger='current')
         runner = build_runner(cfg, network)
         runner.register_hook(Loaded(weights, checkpoint))
+        runner.register_hook(KeepFolders())
         del weights
         with blame('set up testing'):
             _ = runner.test_loop

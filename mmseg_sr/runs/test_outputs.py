@@ -3,13 +3,23 @@
 Each function takes a config and returns another one: the caller's stays as it was.
 """
 
+import contextlib
 import copy
 import inspect
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from mmengine.visualization import LocalVisBackend
 from mmseg.datasets import CityscapesDataset
+from mmseg.engine import SegVisualizationHook
+from mmseg.evaluation import CityscapesMetric
 from mmseg.registry import DATASETS, METRICS
 
 from ..config import evaluators, require
@@ -89,3 +99,74 @@ def with_drawings(cfg: Config, folder: Path) -> Config:
     visualizer = {'type': 'SegLocalVisualizer', **(cfg.get('visualizer') or {}), 'save_dir': str(folder)}
     cfg.visualizer = {'vis_backends': [dict(type='LocalVisBackend')], **visualizer}
     return cfg
+
+
+class KeepFolders(Hook):
+    """Let what a test writes of an image lie below the output's folder as the image lies below the one all share.
+
+    mmseg names it after the image alone: of two images of one name the second overwrites the first. What a
+    CityscapesMetric writes lies in one folder, as its server and everybody's scripts know it, where the names differ.
+
+    Raises:
+        UserError: Where two images have one name in one folder.
+    """
+
+    def before_test(self, runner: Runner) -> None:
+        writers = [each for each in runner.test_evaluator.metrics if getattr(each, 'output_dir', None)]
+        drawing = [hook for hook in runner.hooks if isinstance(hook, SegVisualizationHook) and hook.draw]
+        dataset = runner.test_dataloader.dataset
+        if not (writers or drawing) or not hasattr(dataset, 'get_data_info'):
+            return
+        paths = [dataset.get_data_info(index)['img_path'] for index in range(len(dataset))]
+        self.folders = _folders(paths)
+        has_own_names = len({Path(path).stem for path in paths}) == len(self.folders)
+        for metric in writers:
+            if not (isinstance(metric, CityscapesMetric) and has_own_names):
+                metric.process = partial(self._process, metric.process, [(metric, 'output_dir')])
+        for hook in drawing:
+            backends = hook._visualizer._vis_backends.values()
+            places = [(each, '_img_save_dir') for each in backends if isinstance(each, LocalVisBackend)]
+            _ = [backend.experiment for backend, _ in places]  # which makes the folder's name
+            hook.after_test_iter = partial(self._draw, hook.after_test_iter, places)
+
+    def _process(self, process: Callable, places: list, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        for folder, group in groupby(data_samples, key=lambda sample: self.folders.get(sample['img_path'], '.')):
+            with _below(places, folder):
+                process(data_batch, list(group))
+
+    def _draw(
+        self, draw: Callable, places: list, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence
+    ) -> None:
+        for folder, group in groupby(outputs, key=lambda sample: self.folders.get(sample.img_path, '.')):
+            with _below(places, folder):
+                draw(runner, batch_idx, data_batch, list(group))
+
+
+def _folders(paths: Sequence[str]) -> dict[str, str]:
+    """The folder of each image below the one they share; '.' for images that share none, on servers say."""
+    try:
+        shared = os.path.commonpath([os.path.dirname(path) for path in paths])
+        folders = {path: os.path.relpath(os.path.dirname(path), shared) for path in paths if '://' not in path}
+    except ValueError:
+        folders = {}
+    named = {}
+    for path in paths:
+        folder = folders.setdefault(path, '.')
+        other = named.setdefault((folder, Path(path).stem), path)
+        if other != path:
+            raise UserError(f'the predictions of {other} and {path} would have the same name')
+    return folders
+
+
+@contextlib.contextmanager
+def _below(places: list[tuple[object, str]], folder: str) -> Iterator[None]:
+    """Let these attributes name a folder below the one that they name."""
+    before = [getattr(owner, name) for owner, name in places]
+    for (owner, name), place in zip(places, before, strict=True):
+        setattr(owner, name, os.path.normpath(os.path.join(place, folder)))
+        os.makedirs(getattr(owner, name), exist_ok=True)
+    try:
+        yield
+    finally:
+        for (owner, name), place in zip(places, before, strict=True):
+            setattr(owner, name, place)
