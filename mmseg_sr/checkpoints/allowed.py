@@ -15,7 +15,7 @@ from pickle import UnpicklingError
 import numpy as np
 from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
-from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler as OneCycle
 
 from ..config import TRUST
 from ..errors import UserError
@@ -102,13 +102,15 @@ class _OneCycle:
     """``OneCycleParamScheduler``, whose state names the curve that it follows."""
 
 
+_ATTRIBUTES = {(_History, name): None for name in ('min', 'max', 'current', 'mean')}
+_ATTRIBUTES |= {(_OneCycle, name): getattr(OneCycle, name) for name in ('_annealing_cos', '_annealing_linear')}
+
+
 def _attribute(owner: object, name: str) -> Callable | None:
-    """``getattr``, by which a log history's pickle names its statistics, and a OneCycleLR's its curve."""
-    if owner is _OneCycle and name in ('_annealing_cos', '_annealing_linear'):
-        return getattr(OneCycleParamScheduler, name)
-    if owner is not _History or name not in ('min', 'max', 'current', 'mean'):
+    """``getattr``, by which a log history names its statistics and a OneCycleLR its curve; the first are left out."""
+    if (owner, name) not in _ATTRIBUTES:
         raise UnpicklingError(f'getattr(..., {name!r})')
-    return None
+    return _ATTRIBUTES[owner, name]
 
 
 def _by(make: Callable) -> Callable:

@@ -3,11 +3,10 @@
 Each function takes a config and returns another one: the caller's stays as it was.
 """
 
-import contextlib
 import copy
 import inspect
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -118,28 +117,21 @@ class KeepFolders(Hook):
         if not (writers or drawing) or not hasattr(dataset, 'get_data_info'):
             return
         paths = [dataset.get_data_info(index)['img_path'] for index in range(len(dataset))]
-        self.folders = _folders(paths)
-        has_own_names = len({Path(path).stem for path in paths}) == len(self.folders)
+        folders = _folders(paths)
+        has_own_names = len({Path(path).stem for path in paths}) == len(folders)
         for metric in writers:
             if not (isinstance(metric, CityscapesMetric) and has_own_names):
-                metric.process = partial(self._process, metric.process, [(metric, 'output_dir')])
+                metric.process = _apart(metric.process, metric, 'output_dir', folders)
         for hook in drawing:
-            backends = hook._visualizer._vis_backends.values()
-            places = [(each, '_img_save_dir') for each in backends if isinstance(each, LocalVisBackend)]
-            _ = [backend.experiment for backend, _ in places]  # which makes the folder's name
-            hook.after_test_iter = partial(self._draw, hook.after_test_iter, places)
+            for backend in hook._visualizer._vis_backends.values():
+                if isinstance(backend, LocalVisBackend):
+                    _ = backend.experiment  # which makes the folder's name
+                    draw = _apart(hook.after_test_iter, backend, '_img_save_dir', folders)
+                    hook.after_test_iter = partial(_by_place, draw)
 
-    def _process(self, process: Callable, places: list, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        for folder, group in groupby(data_samples, key=lambda sample: self.folders.get(sample['img_path'], '.')):
-            with _below(places, folder):
-                process(data_batch, list(group))
 
-    def _draw(
-        self, draw: Callable, places: list, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence
-    ) -> None:
-        for folder, group in groupby(outputs, key=lambda sample: self.folders.get(sample.img_path, '.')):
-            with _below(places, folder):
-                draw(runner, batch_idx, data_batch, list(group))
+def _by_place(draw: Callable, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence) -> None:
+    draw(runner, batch_idx, data_batch, outputs)
 
 
 def _folders(paths: Sequence[str]) -> dict[str, str]:
@@ -158,15 +150,17 @@ def _folders(paths: Sequence[str]) -> dict[str, str]:
     return folders
 
 
-@contextlib.contextmanager
-def _below(places: list[tuple[object, str]], folder: str) -> Iterator[None]:
-    """Let these attributes name a folder below the one that they name."""
-    before = [getattr(owner, name) for owner, name in places]
-    for (owner, name), place in zip(places, before, strict=True):
-        setattr(owner, name, os.path.normpath(os.path.join(place, folder)))
-        os.makedirs(getattr(owner, name), exist_ok=True)
-    try:
-        yield
-    finally:
-        for (owner, name), place in zip(places, before, strict=True):
+def _apart(write: Callable, owner: object, name: str, folders: dict[str, str]) -> Callable:
+    """Let ``write``, which takes samples last, find in ``owner.name`` a folder for each folder of their images."""
+    top = getattr(owner, name)
+
+    def write_apart(*arguments: object) -> None:
+        *others, samples = arguments
+        for folder, group in groupby(samples, key=lambda sample: folders.get(sample.get('img_path'), '.')):
+            place = os.path.normpath(os.path.join(top, folder))
+            os.makedirs(place, exist_ok=True)
             setattr(owner, name, place)
+            write(*others, list(group))
+        setattr(owner, name, top)
+
+    return write_apart
