@@ -3,10 +3,11 @@
 import contextlib
 import csv
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import UserError
+from .errors import UserError, one_line
 
 
 @contextlib.contextmanager
@@ -28,7 +29,7 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
         '{}'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.stem}.{os.getpid()}.partial{path.suffix}')
+    partial = _partial(path)
     try:
         yield partial
         if durable:
@@ -38,6 +39,10 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
             _sync(path.parent)  # the name
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f'.{path.stem}.{os.getpid()}.partial{path.suffix}')
 
 
 def _sync(path: Path) -> None:
@@ -63,12 +68,30 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 
 
 def check_folder(option: str, path: Path | None) -> None:
-    """Refuse a place where no folder can be, before the work whose results would go there. None is left alone."""
-    if path and any(place.is_file() for place in (path, *path.parents)):
+    """Refuse a place where no folder can be written, before the work whose results would go there, by trying it.
+
+    A path of None is left alone.
+    """
+    if path and any(place.exists() and not place.is_dir() for place in _above(option, path / 'file')):
         raise UserError(f'{option} needs a folder, and {path} is a file or below one')
 
 
 def check_file(option: str, path: Path | None) -> None:
-    """Refuse a place where no file can be, before the work whose result would go there. None is left alone."""
-    if path and (path.is_dir() or any(parent.is_file() for parent in path.parents)):
+    """Refuse a place where no file can be written, before the work whose result would go there. None is left alone."""
+    if path is None:
+        return
+    taken = not path.name or (os.path.exists(path) and not path.is_file())
+    if taken or any(place.exists() and not place.is_dir() for place in _above(option, path)):
         raise UserError(f'{option}: cannot write the file {path}')
+
+
+def _above(option: str, path: Path) -> list[Path]:
+    """The folders above a file that is to be written; the nearest that is there is tried."""
+    try:
+        _partial(path).exists()  # its name may be too long
+        nearest = next(place for place in path.parents if os.path.lexists(place))
+        if nearest.is_dir() or not nearest.exists():
+            tempfile.TemporaryFile(dir=nearest).close()
+    except OSError as error:
+        raise UserError(f'{option}: cannot write below {path.parent}: {one_line(error)}') from error
+    return list(path.parents)

@@ -52,6 +52,7 @@ LINE = check_line(name for name in (dist.metadata['Name'] for dist in metadata.d
 # These packages can be imported now.
 from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
 from mmengine.infer import BaseInferencer  # noqa: E402
+from mmengine.model import PretrainedInit  # noqa: E402
 from mmengine.runner import CheckpointLoader  # noqa: E402
 from mmengine.runner import checkpoint as runner_checkpoint  # noqa: E402
 
@@ -149,6 +150,15 @@ def load_safely(loaders: ModuleType) -> None:
     runner_checkpoint.load_url = loaders.load_url
     if hasattr(runner_checkpoint, '_safe_torch_load'):  # upstream's leave it to torch, whose default is safe
         runner_checkpoint._safe_torch_load = loaders.load
+
+
+@change(
+    'pretrained',
+    'mmengine.model.PretrainedInit.__call__',
+    why='where no weight of a file fits mmengine warns, and the network is trained from scratch',
+)
+def check_pretrained(loaders: ModuleType) -> None:
+    PretrainedInit.__call__ = lambda init, module: loaders.init_pretrained(init, module)
 
 
 @change(

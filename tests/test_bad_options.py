@@ -297,13 +297,13 @@ def test_a_wrong_seed_leaves_no_folder(places, seed):
 
 
 @pytest.mark.parametrize(('tool', 'option'), FOLDERS)
-@pytest.mark.parametrize('value', ['{home}/file', '{home}/file/below'])
+@pytest.mark.parametrize('value', ['{home}/file', '{home}/file/below', '/proc/nowhere'])
 def test_a_folder_that_cannot_be_is_refused(places, tool, option, value):
     refused(places, tool, option, FOLDERS[tool, option], value.format(**places))
 
 
 @pytest.mark.parametrize(('tool', 'option'), FILES)
-@pytest.mark.parametrize('value', ['{home}', '{home}/file/below.png', ''])
+@pytest.mark.parametrize('value', ['{home}', '{home}/file/below.png', '', '/proc/nowhere/a.npz', '/dev/null'])
 def test_a_file_that_cannot_be_written_is_refused(places, tool, option, value):
     refused(places, tool, option, FILES[tool, option], value.format(**places))
 

@@ -160,8 +160,9 @@ def work(args: argparse.Namespace) -> None:
 
     if args.format == 'onnx':
         require('onnx', 'onnxscript', 'onnxruntime')
-    check_file('--out', args.out)
     cfg = load_config(args.config, read_options(args.cfg_options))
+    out = args.out or Path(cfg.work_dir) / f'{Path(args.config).stem}{SUFFIX[args.format]}'
+    check_file('--out', out)
     recall = read_recall(args.static_recall) if args.static_recall else {}
     segmentor, metadata = load(cfg, args.checkpoint)
     trained = trained_size(cfg)
@@ -173,7 +174,6 @@ def work(args: argparse.Namespace) -> None:
     network, metadata = portable_network(segmentor, metadata, recall)
     images, source = pictures(cfg, args.frames, args.num_frames)
     sizes = [shape] if shape else args.check_sizes or list(dict.fromkeys([*filter(None, [trained]), *SIZES]))
-    out = args.out or Path(cfg.work_dir) / f'{Path(args.config).stem}{SUFFIX[args.format]}'
     with replacing(out) as partial, ExitStack() as stack:
         run, said = write(args, network, metadata, shape or trained or (64, 64), partial)
         bytes_written = partial.stat().st_size

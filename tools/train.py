@@ -13,9 +13,10 @@ or to None: --cfg-options model.pretrained=None. Exit status 2 and one message f
 
 SIGTERM (from Slurm before it takes the node, from `kill`): the iteration is finished and saved, and the exit status is
 143. Another one after five seconds ends at once. Whatever ended a run, the same command with --resume goes on: from the
-newest checkpoint that is whole, with a line for each newer one that is not. The run then ends as without the stop, bit
-for bit, if it has as many processes as before and its operations are deterministic: on a CPU they are, on a GPU
---deterministic asks for it. A job that may be started more than once is best started with --resume at once.
+newest checkpoint that is whole, with a line for each newer one that is not. One that is whole and cannot be resumed is
+never trained over: that is an error. The run then ends as without the stop, bit for bit, if it has as many processes as
+before and its operations are deterministic: on a CPU they are, on a GPU --deterministic asks for it. A job that may be
+started more than once is best started with --resume at once.
 """
 
 import argparse

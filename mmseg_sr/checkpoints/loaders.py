@@ -5,10 +5,16 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import torch
+from mmengine.logging import print_log
+from mmengine.model import PretrainedInit, update_init_info
+from mmengine.runner import CheckpointLoader
+from mmengine.runner.checkpoint import _load_checkpoint_to_model, load_state_dict
+from torch import nn
 
 from ..errors import UserError
 from ..openmmlab import HOME, SCHEME
 from .reading import DIGEST, load, read_checkpoint
+from .weights import check_some_fit, plain_weights
 
 
 def load_from_local(filename: str, map_location: object = None) -> object:
@@ -45,6 +51,22 @@ def load_from_mmseg_sr(address: str, map_location: str | torch.device | None = N
             f'It comes with those of {", ".join(released)}'
         )
     return load_from_safetensors(str(path), map_location)
+
+
+def init_pretrained(init: PretrainedInit, module: nn.Module) -> None:
+    """Load pretrained weights as ``PretrainedInit``, and refuse a file of which not one weight fits."""
+    print_log(f'load {init.prefix or "all"} of the weights from: {init.checkpoint}', logger='current')
+    checkpoint = CheckpointLoader.load_checkpoint(init.checkpoint, init.map_location, 'current')
+    prefix = f'{init.prefix.removesuffix(".")}.' if init.prefix else ''
+    weights = checkpoint.get('state_dict', checkpoint) if prefix else plain_weights(checkpoint)
+    check_some_fit(module, weights, init.checkpoint, prefix)
+    if prefix:
+        part = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+        load_state_dict(module, part, logger='current')
+    else:
+        _load_checkpoint_to_model(module, checkpoint, logger='current')
+    if hasattr(module, '_params_init_info'):
+        update_init_info(module, init_info=init._get_init_info())
 
 
 def load_url(

@@ -21,7 +21,7 @@ from mmengine.runner import CheckpointLoader
 
 from ..config import TRUST
 from ..errors import UserError, blame, one_line
-from .allowed import ALLOWED
+from .allowed import ALLOWED, Refused, made
 
 DIGEST = re.compile(r'-([0-9a-f]{8})$')  # how the name of a published file ends: the first digits of its sha256
 ZIP, PICKLE = b'PK\3\4', b'\x80'  # how what torch.save writes begins: today, and before torch 1.6
@@ -115,26 +115,28 @@ def load(source: str | Path | BinaryIO, map_location: object = None) -> object:
     name = getattr(source, 'name', 'the checkpoint')
     file = _recognised(source, name)
     try:
-        with torch.serialization.safe_globals(ALLOWED):
-            return torch.load(file, map_location=map_location, weights_only=True)
+        return read_records(file, map_location)
     except UnpicklingError as error:
-        reason = _reason(error)
+        refused = Refused(name, error)
     except Exception as error:  # torch.load raises a dozen kinds on a file that it did not write
         raise UserError(f'{name} is no checkpoint ({one_line(error)[:300]})') from error
     finally:
         if isinstance(file, _Archive):
             file.check()
     if os.environ.get(TRUST) != '1':
-        raise UserError(
-            f'{name} was refused and nothing in it was run: it is no checkpoint of weights and numbers alone '
-            f'({reason}). To run what it holds, if you trust who made it: --trust-checkpoint, or {TRUST}=1'
-        )
-    print_log(f'{name} holds more than weights ({reason}): trusted and run.', 'current', logging.WARNING)
+        raise refused
+    print_log(f'{name} holds more than weights ({refused.reason}): trusted and run.', 'current', logging.WARNING)
     file.seek(0)
     try:
         return torch.load(file, map_location=map_location, weights_only=False)
     except Exception as error:  # what it holds can raise anything
         raise UserError(f'{name} is no checkpoint ({one_line(error)[:300]})') from error
+
+
+def read_records(file: BinaryIO, map_location: object = None) -> object:
+    """Read what is allowed, of a file that torch wrote; anything else is an ``UnpicklingError``, and is not run."""
+    with torch.serialization.safe_globals(ALLOWED):
+        return made(torch.load(file, map_location=map_location, weights_only=True))
 
 
 def _recognised(file: BinaryIO, name: str | Path) -> '_Archive | BinaryIO':
@@ -147,14 +149,6 @@ def _recognised(file: BinaryIO, name: str | Path) -> '_Archive | BinaryIO':
         kinds = (kind for beginning, kind in OTHERS.items() if start.lstrip().startswith(beginning))
         raise UserError(f'{name} is no checkpoint: {next(kinds, "torch did not write it") if start else "it is empty"}')
     return file
-
-
-def _reason(error: UnpicklingError) -> str:
-    """What a file asked for, of torch's advice of ten lines."""
-    asked = re.search(r'GLOBAL (?:builtins\.|__builtin__\.)?(\S+)', str(error))  # torch 2.6 says whose eval
-    if asked:
-        return f'it asks for {asked[1]}'
-    return str(error).rpartition('WeightsUnpickler error: ')[2].strip().split('\n')[0][:300]
 
 
 class _Archive:

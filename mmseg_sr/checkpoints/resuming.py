@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 
 from ..errors import UserError
 from ..processes import is_first_process
+from .allowed import Refused
 from .reading import read_checkpoint
 from .saving import LAST
 
@@ -21,11 +22,16 @@ def resume_newest(cfg: Config) -> Config:
     """Let a config go on from the newest whole checkpoint in its work directory; without one, begin.
 
     What is skipped, and why, is logged.
+
+    Raises:
+        UserError: Where a newer one is whole and was refused: a training that goes on without it would overwrite it.
     """
-    found, skipped = newest_checkpoint(cfg.work_dir)
-    if is_first_process(cfg):
-        for reason in skipped:
-            print_log(f'not resumed from {reason}', logger='current', level=logging.WARNING)
+    found, skipped = _search(Path(cfg.work_dir))
+    for path, fault, is_whole in skipped:
+        if is_whole:
+            raise UserError(f'{path} {fault}. Nothing was changed; to train without it, name another --work-dir')
+        if is_first_process(cfg):
+            print_log(f'not resumed from {path}: {fault}', logger='current', level=logging.WARNING)
     cfg = copy.deepcopy(cfg)
     cfg.resume = found is not None
     if found:
@@ -43,12 +49,18 @@ def newest_checkpoint(folder: str | Path) -> tuple[Path | None, list[str]]:
     Returns:
         Its path, None if there is none, and what was skipped: ``path: reason``.
     """
+    found, skipped = _search(Path(folder))
+    return found, [f'{path}: {fault}' for path, fault, _ in skipped]
+
+
+def _search(folder: Path) -> tuple[Path | None, list[tuple[Path, str, bool]]]:
+    """The newest, and what was skipped: its path, why, and whether the file is whole."""
     skipped = []
-    for path in _candidates(Path(folder)):
+    for path in _candidates(folder):
         fault = _fault(path)
         if not fault:
             return path, skipped
-        skipped.append(f'{path}: {fault}')
+        skipped.append((path, *fault))
     return None, skipped
 
 
@@ -73,14 +85,14 @@ def _number(path: Path) -> int:
     return int(found[1]) if found else -1
 
 
-def _fault(path: Path) -> str | None:
-    """What keeps a training from going on from this file."""
+def _fault(path: Path) -> tuple[str, bool] | None:
+    """What keeps a training from going on from this file, and whether the file is whole."""
     if not path.is_file():
-        return 'it is not there'
+        return 'it is not there', False
     if not zipfile.is_zipfile(path):
-        return 'cut short, or no checkpoint'
+        return 'cut short, or no checkpoint', False
     try:
         checkpoint = read_checkpoint(path)
     except UserError as error:
-        return str(error).removeprefix(f'{path} ')
-    return None if RESUMES <= checkpoint.keys() else 'it has weights only'
+        return str(error).removeprefix(f'{path} '), isinstance(error, Refused)
+    return None if RESUMES <= checkpoint.keys() else ('has weights only: start from it by load_from=', True)

@@ -1,5 +1,6 @@
 """AtomicCheckpointHook: checkpoints that a kill, a power cut or a full disk cannot take away."""
 
+import os
 from collections import deque
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ..atomic import replacing
+from ..config import TRUST
 from ..errors import UserError, one_line
+from .records import fault_of, without_functions
 
 LAST = 'last_checkpoint'
 
@@ -70,6 +73,7 @@ class AtomicCheckpointHook(CheckpointHook):
             raise ValueError(f'AtomicCheckpointHook writes to local folders, not to {place!r}: take CheckpointHook')
         self.backend_args = dict(backend='atomic')
         self._saved: int | None = None
+        self._fault: str | None = None
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
@@ -82,6 +86,18 @@ class AtomicCheckpointHook(CheckpointHook):
         for folder in {self.out_dir, runner.work_dir}:
             self._sweep(Path(folder))
         self._tidy()
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Say at once, and not when it is resumed, what of a checkpoint will be refused."""
+        if 'param_schedulers' in checkpoint:
+            checkpoint['param_schedulers'] = without_functions(checkpoint['param_schedulers'])
+        fault = fault_of(checkpoint)
+        if fault and fault != self._fault and os.environ.get(TRUST) != '1':
+            runner.logger.error(
+                f'What is saved will be refused by --resume and by every other tool: {fault}. '
+                'Leave that out of the training, or read the checkpoints with --trust-checkpoint.'
+            )
+        self._fault = fault
 
     def save(self, runner: Runner, iteration: int) -> None:
         """Save the state after ``iteration`` iterations, unless that has been done."""

@@ -9,6 +9,8 @@ from torch import nn
 from ..errors import UserError, one_line
 from ..models.find import sr_blocks
 
+COUNT = 'num_batches_tracked'  # of a BN layer: no weight
+
 
 def check_weights(model: nn.Module, checkpoint: dict, source: str | Path, whole: bool = False) -> list[str]:
     """Load a checkpoint's weights into a model, and refuse those that do not fill it; mmengine only logs that.
@@ -40,13 +42,70 @@ def check_weights(model: nn.Module, checkpoint: dict, source: str | Path, whole:
     blocks = [] if whole else sr_blocks(model)
     blocks = [name for name in blocks if not any(key.startswith(f'{name}.') for key in weights)]
     excused += tuple(f'{name}.' for name in blocks)
-    missing = [key for key in missing if not key.startswith(excused) and not key.endswith('num_batches_tracked')]
+    missing = [key for key in missing if not key.startswith(excused) and not key.endswith(COUNT)]
     if missing or unexpected:
         faults = [f'{_first(missing)} missing'] * bool(missing) + [f'{_first(unexpected)} not in it'] * bool(unexpected)
         raise UserError(f'{source} does not fit the model: {"; ".join(faults)}')
     used = {key: value for key, value in weights.items() if not key.startswith(excused)}
     check_finite(used, source, buffers={name for name, _ in model.named_buffers()})
     return blocks
+
+
+def check_some_fit(model: nn.Module, weights: dict[str, torch.Tensor], source: str | Path, prefix: str = '') -> None:
+    """Refuse weights of which not one fits a model: mmengine only warns of that, and trains from scratch.
+
+    Args:
+        model: The segmentor, or the part of it, that is to start from them.
+        weights: Tensors by name.
+        source: Where they came from, for messages.
+        prefix: What is taken from the names; names without it are another part's.
+
+    Raises:
+        UserError: Says before which names of the file, or of the model, what would have to stand.
+
+    Example:
+        >>> check_some_fit(nn.Linear(2, 1), {'model.bias': torch.ones(1)}, 'w.pth')
+        Traceback (most recent call last):
+        ...
+        mmseg_sr.errors.UserError: no weight of w.pth fits Linear: 1 of 1 would without 'model.' before the names in it
+    """
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    weights = {name: value for name, value in weights.items() if not name.endswith(COUNT)}  # which always fits
+    taken = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    if _fitting(taken, shapes) or _is_used(model, taken):
+        return
+    ways = {f'without {start!r} before the names in it': _fitting(weights, shapes, start) for start in _starts(weights)}
+    ways |= {
+        f'with {start!r} before the names in it': _fitting(weights, shapes, put=start) for start in _starts(shapes)
+    }
+    ways['without a prefix'] = _fitting(weights, shapes) if prefix else 0
+    way = max(ways, key=ways.get)
+    reason = f'{ways[way]} of {len(weights)} would {way}'
+    if not ways[way]:
+        reason = f'it has {_first(list(weights)) or "nothing"}; the model {_first(list(shapes))}'
+        if other := next((name for name in taken if name in shapes), None):
+            reason = f"its {other} is {tuple(taken[other].shape)}, and the model's {tuple(shapes[other])}"
+    after = f' after prefix {prefix!r}' if prefix else ''
+    raise UserError(f'no weight of {source}{after} fits {type(model).__name__}: {reason}')
+
+
+def _starts(names: Collection[str]) -> set[str]:
+    """What ends in a dot at the beginning of names."""
+    return {name[: place + 1] for name in names for place, letter in enumerate(name) if letter == '.'}
+
+
+def _fitting(weights: dict, shapes: dict, taken: str = '', put: str = '') -> int:
+    """Count the weights that fit when ``taken`` goes from the beginning of their names, and ``put`` comes there."""
+    names = {put + name[len(taken) :]: weight for name, weight in weights.items() if name.startswith(taken)}
+    return sum(name in shapes and getattr(weight, 'shape', None) == shapes[name] for name, weight in names.items())
+
+
+def _is_used(model: nn.Module, weights: dict[str, torch.Tensor]) -> bool:
+    """Whether a model that renames or resizes what it loads makes use of any of the weights."""
+    try:
+        return len(model.load_state_dict(dict(weights), strict=False).unexpected_keys) < len(weights)
+    except RuntimeError:  # their shapes
+        return False
 
 
 def check_finite(weights: dict[str, torch.Tensor], source: str | Path, buffers: Collection[str] = ()) -> None:

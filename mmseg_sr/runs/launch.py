@@ -21,11 +21,12 @@ from torch import nn
 
 from ..checkpoints.reading import read_checkpoint
 from ..checkpoints.resuming import RESUMES, resume_newest
-from ..checkpoints.weights import check_finite, check_weights, plain_weights, without_blocks
+from ..checkpoints.weights import check_finite, check_some_fit, check_weights, plain_weights, without_blocks
 from ..config import evaluators, prepare, require, with_tta
 from ..errors import UserError, blame, one_line
 from ..processes import is_first_process, process_group, quiet
 from .runner import Loaded, build_network, build_runner
+from .test_outputs import KeepFolders
 
 
 def train(cfg: Config) -> Runner:
@@ -102,6 +103,7 @@ def test(cfg: Config, checkpoint: str | Path, tta: bool = False, without_sr: boo
             print_log(f'{reason} weights of {", ".join(blocks)}: identity there.', logger='current')
         runner = build_runner(cfg, network)
         runner.register_hook(Loaded(weights, checkpoint))
+        runner.register_hook(KeepFolders())
         del weights
         with blame('set up testing'):
             _ = runner.test_loop
@@ -119,6 +121,7 @@ def _check_start(cfg: Config, model: nn.Module) -> None:
         check_finite(plain_weights(checkpoint), cfg.load_from, buffers={name for name, _ in model.named_buffers()})
         # To start from other weights, in part too, is what load_from is for; an SR block says what cannot fit.
         with blame(f'start from {cfg.load_from}'):
+            check_some_fit(model, plain_weights(checkpoint), cfg.load_from)
             _load_checkpoint_to_model(model, checkpoint, logger='silent')
 
 

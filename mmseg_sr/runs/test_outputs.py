@@ -5,11 +5,20 @@ Each function takes a config and returns another one: the caller's stays as it w
 
 import copy
 import inspect
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from mmengine.visualization import LocalVisBackend
 from mmseg.datasets import CityscapesDataset
+from mmseg.engine import SegVisualizationHook
+from mmseg.evaluation import CityscapesMetric
 from mmseg.registry import DATASETS, METRICS
 
 from ..config import evaluators, require
@@ -89,3 +98,69 @@ def with_drawings(cfg: Config, folder: Path) -> Config:
     visualizer = {'type': 'SegLocalVisualizer', **(cfg.get('visualizer') or {}), 'save_dir': str(folder)}
     cfg.visualizer = {'vis_backends': [dict(type='LocalVisBackend')], **visualizer}
     return cfg
+
+
+class KeepFolders(Hook):
+    """Let what a test writes of an image lie below the output's folder as the image lies below the one all share.
+
+    mmseg names it after the image alone: of two images of one name the second overwrites the first. What a
+    CityscapesMetric writes lies in one folder, as its server and everybody's scripts know it, where the names differ.
+
+    Raises:
+        UserError: Where two images have one name in one folder.
+    """
+
+    def before_test(self, runner: Runner) -> None:
+        writers = [each for each in runner.test_evaluator.metrics if getattr(each, 'output_dir', None)]
+        drawing = [hook for hook in runner.hooks if isinstance(hook, SegVisualizationHook) and hook.draw]
+        dataset = runner.test_dataloader.dataset
+        if not (writers or drawing) or not hasattr(dataset, 'get_data_info'):
+            return
+        paths = [dataset.get_data_info(index)['img_path'] for index in range(len(dataset))]
+        folders = _folders(paths)
+        has_own_names = len({Path(path).stem for path in paths}) == len(folders)
+        for metric in writers:
+            if not (isinstance(metric, CityscapesMetric) and has_own_names):
+                metric.process = _apart(metric.process, metric, 'output_dir', folders)
+        for hook in drawing:
+            for backend in hook._visualizer._vis_backends.values():
+                if isinstance(backend, LocalVisBackend):
+                    _ = backend.experiment  # which makes the folder's name
+                    draw = _apart(hook.after_test_iter, backend, '_img_save_dir', folders)
+                    hook.after_test_iter = partial(_by_place, draw)
+
+
+def _by_place(draw: Callable, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence) -> None:
+    draw(runner, batch_idx, data_batch, outputs)
+
+
+def _folders(paths: Sequence[str]) -> dict[str, str]:
+    """The folder of each image below the one they share; '.' for images that share none, on servers say."""
+    try:
+        shared = os.path.commonpath([os.path.dirname(path) for path in paths])
+        folders = {path: os.path.relpath(os.path.dirname(path), shared) for path in paths if '://' not in path}
+    except ValueError:
+        folders = {}
+    named = {}
+    for path in paths:
+        folder = folders.setdefault(path, '.')
+        other = named.setdefault((folder, Path(path).stem), path)
+        if other != path:
+            raise UserError(f'the predictions of {other} and {path} would have the same name')
+    return folders
+
+
+def _apart(write: Callable, owner: object, name: str, folders: dict[str, str]) -> Callable:
+    """Let ``write``, which takes samples last, find in ``owner.name`` a folder for each folder of their images."""
+    top = getattr(owner, name)
+
+    def write_apart(*arguments: object) -> None:
+        *others, samples = arguments
+        for folder, group in groupby(samples, key=lambda sample: folders.get(sample.get('img_path'), '.')):
+            place = os.path.normpath(os.path.join(top, folder))
+            os.makedirs(place, exist_ok=True)
+            setattr(owner, name, place)
+            write(*others, list(group))
+        setattr(owner, name, top)
+
+    return write_apart

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.runner import CheckpointLoader, Runner
 from mmengine.runner import checkpoint as runner_checkpoint
 from mmseg.apis import MMSegInferencer, init_model
@@ -105,6 +106,8 @@ def test_what_mmengine_allows_runs_code_and_what_is_allowed_here_does_not(mark, 
         Call(getattr, HistoryBuffer, '__init__'),
         Call(getattr, HistoryBuffer, '_statistics_methods'),
         Call(getattr, np.ndarray, 'min'),
+        Call(getattr, OneCycleParamScheduler, '__init__'),
+        Call(OneCycleParamScheduler._annealing_cos, 0, 1, 0.5),
         Call(HistoryBuffer, [1], [1]),
     ],
     ids=str,

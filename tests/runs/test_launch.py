@@ -8,6 +8,7 @@ import math
 import os
 import re
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -360,7 +361,7 @@ def places(home, trained) -> dict[str, str]:
     (home / 'broken.py').write_text('model = dict(')
     (home / 'empty.py').write_text('')
     (home / 'nothing.pth').write_bytes(b'')
-    torch.save({'state_dict': {'a': torch.zeros(1)}, 'extra': Path('x')}, home / 'objects.pth')
+    torch.save({'state_dict': {'a': torch.zeros(1)}, 'extra': Fraction(1, 2)}, home / 'objects.pth')
     torch.save([1, 2], home / 'list.pth')
     torch.save({'state_dict': read_checkpoint(trained[1])['state_dict']}, home / 'weights.pth')
     return {'home': str(home), 'config': str(trained[0]), 'checkpoint': str(trained[1])}

@@ -1,7 +1,9 @@
 """What a test writes: predictions where evaluators expect them, a submission that Cityscapes' own scripts accept."""
 
 import shutil
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,13 +13,14 @@ from drawn_streets import make_mini_cityscapes
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import save_checkpoint
+from mmseg.evaluation import CityscapesMetric
 from mmseg.registry import MODELS
 from PIL import Image
 from tiny_config import write_config
 
 from mmseg_sr.config import load_config, prepare
 from mmseg_sr.errors import UserError
-from mmseg_sr.runs.test_outputs import for_submission, with_confusion, with_drawings, with_predictions
+from mmseg_sr.runs.test_outputs import KeepFolders, for_submission, with_confusion, with_drawings, with_predictions
 
 CONFIG = 'configs/mini_cityscapes/fcn_r18-w16-d8-sr_1xb4-600_mini-cityscapes-128x256.py'
 
@@ -99,3 +102,75 @@ def test_a_config_without_hooks_draws_too(tmp_path):
     assert ready.visualizer.save_dir == str(tmp_path) and ready.visualizer.vis_backends == [
         dict(type='LocalVisBackend')
     ]
+
+
+FOLDERS = """
+test_dataloader = dict(test_dataloader, batch_size=2, dataset=dict(dataset, img_suffix='.png'))
+"""
+
+
+@pytest.fixture
+def namesakes(call, tmp_path) -> Path:
+    """A config of six images in three folders, of which each has a 0.png and a 1.png, and random weights."""
+    config = write_config(tmp_path, extra=FOLDERS)
+    for place in ('img', 'ann'):
+        files = sorted((tmp_path / 'data' / place).iterdir())
+        shutil.copy(files[0], files[0].with_name('5.png'))
+        for index, file in enumerate([*files, files[0].with_name('5.png')]):
+            target = file.parent / 'abc'[index // 2] / f'{index % 2}.png'
+            target.parent.mkdir(exist_ok=True)
+            shutil.move(file, target)
+    init_default_scope('mmseg')
+    model = MODELS.build(prepare(load_config(config)).model)
+    torch.nn.init.normal_(model.decode_head.conv_seg.weight)
+    save_checkpoint({'state_dict': model.state_dict(), 'meta': {}}, str(tmp_path / 'random.pth'))
+    return config
+
+
+NAMES = [f'{folder}/{name}.png' for folder in 'abc' for name in '01']
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob('*.png'))}
+
+
+def test_images_of_one_name_in_several_folders_keep_their_folders(namesakes, call, tmp_path):
+    test = partial(call, 'test', namesakes, tmp_path / 'random.pth')
+    metrics = test('--out', tmp_path / 'out', '--show-dir', tmp_path / 'show').document['metrics']
+    assert list(written(tmp_path / 'out')) == NAMES
+    drawn = [path.relative_to(tmp_path / 'show') for path in sorted((tmp_path / 'show').rglob('*.png'))]
+    assert [f'{path.parent.name}/{path.name[5:6]}.png' for path in drawn] == NAMES
+    test('--format-only', '--out', tmp_path / 'only')
+    assert written(tmp_path / 'only') == written(tmp_path / 'out')
+    assert metrics == test().document['metrics']
+    test(
+        '--format-only', '--out', tmp_path / 'b', '--cfg-options', 'test_dataloader.dataset.data_prefix.img_path=img/b'
+    )
+    assert written(tmp_path / 'b') == {name: written(tmp_path / 'out')[f'b/{name}'] for name in ('0.png', '1.png')}
+
+
+class Images(list):
+    """A data set of the images at these paths."""
+
+    def get_data_info(self, index: int) -> dict:
+        return {'img_path': self[index]}
+
+
+def keep_folders(metric: object, *paths: str) -> None:
+    loader = SimpleNamespace(dataset=Images(paths))
+    evaluator = SimpleNamespace(metrics=[metric])
+    KeepFolders().before_test(SimpleNamespace(test_evaluator=evaluator, test_dataloader=loader, hooks=[]))
+
+
+@pytest.mark.parametrize(('second', 'kept'), [('/d/b/1.png', False), ('/d/b/0.png', True)])
+def test_label_ids_of_cityscapes_lie_in_one_folder_where_their_names_differ(second, kept, tmp_path):
+    metric = CityscapesMetric(output_dir=str(tmp_path / 'out'), keep_results=True)
+    stock = metric.process
+    keep_folders(metric, '/d/a/0.png', second)
+    assert (metric.process != stock) == kept
+
+
+@pytest.mark.parametrize('paths', [('/d/0.png', '/d/0.jpg'), ('s3://a/0.png', 's3://b/0.png'), ('a/0.png', '/d/0.png')])
+def test_two_images_whose_predictions_would_have_one_name_are_refused(paths):
+    with pytest.raises(UserError, match=f'{paths[0]} and {paths[1]} would have the same name'):
+        keep_folders(SimpleNamespace(output_dir='out', process=None), *paths)
