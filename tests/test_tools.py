@@ -1,4 +1,4 @@
-"""Every tool answers --help and wrong arguments without importing torch, mmengine or the package."""
+"""Every tool answers --help and wrong arguments at once, and leaves upstream's warnings out."""
 
 import pytest
 from in_process import ROOT, python
@@ -23,3 +23,10 @@ def test_a_tool_answers_before_it_imports(tool, words):
         assert done.status == 0 and done.out.startswith('usage: ')
     else:
         assert done.err.startswith('error: ') and done.mistake == done.err.strip()
+
+
+def test_upstream_says_nothing_but_to_who_asks():
+    (released,) = (ROOT / 'checkpoints').glob('fcn_r18-w16-d8-sr_*.safetensors')
+    done = python(ROOT / 'tools/inspect_checkpoint.py', released)
+    assert done.err == '' and done.document[str(released)]['sr_blocks'], 'the last line is JSON, and nothing is beside'
+    assert 'Warning' in python(ROOT / 'tools/inspect_checkpoint.py', released, '--verbose').err

@@ -8,8 +8,19 @@ import math
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+
+
+# Warnings of upstream about itself, of which a user can do nothing: --verbose shows them.
+UPSTREAM = (
+    'Fail to import ``MultiScaleDeformableAttention``',
+    'Default ``avg_non_ignore`` is False',
+    'The draw is False',
+    '.* instance named of .* has been created',
+    '`torch.jit.',
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -17,6 +28,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, manual: str | None = None, **kwargs):
         super().__init__(description=manual, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+        self.add_argument('--verbose', action='store_true', default=argparse.SUPPRESS, help="show upstream's warnings too")
 
     def error(self, message: str) -> None:
         self.exit(2, f'error: {message}\n')
@@ -89,10 +101,13 @@ def answer(document: dict, out: Path | None = None) -> None:
     print(text)
 
 
-def _import_once() -> None:
+def _import_once(verbose: bool) -> None:
     """Import the package without garbage collections: what is imported stays, and to look through it takes a second."""
     gc.disable()
-    with contextlib.redirect_stdout(sys.stderr):  # mmseg prints, and stdout may be JSON or a shell script
+    with contextlib.ExitStack() as stack:
+        # mmseg prints what it could not import, and stdout may be JSON or a shell script.
+        place = sys.stderr if verbose else stack.enter_context(open(os.devnull, 'w', encoding='utf-8'))
+        stack.enter_context(contextlib.redirect_stdout(place))
         import mmseg_sr  # noqa: F401
 
     gc.freeze()
@@ -109,9 +124,12 @@ def program(parse: Callable[[], argparse.Namespace], work: Callable[..., int | N
 
     def main() -> None:
         args = parse()
+        verbose = getattr(args, 'verbose', False)
+        for message in () if verbose else UPSTREAM:
+            warnings.filterwarnings('ignore', message)
         try:
             if 'mmseg_sr' not in sys.modules:
-                _import_once()
+                _import_once(verbose)
             from mmseg_sr.config import TRUST
             from mmseg_sr.errors import command
         except KeyboardInterrupt:
