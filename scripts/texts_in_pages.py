@@ -61,7 +61,11 @@ def commands() -> None:
 def _rows(parser: argparse.ArgumentParser) -> list[list[str]]:
     """How each argument is written, and its help; a bar would end the cell."""
     formatter = argparse.HelpFormatter('', width=1000, max_help_position=200)
-    shown = [action for action in parser._actions if action.help != argparse.SUPPRESS and action.dest not in ('help', 'verbose')]
+    shown = [
+        action
+        for action in parser._actions
+        if action.help != argparse.SUPPRESS and action.dest not in ('help', 'verbose')
+    ]
     written = [re.sub(r' ?\| ?', ' or ', formatter._format_action_invocation(action)) for action in shown]
     texts = [formatter._expand_help(action) if action.help else '' for action in shown]
     return [[f'`{each}`', _plain(text)] for each, text in zip(written, texts, strict=True)]

@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-
 # Warnings of upstream about itself, of which a user can do nothing: --verbose shows them.
 UPSTREAM = (
     'Fail to import ``MultiScaleDeformableAttention``',
@@ -28,7 +27,9 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, manual: str | None = None, **kwargs):
         super().__init__(description=manual, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
-        self.add_argument('--verbose', action='store_true', default=argparse.SUPPRESS, help="show upstream's warnings too")
+        self.add_argument(
+            '--verbose', action='store_true', default=argparse.SUPPRESS, help="show upstream's warnings too"
+        )
 
     def error(self, message: str) -> None:
         self.exit(2, f'error: {message}\n')
