@@ -198,7 +198,6 @@ def test_a_training_is_never_begun_anew_over_a_checkpoint_that_was_refused(way, 
     elif way == 'older':
         assert call('train', write(tmp_path, extra="work_dir += '2'\n")).status == 0
         shutil.move(tmp_path / 'work/tiny2/iter_8.pth', work / 'iter_2.pth')
-        config = refused[0]
     before = {path: path.read_bytes() for path in work.rglob('*') if path.is_file()}
     words = [config, '--work-dir', work] + (['--cfg-options', 'resume=True'] if way == 'resume=True' else ['--resume'])
     said = call('train', *words).mistake
