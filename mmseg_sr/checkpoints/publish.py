@@ -18,7 +18,7 @@ from ..config import load_config, prepare
 from ..errors import UserError, blame
 from ..provenance import versions
 from .reading import DIGEST, read_checkpoint
-from .weights import check_finite, check_weights, plain_weights
+from .weights import check_finite, check_weights, listed, plain_weights
 
 NAME = re.compile(r'\w[\w.+-]*')
 OF_ONE_RUN = ('work_dir', 'load_from', 'resume', 'launcher')  # keys of a config that say nothing of the network
@@ -101,9 +101,7 @@ def _portable(text: str | None, source: str | Path) -> str:
 
 
 def _classes(dataset_meta: dict) -> dict:
-    found = {key: dataset_meta.get(key) for key in ('classes', 'palette')}
-    plain = {key: [*map(list, value)] if key == 'palette' else list(value) for key, value in found.items() if value}
-    return {'dataset_meta': plain} if plain else {}
+    return {'dataset_meta': plain} if (plain := listed(dataset_meta)) else {}
 
 
 def _pth(weights: dict[str, Tensor], meta: dict) -> bytes:

@@ -11,7 +11,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from ..checkpoints.reading import read_checkpoint
-from ..checkpoints.weights import check_weights
+from ..checkpoints.weights import check_weights, listed
 from ..config import prepare, require
 from ..errors import UserError, blame
 from ..models.find import sr_blocks
@@ -72,7 +72,8 @@ def class_names(model: nn.Module, dataset: BaseDataset | None = None) -> tuple[l
     count = model.out_channels
     greys = [[value] * 3 for value in np.linspace(0, 255, count).round().astype(int).tolist()]
     for meta in (getattr(dataset, 'metainfo', None), getattr(model, 'dataset_meta', None)):
-        if meta and len(meta.get('classes') or ()) == count:
-            palette = np.broadcast_to(meta.get('palette') or greys, (count, 3))  # some have greys only
-            return list(meta['classes']), palette.tolist()
+        found = listed(meta or {})
+        if len(found.get('classes', ())) == count:
+            palette = np.broadcast_to(found.get('palette', greys), (count, 3))  # some have greys only
+            return found['classes'], palette.tolist()
     return [f'class {index}' for index in range(count)], greys

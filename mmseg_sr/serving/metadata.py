@@ -12,6 +12,7 @@ from mmengine.registry import DATASETS, DefaultScope
 from mmseg.datasets.transforms import ResizeToMultiple
 from torch import nn
 
+from ..checkpoints.weights import listed
 from ..datasets.build import test_pipeline
 from ..errors import UserError
 from ..runs.models import class_names, load_model
@@ -165,6 +166,6 @@ def _dataset_of(cfg: Config) -> SimpleNamespace | None:
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')):
             kind = DATASETS.get(dataset['type']) if isinstance(dataset.get('type'), str) else dataset.get('type')
         meta = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
-        if meta.get('classes'):
+        if listed(meta).get('classes'):
             return SimpleNamespace(metainfo=meta)
     return None

@@ -6,6 +6,7 @@ import io
 import shutil
 from collections import Counter, OrderedDict
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,9 +20,12 @@ from mmengine.logging import HistoryBuffer
 from mmengine.registry import HOOKS, OPTIMIZERS, PARAM_SCHEDULERS
 from tiny_config import write_config
 
+from mmseg_sr.checkpoints.describe import describe
+from mmseg_sr.checkpoints.publish import publish
 from mmseg_sr.checkpoints.reading import load, read_checkpoint
 from mmseg_sr.checkpoints.records import fault_of
 from mmseg_sr.config import TRUST
+from mmseg_sr.runs.models import class_names
 
 TYPES = st.sampled_from(['?', 'i1', '<i4', '>i4', '<u2', '>u8', '<f2', '<f4', '>f8', '<c8', '<U3', '>U3', 'S4', '<U0'])
 ARRAYS = TYPES.flatmap(lambda kind: arrays.arrays(kind, arrays.array_shapes(min_dims=0, min_side=0, max_side=3)))
@@ -107,6 +111,18 @@ def test_the_state_of_every_scheduler_is_read(name):
     assert len(state) > 8 and fault_of(state) is None
 
 
+def test_classes_and_colours_may_be_arrays(tmp_path):
+    meta = {'classes': np.array(['road', 'car']), 'palette': np.array([[1, 2, 3], [4, 5, 6]], np.uint8)}
+    torch.save(
+        {'meta': {'cfg': 'model = {}', 'dataset_meta': meta}, 'state_dict': {'w': torch.ones(1)}}, tmp_path / 'a.pth'
+    )
+    assert describe(tmp_path / 'a.pth')['classes'] == ['road', 'car']
+    published = read_checkpoint(publish(tmp_path / 'a.pth', tmp_path / 'out')['.safetensors']['path'])
+    assert published['meta']['dataset_meta'] == {'classes': ['road', 'car'], 'palette': [[1, 2, 3], [4, 5, 6]]}
+    model = SimpleNamespace(out_channels=2, dataset_meta=meta)
+    assert class_names(model) == (['road', 'car'], [[1, 2, 3], [4, 5, 6]])
+
+
 # ------------------------------------------------------------------------------------------------------------- resuming
 
 ATOMIC = """
@@ -182,7 +198,6 @@ def test_a_training_is_never_begun_anew_over_a_checkpoint_that_was_refused(way, 
     elif way == 'older':
         assert call('train', write(tmp_path, extra="work_dir += '2'\n")).status == 0
         shutil.move(tmp_path / 'work/tiny2/iter_8.pth', work / 'iter_2.pth')
-        config = refused[0]
     before = {path: path.read_bytes() for path in work.rglob('*') if path.is_file()}
     words = [config, '--work-dir', work] + (['--cfg-options', 'resume=True'] if way == 'resume=True' else ['--resume'])
     said = call('train', *words).mistake

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from in_process import forget_runs
 from tiny_config import write_config
 
 from mmseg_sr.checkpoints.reading import read_checkpoint
@@ -14,6 +15,7 @@ from mmseg_sr.runs.models import build_model
 @pytest.fixture(scope='module')
 def home(tmp_path_factory) -> Path:
     """A folder with files of one network's weights: of all, and of the backbone, under several names."""
+    forget_runs()
     home = tmp_path_factory.mktemp('home')
     model = build_model(load_config(write_config(home)))
     for part, module in (('all', model), ('backbone', model.backbone)):
