@@ -6,36 +6,34 @@ from functools import partial
 import torch
 from mmengine.device import get_device
 from mmengine.dist import broadcast_object_list, is_distributed
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, BaseTTAModel
 from mmengine.structures import PixelData
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from ..errors import UserError, one_line
 
 SIDE = 64  # pixels; at a stride of 32 still four cells
 
 
-def first_batch(loader: DataLoader) -> object:
-    """Read the first images of a loader, up to two, the same ones in all processes."""
-    indices = [next(iter(loader.batch_sampler))[:2]]
-    broadcast_object_list(indices)
-    images = [loader.dataset[index] for index in indices[0]]
-    if len(images) == 1 and is_distributed():
-        images *= 2  # one image is enough for a SyncBN over all processes, not for the BN that stands in for it
-    return loader.collate_fn(images)
+def try_batch(model: nn.Module, loader: DataLoader) -> None:
+    """Run the middle of a loader's first images, up to two, through a network, and its losses if it trains.
 
-
-def try_batch(model: nn.Module, batch: object) -> None:
-    """Run the middle of some images through a network, and its losses if it trains.
-
-    Where that fails, they go through it whole, as in a run: a network may not take images this small.
+    Where that fails, they go through it whole, as in a run: a network may not take images this small. All processes
+    use the same images.
 
     Raises:
         UserError: Says what failed, in which layer.
     """
-    if not isinstance(model, BaseModel):
+    stock = isinstance(model, BaseModel) and not isinstance(model, BaseTTAModel)
+    if not stock or loader.batch_sampler is None or isinstance(loader.dataset, IterableDataset):
         return
+    indices = [next(iter(loader.batch_sampler))[:2]]
+    broadcast_object_list(indices)
+    images = [loader.dataset[index] for index in indices[0]]
+    if len(images) == 1 and model.training and is_distributed():
+        images *= 2  # one image is enough for a SyncBN over all processes, not for the BN that stands in for it
+    batch = loader.collate_fn(images)
     with torch.no_grad():
         try:
             return _run(model, batch, small=True)
@@ -46,6 +44,8 @@ def try_batch(model: nn.Module, batch: object) -> None:
             _run(model, batch, small=False)
         except torch.cuda.OutOfMemoryError:
             return  # the run may be shorter of memory, or not
+        except UserError:
+            raise
         except Exception as error:  # each layer and each loss has its own
             place = f' (in {inside[-1]})' if any(inside[-1:]) else ''
             task = 'train' if model.training else 'run'

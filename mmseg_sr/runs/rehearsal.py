@@ -14,6 +14,8 @@ import re
 import tempfile
 import warnings
 from collections.abc import Iterator
+from functools import partial
+from numbers import Real
 from urllib.error import URLError
 
 import torch
@@ -21,7 +23,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook, EMAHook
 from mmengine.logging import MessageHub, MMLogger
-from mmengine.model import BaseTTAModel, revert_sync_batchnorm
+from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope
 from mmengine.runner import BaseLoop, Runner
@@ -34,7 +36,7 @@ from ..datasets.loading import BadFile
 from ..errors import UserError, blame
 from ..hooks.data_guard import DataGuardHook
 from ..processes import quiet
-from .first_batch import first_batch, try_batch
+from .first_batch import try_batch
 from .runner import Network, build_runner
 
 
@@ -67,14 +69,14 @@ class Rehearsal(Runner):
             return super().build_optim_wrapper(optim_wrapper)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        built = super().build_train_loop(loop)
-        built.run = self._rehearse_training
-        return built
+        return self._replaced(super().build_train_loop(loop))
 
     def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        built = super().build_test_loop(loop)
-        built.run = self._rehearse_test
-        return built
+        return self._replaced(super().build_test_loop(loop))
+
+    def _replaced(self, loop: BaseLoop) -> BaseLoop:
+        loop.run = partial(self._run_one_batch, loop)
+        return loop
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         return model.to(get_device())
@@ -90,34 +92,23 @@ class Rehearsal(Runner):
         with blame(task, but=URLError):
             super()._init_model_weights()
 
-    def dump_config(self) -> None: ...
+    def _skip(self, *_: object) -> None: ...
 
-    def load_or_resume(self) -> None: ...
+    dump_config = load_or_resume = _log_env = _maybe_compile = _skip
 
-    def _log_env(self, env_cfg: dict) -> None: ...
-
-    def _maybe_compile(self, target: str) -> None: ...
-
-    def _rehearse_training(self) -> nn.Module:
-        self.call_hook('before_train')
-        if self.val_loop is not None:
-            _check_intervals(self.train_loop)
+    def _run_one_batch(self, loop: BaseLoop) -> None:
+        trains = loop is self._train_loop
+        if trains:
+            self.call_hook('before_train')
+        if trains and self.val_loop is not None:
+            _check_intervals(loop)
             _check_metric_names(self)
-        loader = self.train_dataloader
-        self.notes = class_notes(self.cfg, loader.dataset)
+        self.notes = class_notes(self.cfg, loop.dataloader.dataset)
         DataGuardHook().before_run(self)
         try:
-            batch = first_batch(loader)
+            try_batch(self.model.train(trains), loop.dataloader)
         except BadFile as error:
             raise UserError('. '.join([str(error), *self.notes])) from error
-        try_batch(self.model.train(), batch)
-        return self.model
-
-    def _rehearse_test(self) -> None:
-        self.notes = class_notes(self.cfg, self.test_dataloader.dataset)
-        DataGuardHook().before_run(self)
-        if not isinstance(self.model, BaseTTAModel):
-            try_batch(self.model.eval(), first_batch(self.test_dataloader))
 
 
 def rehearse(cfg: Config, network: Network, test: bool = False) -> tuple[str, ...]:
@@ -172,29 +163,29 @@ def _managed() -> list[type]:
 
 def _check_intervals(loop: BaseLoop) -> None:
     for interval in (loop.val_interval, *getattr(loop, 'dynamic_intervals', ())):
-        if not isinstance(interval, (int, float)) or interval == 0:
+        if not isinstance(interval, Real) or interval == 0:
             raise UserError(f'train_cfg.val_interval must be a whole number from 1, got {interval!r}')
 
 
 def _check_metric_names(runner: Runner) -> None:
     """Refuse a hook that waits for a metric that no evaluation gives, where it is known what each gives."""
-    wanted = {}
-    for hook in runner.hooks:
-        if isinstance(hook, CheckpointHook):
-            wanted |= {name: 'save_best' for name in hook.save_best or () if name != 'auto'}
-        elif isinstance(hook, EarlyStoppingHook) and hook.strict:
-            wanted[hook.monitor] = 'monitor'
-    metrics = getattr(getattr(runner.val_loop, 'evaluator', None), 'metrics', [None])
-    if not wanted or not all(isinstance(metric, IoUMetric) and not metric.format_only for metric in metrics):
+    savers = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
+    stoppers = [hook for hook in runner.hooks if isinstance(hook, EarlyStoppingHook) and hook.strict]
+    wanted = [('save_best', name) for hook in savers for name in hook.save_best or () if name != 'auto']
+    wanted += [('monitor', hook.monitor) for hook in stoppers]
+    try:
+        names = [name for metric in runner.val_loop.evaluator.metrics for name in _names(metric)]
+    except Exception:  # another loop, or a metric that wants more than a pixel
         return
-    names = [name for metric in metrics for name in _names(metric)]
-    for name, option in wanted.items():
+    for option, name in wanted:
         if name not in names:
             raise UserError(f'{option}={name!r}: the evaluation gives {", ".join(names)}')
 
 
-def _names(metric: IoUMetric) -> list[str]:
+def _names(metric: object) -> list[str]:
     """The names under which a metric reports, from an image of one pixel."""
+    if not isinstance(metric, IoUMetric) or metric.format_only:
+        raise TypeError('another metric')
     metric = copy.copy(metric)
     metric.results, metric.output_dir, metric.confusion_file = [], None, None
     pixel = {'data': torch.zeros(1, 1, 1, dtype=torch.long)}
