@@ -6,7 +6,6 @@ evaluation. Here its own code runs on a copy of the network in a temporary folde
 
 import contextlib
 import copy
-import gc
 import importlib.util
 import inspect
 import logging
@@ -97,6 +96,7 @@ class Rehearsal(Runner):
     dump_config = load_or_resume = _log_env = _maybe_compile = _skip
 
     def _run_one_batch(self, loop: BaseLoop) -> None:
+        del loop.run
         trains = loop is self._train_loop
         if trains:
             self.call_hook('before_train')
@@ -136,8 +136,8 @@ def rehearse(cfg: Config, network: Network, test: bool = False) -> tuple[str, ..
         with blame(f'set up {"testing" if test else "training"}', but=URLError):
             runner.test() if test else runner.train()
         notes = runner.notes
-        del runner, network
-        gc.collect()  # a Runner and its loops hold each other
+        runner.__dict__.clear()  # it and its loops hold each other, and the copy
+        del network
         torch.cuda.empty_cache()
     return notes
 

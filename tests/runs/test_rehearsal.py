@@ -2,6 +2,7 @@
 
 import copy
 import re
+import weakref
 from pathlib import Path
 
 import pytest
@@ -174,7 +175,7 @@ def named() -> list[dict]:
     return [dict(kind._instance_dict) for kind in (MMLogger, MessageHub, DefaultScope, Visualizer)]
 
 
-def test_a_rehearsal_changes_nothing(home, tmp_path, capfd):
+def test_a_rehearsal_changes_nothing(home, tmp_path, capfd, monkeypatch):
     cfg = prepare(load_config(home / 'sr.py', {'work_dir': str(tmp_path / 'work')}))
     network = build_network(cfg, 'train_dataloader')
     before, modules = copy.deepcopy(network.model.state_dict()), list(network.model.modules())
@@ -183,6 +184,11 @@ def test_a_rehearsal_changes_nothing(home, tmp_path, capfd):
         [dict(kind._instance_dict) for kind in (MMLogger, MessageHub, DefaultScope, Visualizer)],
     )
     capfd.readouterr()
+    copies = []
+    monkeypatch.setattr('mmseg_sr.runs.rehearsal.try_batch', lambda model, _: copies.append(weakref.ref(model)))
+    assert rehearse(cfg, network) == ()
+    assert copies[0]() is None, 'its memory is free'
+    monkeypatch.undo()
     assert rehearse(cfg, network) == ()
     assert list(network.model.modules()) == modules and not network.model.is_init
     assert all(torch.equal(value, before[key]) for key, value in network.model.state_dict().items())
