@@ -4,8 +4,8 @@
     runner = train(cfg)
     metrics = test(cfg, 'work_dirs/sr/iter_100.pth')
 
-Datasets, network and checkpoint are checked before the Runner makes its first folder, so a mistake is one
-:class:`UserError` and leaves nothing behind. The Runner gets this network; it does not build another.
+Datasets, network and checkpoint are checked, and the run is rehearsed, before the Runner makes its first folder, so a
+mistake is one :class:`UserError` and leaves nothing behind. The Runner gets this network; it does not build another.
 """
 
 from collections.abc import Iterable, Iterator

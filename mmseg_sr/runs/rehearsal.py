@@ -125,12 +125,13 @@ def rehearse(cfg: Config, network: Network, test: bool = False) -> tuple[str, ..
         URLError: For pretrained weights that cannot be fetched.
     """
     cfg = copy.deepcopy(cfg)
-    if not test:
-        try:
+    try:
+        folder = tempfile.TemporaryDirectory()
+        if not test:
             network = network._replace(model=revert_sync_batchnorm(copy.deepcopy(network.model)))
-        except Exception:  # torch copies most modules, not all
-            return ()
-    with tempfile.TemporaryDirectory() as cfg.work_dir, _forgotten(), quiet('ERROR'), warnings.catch_warnings():
+    except Exception:  # no room for it; torch copies most modules, not all
+        return ()
+    with folder as cfg.work_dir, _forgotten(), quiet('ERROR'), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # the run will say it
         runner = build_runner(cfg, network, kind=Rehearsal)
         with blame(f'set up {"testing" if test else "training"}', but=URLError):
@@ -162,7 +163,7 @@ def _managed() -> list[type]:
 
 
 def _check_intervals(loop: BaseLoop) -> None:
-    for interval in (loop.val_interval, *getattr(loop, 'dynamic_intervals', ())):
+    for interval in (getattr(loop, 'val_interval', 1), *getattr(loop, 'dynamic_intervals', ())):
         if not isinstance(interval, Real) or interval == 0:
             raise UserError(f'train_cfg.val_interval must be a whole number from 1, got {interval!r}')
 
