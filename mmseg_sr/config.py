@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import copy
+import logging
 import re
 import sys
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from mmengine.logging import print_log
 from mmengine.utils import import_modules_from_strings
 
 from .errors import UserError, one_line
+from .options import unread_options
 from .processes import is_first_process
 
 TRUST = 'MMSEG_SR_TRUST_CHECKPOINT'  # the environment variable by which a user lets checkpoints run code
@@ -89,6 +91,7 @@ def load_config(path: str | Path, options: dict | None = None) -> Config:
     sys.path += [folder for folder in (str(path.resolve().parent), str(Path.cwd())) if folder not in sys.path]
     try:
         cfg = Config.fromfile(path, import_custom_modules=False)
+        unread = unread_options(cfg, options or {})
         cfg.merge_from_dict(options or {})
         import_modules_from_strings(**(cfg.get('custom_imports') or {'imports': None}))
     except Exception as error:  # a config is the user's program: it can raise anything
@@ -96,6 +99,8 @@ def load_config(path: str | Path, options: dict | None = None) -> Config:
         raise UserError(f'cannot read the config {path}{given}: {one_line(error)}') from error
     if not cfg.get('work_dir'):
         cfg.work_dir = str(Path('work_dirs') / path.stem)
+    for line in unread if is_first_process(cfg) else ():
+        print_log(line, logger='current', level=logging.WARNING)
     return cfg
 
 

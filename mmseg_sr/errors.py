@@ -42,13 +42,18 @@ def command(main: Callable[..., int | None]) -> Callable[..., None]:
 
 
 @contextlib.contextmanager
-def blame(task: str) -> Iterator[None]:
-    """Turn what a wrong config raises inside a ``with`` block into a :class:`UserError`: cannot ``task``."""
+def blame(task: str, but: type[Exception] = UserError) -> Iterator[None]:
+    """Turn what a wrong config raises inside a ``with`` block into a :class:`UserError`: cannot ``task``.
+
+    Kept are those, errors of the kind ``but``, and what tells that another process is gone.
+    """
     try:
         yield
-    except UserError:
+    except (UserError, but):
         raise
-    except (AssertionError, ImportError, KeyError, OSError, TypeError, ValueError) as error:
+    except Exception as error:  # what a config names can raise anything
+        if type(error).__module__ == 'torch.distributed' or 'gloo/transport' in str(error):
+            raise
         raise UserError(f'cannot {task}: {one_line(error)}') from error
 
 

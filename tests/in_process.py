@@ -41,7 +41,7 @@ class Done(NamedTuple):
 
 def forget_runs() -> None:
     """Let mmengine start as in a new process: its loggers, else, write to the last run's closed stdout."""
-    for kept in (MMLogger, MessageHub, Visualizer, DefaultScope):
+    for kept in (MMLogger, MessageHub, Visualizer, *Visualizer.__subclasses__(), DefaultScope):
         kept._instance_dict.clear()
 
 

@@ -14,8 +14,9 @@ read the same files. Files are opened by the loading transforms of each dataset'
     all void     a label map in which every pixel is void
     duplicate    the same image, byte for byte, in two splits
 
-Printed are a table, the first problems and the share of each class. The last line of the output is a JSON document with
-all problems and pixel counts. Exit status 0 where all is well, 1 where there are problems, 2 and one message for a
+Printed are a table, the first problems, the share of each class, and what is no problem but should be known: a class
+without a pixel, a model with other classes than the data. The last line of the output is a JSON document with all
+problems and pixel counts. Exit status 0 where all is well, 1 where there are problems, 2 and one message for a
 mistake in what was given.
 """
 
@@ -63,7 +64,7 @@ def class_table(splits: dict, classes: list[str]) -> str:
 
 def class_names(datasets: dict, count: int | None) -> list[str]:
     names = list(next(iter(datasets.values())).metainfo.get('classes') or ())
-    return names if count in (None, len(names)) else [f'class {index}' for index in range(count)]
+    return names[:count] + [f'class {index}' for index in range(len(names), count or 0)]
 
 
 def describe(config: str, splits: dict, classes: list[str]) -> dict:
@@ -86,13 +87,20 @@ def work(args: argparse.Namespace) -> int:
     from mmseg_sr.config import load_config, read_options
     from mmseg_sr.datasets.build import build_datasets, channels_of, labels_of
     from mmseg_sr.datasets.check import check
+    from mmseg_sr.datasets.classes import class_notes, heads_of
 
     check_file('--out', args.out)
     cfg = load_config(args.config, read_options(args.cfg_options))
     datasets = build_datasets(cfg)
     count, ignored = labels_of(cfg)
-    splits = check(datasets, count, ignored, channels_of(cfg), args.workers)
+    trained = min(heads_of(cfg).values(), default=None)
+    splits = check(datasets, count, ignored, channels_of(cfg), args.workers, trained)
     classes = class_names(datasets, count)
+    document = describe(args.config, splits, classes)
+    document['notes'] = list(class_notes(cfg, next(iter(datasets.values()))))
+    for name, split in document['splits'].items():
+        absent = [each for each, pixels in split['pixels'].items() if not pixels]
+        document['notes'] += [f'{name}: no pixel of {", ".join(absent)}'] if absent else []
     problems = [(name, *problem) for name, split in splits.items() for problem in split.problems]
     print(f'\n{problem_table(splits)}\n')
     for problem in problems[:SHOWN]:
@@ -100,7 +108,9 @@ def work(args: argparse.Namespace) -> int:
     if len(problems) > SHOWN:
         print(f'... and {len(problems) - SHOWN} more, in the JSON document (--out FILE.json)')
     print(f'\n{class_table(splits, classes)}\n')
-    answer(describe(args.config, splits, classes), args.out)
+    for note in document['notes']:
+        print(note)
+    answer(document, args.out)
     return 1 if problems else 0
 
 

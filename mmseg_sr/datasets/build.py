@@ -1,6 +1,7 @@
 """Build the datasets of a config, and load images as the config tests them."""
 
 import copy
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,6 +15,12 @@ from mmengine.registry import DATASETS, DefaultScope
 from ..errors import UserError, blame, one_line
 from .loading import check_loads, leaves, missing_files
 
+SOURCES = {  # as configs/_base_/datasets has them: variable, its default, what makes these data
+    'CITYSCAPES_ROOT': ('data/cityscapes', 'tools/prepare_cityscapes.py makes it of the archives'),
+    'CAMVID_ROOT': ('data/camvid', 'CamVidDataset in mmseg_sr/datasets/camvid.py says which files it has'),
+    'MINI_CITYSCAPES_ROOT': ('data/mini_cityscapes', 'tools/make_mini_cityscapes.py makes it'),
+}
+
 
 def build_dataset(name: str, loader: dict) -> BaseDataset:
     """Build the dataset of a data loader's config, which messages call by ``name``, such as 'train_dataloader'.
@@ -24,13 +31,16 @@ def build_dataset(name: str, loader: dict) -> BaseDataset:
     with blame(f'build the dataset of {name}'):
         try:
             dataset = DATASETS.build(copy.deepcopy(loader['dataset']))
+        except FileNotFoundError as error:
+            message = f'cannot build the dataset of {name}: {one_line(error)}{_advice(loader["dataset"])}'
+            raise UserError(message) from error
         except ValueError as error:
             if 'at least one array' not in str(error):  # mmengine's error where there are no images
                 raise
             dataset = ()
     if not len(dataset):
         place = {key: loader['dataset'].get(key) for key in ('data_root', 'data_prefix', 'ann_file')}
-        raise UserError(f'the dataset of {name} has no images: {place}')
+        raise UserError(f'the dataset of {name} has no images: {place}{_advice(loader["dataset"])}')
     return dataset
 
 
@@ -159,6 +169,14 @@ def spread(length: int, count: int) -> list[int]:
         ([0, 25, 50, 75, 100], [0, 1, 2])
     """
     return np.linspace(0, length - 1, min(count, length)).round().astype(int).tolist()
+
+
+def _advice(dataset: dict) -> str:
+    """Say what makes the data of a config of ours, and which variable says where they are; '' for other data."""
+    for variable, (default, source) in SOURCES.items():
+        if f"'data_root': '{os.environ.get(variable, default)}'" in str(dataset):
+            return f'. {source}; where the data are elsewhere, {variable} says where'
+    return ''
 
 
 def _model_part(cfg: Config, name: str) -> dict | list:

@@ -58,7 +58,12 @@ class _Fault(Exception):
 
 
 def check(
-    datasets: Mapping[str, BaseDataset], classes: int | None, ignored: int, channels: int, workers: int = 1
+    datasets: Mapping[str, BaseDataset],
+    classes: int | None,
+    ignored: int,
+    channels: int,
+    workers: int = 1,
+    trained: int | None = None,
 ) -> dict[str, Split]:
     """Check every file of some datasets.
 
@@ -68,11 +73,12 @@ def check(
         ignored: The label id that counts as no class.
         channels: Of the images, as the network takes them.
         workers: Number of threads.
+        trained: Number of classes in 'train', where a head that is trained only has fewer.
 
     Raises:
         UserError: For a dataset that is not of images and label maps.
     """
-    splits = _splits(datasets, classes, ignored, channels)
+    splits = _splits(datasets, (trained or classes, classes), ignored, channels)
     pairs = [pair for split in splits.values() for pair in split.pairs.values()]
     # Threads: what decodes and hashes lets go of Python's lock, and a process would first import for seconds.
     threads = dict(max_workers=min(workers, MAX_THREADS), desc='check', unit='image')
@@ -163,10 +169,10 @@ def _check_range(picture: Image.Image | None) -> None:
             raise _Fault('label ids', f'label ids {low} to {high}, and mmseg reads one byte of each')
 
 
-def _splits(datasets: Mapping[str, BaseDataset], *expected: int | None) -> dict[str, Split]:
+def _splits(datasets: Mapping[str, BaseDataset], classes: tuple, *expected: int) -> dict[str, Split]:
     splits: dict[str, Split] = {}
     for name, dataset in datasets.items():
-        pairs = _pairs(dataset, *expected)
+        pairs = _pairs(dataset, classes[name != 'train'], *expected)
         unused = [Problem('missing', label, 'it has no image') for label in orphans(dataset)]
         twin = next((each for each in splits if each != 'train' and splits[each].pairs.keys() == pairs.keys()), None)
         splits[f'{twin}+{name}' if twin else name] = splits.pop(twin) if twin else Split(pairs, unused)

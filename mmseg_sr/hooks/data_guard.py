@@ -5,6 +5,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ..datasets.build import labels_of
+from ..datasets.classes import heads_of
 from ..datasets.loading import check_loads, leaves
 
 
@@ -20,6 +21,9 @@ class DataGuardHook(Hook):
     def before_run(self, runner: Runner) -> None:
         for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
             loader = getattr(loop, 'dataloader', None)  # a loop that this run does not use is a config still
+            classes, ignored = labels_of(runner.cfg)
+            if loop is runner._train_loop:  # auxiliary heads are trained, and do not predict
+                classes = min([classes, *heads_of(runner.cfg).values()]) if classes else None
             for leaf in leaves(loader.dataset) if loader else ():
                 if hasattr(leaf, 'pipeline'):
-                    check_loads(leaf.pipeline, *labels_of(runner.cfg))
+                    check_loads(leaf.pipeline, classes, ignored)

@@ -4,11 +4,11 @@
     runner = train(cfg)
     metrics = test(cfg, 'work_dirs/sr/iter_100.pth')
 
-Datasets, network and checkpoint are checked before the Runner makes its first folder, so a mistake is one
-:class:`UserError` and leaves nothing behind. The Runner gets this network; it does not build another.
+Datasets, network and checkpoint are checked, and the run is rehearsed, before the Runner makes its first folder, so a
+mistake is one :class:`UserError` and leaves nothing behind. The Runner gets this network; it does not build another.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.error import URLError
 
@@ -25,6 +25,7 @@ from ..checkpoints.weights import check_finite, check_some_fit, check_weights, p
 from ..config import evaluators, prepare, require, with_tta
 from ..errors import UserError, blame, one_line
 from ..processes import is_first_process, process_group, quiet
+from .rehearsal import rehearse
 from .runner import Loaded, build_network, build_runner
 from .test_outputs import KeepFolders
 
@@ -52,16 +53,14 @@ def train(cfg: Config) -> Runner:
         network = build_network(cfg, 'train_dataloader', 'val_dataloader')
         if cfg.get('load_from'):
             _check_start(cfg, network.model)
-        runner = build_runner(cfg, network, cfg.get('load_from'))
-        # Runner.train would build the rest too; here a mistake in it is known to be the config's.
-        with blame('set up training'):
-            _ = runner.train_loop, runner.val_loop
-        with blame(f'build the optimizer {cfg.optim_wrapper.get("optimizer")}'):
-            runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
         try:
-            runner.train()
+            notes = rehearse(cfg, network)
         except URLError as error:
             raise UserError(_no_download(cfg, error)) from error
+        runner = build_runner(cfg, network, cfg.get('load_from'))
+        _tell(runner, notes)
+        try:
+            runner.train()
         except FileNotFoundError as error:
             raise UserError(one_line(error)) from error
         finally:
@@ -101,13 +100,18 @@ def test(cfg: Config, checkpoint: str | Path, tta: bool = False, without_sr: boo
         if blocks and is_first_process(cfg):
             reason = 'tested without' if without_sr else f'{checkpoint} has no'
             print_log(f'{reason} weights of {", ".join(blocks)}: identity there.', logger='current')
+        notes = rehearse(cfg, network, test=True)
         runner = build_runner(cfg, network)
+        _tell(runner, notes)
         runner.register_hook(Loaded(weights, checkpoint))
         runner.register_hook(KeepFolders())
         del weights
-        with blame('set up testing'):
-            _ = runner.test_loop
         return runner.test()
+
+
+def _tell(runner: Runner, notes: Iterable[str]) -> None:
+    for note in notes:
+        runner.logger.warning(note)
 
 
 def _check_start(cfg: Config, model: nn.Module) -> None:

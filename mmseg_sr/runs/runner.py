@@ -1,8 +1,11 @@
 """Build mmengine's Runner around a network that is built, and a checkpoint that is loaded, before it makes a folder."""
 
+import contextlib
 import copy
 import inspect
 import random
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,7 +57,7 @@ def build_network(cfg: Config, *loaders: str) -> Network:
     return Network(model, randomness, [*streams, (torch.set_rng_state, torch.get_rng_state())])
 
 
-def build_runner(cfg: Config, network: Network, load_from: str | None = None) -> Runner:
+def build_runner(cfg: Config, network: Network, load_from: str | None = None, kind: type[Runner] = Runner) -> Runner:
     """Build the Runner around a network, with the hooks that guard its data and its loss.
 
     Raises:
@@ -62,9 +65,10 @@ def build_runner(cfg: Config, network: Network, load_from: str | None = None) ->
     """
     names = inspect.signature(Runner).parameters.keys() - {'model', 'cfg'}
     given = copy.deepcopy({name: cfg[name] for name in names if cfg.get(name) is not None})
-    given.update(randomness=network.randomness, load_from=load_from)
-    with blame('build the runner'):
-        runner = Runner(network.model, cfg=cfg, **given)
+    given.update(randomness=dict(network.randomness), load_from=load_from)
+    runner = kind.__new__(kind)
+    with blame('build the runner'), _undone(runner, Path(cfg.work_dir)):
+        runner.__init__(network.model, cfg=cfg, **given)
     runner._randomness_cfg['seed'] = (cfg.get('randomness') or {}).get('seed')  # else resuming warns of a drawn one
     for guard in (DataGuardHook, LossGuardHook):
         if not any(isinstance(hook, guard) for hook in runner.hooks):
@@ -72,6 +76,20 @@ def build_runner(cfg: Config, network: Network, load_from: str | None = None) ->
     for set_state, state in network.streams:
         set_state(state)
     return runner
+
+
+@contextlib.contextmanager
+def _undone(runner: Runner, work_dir: Path) -> Iterator[None]:
+    """Take the folders away again where a Runner cannot be built: a server for its log does not answer, say."""
+    new = [folder for folder in (work_dir, *work_dir.parents) if not folder.exists()]
+    try:
+        yield
+    except Exception:
+        shutil.rmtree(getattr(runner, '_log_dir', None) or '', ignore_errors=True)  # its name is the time of the start
+        with contextlib.suppress(OSError):  # others may have written there meanwhile
+            for folder in new:
+                folder.rmdir()
+        raise
 
 
 class Loaded(Hook):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from in_process import Done, call
+from in_process import ROOT, Done, call
 from mmengine.config import Config
 from mmengine.dataset import ConcatDataset
 from mmseg.datasets import BaseSegDataset
@@ -109,6 +109,46 @@ def test_images_that_the_network_cannot_take_are_found(tmp_path):
     train = {each for each in found(done) if each[0] == 'train'}
     assert train == {('train', 'channels', f'{index}.png') for index in range(5)}
     assert '3 channels, the network takes 4' in done.out
+
+
+def test_what_is_no_problem_but_should_be_known_is_said(tmp_path):
+    config = write_splits(tmp_path)
+    known = ['train: no pixel of train', 'val+test: no pixel of train']
+    assert call('check_dataset', config, folder=tmp_path).document['notes'] == known
+    for count, words in ((6, 'it never sees the others'), (3, 'label 3 is too high for it')):
+        option = f'model.decode_head.num_classes={count}'
+        done = call('check_dataset', config, '--cfg-options', option, 'model.auxiliary_head=None', folder=tmp_path)
+        assert done.document['notes'][0] == f'model.decode_head has {count} classes and the data 4: {words}'
+        assert all(note in done.out.splitlines() for note in done.document['notes'])
+    assert 'train: no pixel of train, class 4, class 5' not in done.document['notes'], 'three classes'
+
+
+def test_labels_beyond_a_head_that_only_trains_are_found(tmp_path):
+    config = write_splits(tmp_path)
+    done = call('check_dataset', config, '--cfg-options', 'model.auxiliary_head.0.num_classes=2', folder=tmp_path)
+    assert found(done) == {('train', 'label ids', f'{index}.png') for index in range(5)}
+    assert 'model.auxiliary_head has 2 classes and the data 4' in done.out
+
+
+@pytest.mark.parametrize(
+    ('base', 'variable', 'words'),
+    [
+        ('cityscapes', 'CITYSCAPES_ROOT', 'tools/prepare_cityscapes.py'),
+        ('camvid', 'CAMVID_ROOT', 'CamVidDataset'),
+        ('mini_cityscapes', 'MINI_CITYSCAPES_ROOT', 'tools/make_mini_cityscapes.py'),
+    ],
+)
+@pytest.mark.parametrize('place', ['', 'elsewhere'])
+def test_where_there_are_no_data_it_says_what_makes_them(tmp_path, monkeypatch, base, variable, words, place):
+    monkeypatch.delenv(variable, raising=False)
+    if place:
+        monkeypatch.setenv(variable, place)
+    config = tmp_path / 'data.py'
+    config.write_text(f"_base_ = '{ROOT}/configs/_base_/datasets/{base}.py'\ndefault_scope = 'mmseg'\n")
+    said = call('check_dataset', config, folder=tmp_path).mistake
+    assert (place or f'data/{base}') in said and words in said and f', {variable} says where' in said
+    if 'tools/' in words:
+        assert (ROOT / words).is_file()
 
 
 def test_training_on_what_is_tested_is_found(tmp_path):

@@ -1,0 +1,46 @@
+"""Compare the classes of a config's heads with those of its data."""
+
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.registry import MODELS
+
+STRICT = ('CrossEntropyLoss', 'OhemCrossEntropy')  # losses that take no label beyond their classes
+
+
+def heads_of(cfg: Config) -> dict[str, int]:
+    """Read from a config how many classes the heads have that are trained on the labels as they are, by name.
+
+    The head that predicts is one. Others may make targets of their own of the labels, or take any.
+    """
+    model = cfg.get('model') or {}
+    model = model.get('module', model)
+    heads = {}
+    for name in ('decode_head', 'auxiliary_head'):
+        found = model.get(name) or []
+        found = found if isinstance(found, (list, tuple)) else [found]
+        for head in found:
+            predicts = name == 'decode_head' and head is found[-1]
+            if head.get('num_classes') and (predicts or _is_strict(head)):
+                heads[name] = min(head['num_classes'], heads.get(name, head['num_classes']))
+    return heads
+
+
+def class_notes(cfg: Config, dataset: BaseDataset) -> tuple[str, ...]:
+    """Say where a head has other classes than a dataset."""
+    count = len(getattr(dataset, 'metainfo', {}).get('classes') or ())
+    notes = []
+    for name, classes in heads_of(cfg).items() if count else ():
+        if classes != count:
+            result = 'it never sees the others' if classes > count else f'label {classes} is too high for it'
+            notes.append(f'model.{name} has {classes} classes and the data {count}: {result}')
+    return tuple(notes)
+
+
+def _is_strict(head: dict) -> bool:
+    kind = head.get('type')
+    kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    losses = head.get('loss_decode') or dict(type=STRICT[0])
+    names = [loss.get('type') for loss in (losses if isinstance(losses, (list, tuple)) else [losses])]
+    known = {str(getattr(name, '__name__', name)).split('.')[-1] for name in names}
+    return getattr(kind, 'loss_by_feat', None) is BaseDecodeHead.loss_by_feat and bool(known & {*STRICT})
