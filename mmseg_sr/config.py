@@ -14,8 +14,10 @@ from mmengine.logging import print_log
 from mmengine.utils import import_modules_from_strings
 
 from .errors import UserError, one_line
+from .kinds import is_kind
 from .processes import is_first_process
 
+SYNC_BN = ('SyncBN', 'MMSyncBN', 'SyncBatchNorm', 'torch.nn.SyncBatchNorm')
 TRUST = 'MMSEG_SR_TRUST_CHECKPOINT'  # the environment variable by which a user lets checkpoints run code
 
 
@@ -130,8 +132,7 @@ def _revert_sync_bn(node: object) -> int:
     """Turn every SyncBN below ``node`` into BN, in place, and count them."""
     count = 0
     if isinstance(node, dict):
-        kind = node.get('type')
-        if getattr(kind, '__name__', kind) in ('SyncBN', 'MMSyncBN', 'SyncBatchNorm'):
+        if is_kind(node, 'MODELS', *SYNC_BN):
             node['type'], count = 'BN', 1
         node = list(node.values())
     return count + sum(map(_revert_sync_bn, node if isinstance(node, (list, tuple)) else ()))
@@ -148,9 +149,10 @@ def with_tta(cfg: Config) -> Config:
 
 def with_amp(cfg: Config) -> Config:
     """Let mmengine's AmpOptimWrapper run the config's optimizer."""
+    require(cfg, 'optim_wrapper')
     cfg = copy.deepcopy(cfg)
-    wrapper = cfg.get('optim_wrapper') or {}
-    if wrapper.get('type', 'OptimWrapper') not in ('OptimWrapper', 'AmpOptimWrapper'):
+    wrapper = cfg.optim_wrapper
+    if 'type' in wrapper and not is_kind(wrapper, 'OPTIM_WRAPPERS', 'OptimWrapper', 'AmpOptimWrapper'):
         raise UserError(f'--amp works with OptimWrapper only, and the config has {wrapper.type}')
     wrapper.type = 'AmpOptimWrapper'
     wrapper.setdefault('loss_scale', 'dynamic')

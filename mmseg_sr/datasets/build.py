@@ -12,6 +12,7 @@ from mmengine.dataset import BaseDataset, Compose
 from mmengine.registry import DATASETS, DefaultScope
 
 from ..errors import UserError, blame, one_line
+from ..kinds import is_kind
 from .loading import check_loads, leaves, missing_files
 
 
@@ -114,7 +115,7 @@ def load_images(cfg: Config, files: Sequence[str | Path]) -> list[dict]:
         UserError: For a file that is not there or is no image.
     """
     with _scope(cfg), blame('build the test pipeline'):
-        pipeline = Compose([step for step in test_pipeline(cfg) if step['type'] != 'LoadAnnotations'])
+        pipeline = Compose([step for step in test_pipeline(cfg) if not is_kind(step, 'TRANSFORMS', 'LoadAnnotations')])
     check_loads(pipeline, None, 255)
     samples = []
     for file in files:

@@ -8,12 +8,11 @@ import inspect
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from mmseg.datasets import CityscapesDataset
-from mmseg.registry import DATASETS, METRICS
 
 from ..config import evaluators, require
 from ..errors import UserError
+from ..kinds import is_kind, kind_of
 
 
 def with_predictions(cfg: Config, out: Path) -> Config:
@@ -21,7 +20,7 @@ def with_predictions(cfg: Config, out: Path) -> Config:
     cfg = copy.deepcopy(cfg)
     first = True
     for evaluator in evaluators(cfg):
-        metric = METRICS.get(evaluator['type']) if isinstance(evaluator['type'], str) else evaluator['type']
+        metric = kind_of(evaluator, 'METRICS')
         if metric is None:
             raise UserError(f'--out: there is no metric {evaluator["type"]}')
         takes = {name for base in inspect.getmro(metric) for name in inspect.signature(base.__init__).parameters}
@@ -46,9 +45,7 @@ def for_submission(cfg: Config, out: Path) -> Config:
         for key in {'pipeline', 'tta_pipeline'} & place.keys():
             place[key] = _without_labels(place[key])
     writer = dict(type='ClassIoUMetric', output_dir=str(out), format_only=True, collect_device='gpu')
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
-        kind = cfg.test_dataloader.dataset.type
-        dataset = DATASETS.get(kind) if isinstance(kind, str) else kind
+    dataset = kind_of(cfg.test_dataloader.dataset, 'DATASETS')
     if dataset is not None and issubclass(dataset, CityscapesDataset):
         writer.update(type='CityscapesMetric', keep_results=True)
     cfg.test_evaluator = writer
@@ -60,21 +57,16 @@ def _without_labels(step: object) -> object:
     if isinstance(step, dict):
         return type(step)({key: _without_labels(value) for key, value in step.items()})
     if isinstance(step, (list, tuple)) and any(isinstance(child, (dict, list, tuple)) for child in step):
-        kept = [_without_labels(child) for child in step if not _loads_labels(child)]
+        kept = [_without_labels(child) for child in step if not is_kind(child, 'TRANSFORMS', 'LoadAnnotations')]
         return [child for child in kept if child != []]  # a choice of nothing would leave no choice at all
     return step
-
-
-def _loads_labels(step: object) -> bool:
-    kind = step.get('type') if isinstance(step, dict) else None
-    return getattr(kind, '__name__', kind) in ('LoadAnnotations', 'mmseg.LoadAnnotations')
 
 
 def with_confusion(cfg: Config, path: Path) -> Config:
     """Let the first IoUMetric of the config write each image's confusion matrix to ``path``."""
     cfg = copy.deepcopy(cfg)
     for evaluator in evaluators(cfg):
-        if evaluator['type'] in ('IoUMetric', 'mmseg.IoUMetric', 'ClassIoUMetric'):
+        if is_kind(evaluator, 'METRICS', 'IoUMetric', 'ClassIoUMetric'):
             evaluator.update(type='ClassIoUMetric', confusion_file=str(path))
             return cfg
     raise UserError('--confusion: there is no IoUMetric among the evaluators of the config')

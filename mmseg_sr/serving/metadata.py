@@ -8,12 +8,12 @@ from types import SimpleNamespace
 
 from mmcv.transforms import Resize
 from mmengine.config import Config
-from mmengine.registry import DATASETS, DefaultScope
 from mmseg.datasets.transforms import ResizeToMultiple
 from torch import nn
 
 from ..datasets.build import test_pipeline
 from ..errors import UserError
+from ..kinds import is_kind, kind_of
 from ..runs.models import class_names, load_model
 from ..scene.places import SceneDataPreProcessor
 from ..version import __version__
@@ -117,9 +117,9 @@ def resizing_steps(pipeline: Sequence[dict]) -> list[dict]:
     """
     steps = []
     for step in pipeline:
-        kind = getattr(step['type'], '__name__', step['type']).split('.')[-1]
+        kind = next((name for name in (*STEPS, *AROUND) if is_kind(step, 'TRANSFORMS', name)), None)
         odd = set(step) - PLAIN_LOADING - {'type'} if kind == 'LoadImageFromFile' else set()
-        if kind not in (*STEPS, *AROUND) or odd:
+        if kind is None or odd:
             raise UserError(
                 f'the test pipeline has {dict(step)}, and what is served knows {", ".join((*AROUND, *STEPS))} without '
                 'other ways of loading: change it by --cfg-options, or do that step before'
@@ -162,9 +162,7 @@ def _dataset_of(cfg: Config) -> SimpleNamespace | None:
     """What a config's dataset says of its classes, without looking at its files."""
     for split in ('val', 'test', 'train'):
         dataset = (cfg.get(f'{split}_dataloader') or {}).get('dataset') or {}
-        with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')):
-            kind = DATASETS.get(dataset['type']) if isinstance(dataset.get('type'), str) else dataset.get('type')
-        meta = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
+        meta = {**getattr(kind_of(dataset, 'DATASETS'), 'METAINFO', {}), **(dataset.get('metainfo') or {})}
         if meta.get('classes'):
             return SimpleNamespace(metainfo=meta)
     return None
