@@ -142,7 +142,7 @@ def with_tta(cfg: Config) -> Config:
     """Set test-time augmentation: ``tta_pipeline`` and ``tta_model`` of the config, around its model."""
     require(cfg, 'tta_model', 'tta_pipeline', 'test_dataloader')
     cfg = copy.deepcopy(cfg)
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.test_dataloader['dataset'] = set_pipeline(dataset_of(cfg, 'test_dataloader'), cfg.tta_pipeline)
     cfg.model = dict(cfg.tta_model, module=cfg.model)
     return cfg
 
@@ -157,6 +157,31 @@ def with_amp(cfg: Config) -> Config:
     wrapper.type = 'AmpOptimWrapper'
     wrapper.setdefault('loss_scale', 'dynamic')
     return cfg
+
+
+def dataset_of(cfg: Config, name: str) -> dict:
+    """Return the config of the dataset of a data loader, such as 'test_dataloader'; {} without such a loader."""
+    loader = cfg.get(name) or {'dataset': {}}
+    if not isinstance(loader, dict) or not isinstance(loader.get('dataset'), dict):
+        raise UserError(
+            f'{name} must be one data loader, dict(dataset=dict(...), ...); several sets are a ConcatDataset'
+        )
+    return loader['dataset']
+
+
+def leaf_datasets(dataset: dict) -> list[dict]:
+    """List the configs of the datasets that have files, below what repeats, mixes or strings them together."""
+    inner = dataset.get('datasets') or [dataset.get('dataset')]
+    return [leaf for each in inner if each for leaf in leaf_datasets(each)] or [dataset]
+
+
+def set_pipeline(dataset: dict, pipeline: list[dict]) -> dict:
+    """Set the pipeline of a dataset's config, in place, and return it without what mixes images, such as a mosaic."""
+    for leaf in leaf_datasets(dataset):
+        leaf['pipeline'] = pipeline
+    while 'pipeline' in dataset and 'dataset' in dataset:
+        dataset = dataset['dataset']
+    return dataset
 
 
 def evaluators(cfg: Config) -> list[dict]:

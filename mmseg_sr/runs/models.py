@@ -68,11 +68,16 @@ def build_model(cfg: Config) -> nn.Module:
 
 
 def class_names(model: nn.Module, dataset: BaseDataset | None = None) -> tuple[list[str], list]:
-    """Name and colour a model's classes: as the dataset, else the checkpoint does, else by numbers and greys."""
-    count = model.out_channels
+    """Name and colour a model's classes: as the dataset, else the checkpoint does, else by numbers and greys.
+
+    A model of one channel has two classes, told apart by a threshold; where one has a name, the other is background.
+    """
+    count = max(model.out_channels, 2)
     greys = [[value] * 3 for value in np.linspace(0, 255, count).round().astype(int).tolist()]
     for meta in (getattr(dataset, 'metainfo', None), getattr(model, 'dataset_meta', None)):
-        if meta and len(meta.get('classes') or ()) == count:
-            palette = np.broadcast_to(meta.get('palette') or greys, (count, 3))  # some have greys only
-            return list(meta['classes']), palette.tolist()
+        names, palette = ((meta or {}).get(key) for key in ('classes', 'palette'))
+        if names and len(names) == model.out_channels == 1:
+            names, palette = ['background', *names], greys
+        if names and len(names) == count:
+            return list(names), np.broadcast_to(palette or greys, (count, 3)).tolist()  # some have greys only
     return [f'class {index}' for index in range(count)], greys

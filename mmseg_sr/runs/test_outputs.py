@@ -10,7 +10,8 @@ from pathlib import Path
 from mmengine.config import Config
 from mmseg.datasets import CityscapesDataset
 
-from ..config import evaluators, require
+from ..config import dataset_of, evaluators, leaf_datasets, require
+from ..datasets.build import check_pictures, load_split
 from ..errors import UserError
 from ..kinds import is_kind, kind_of
 
@@ -41,11 +42,12 @@ def for_submission(cfg: Config, out: Path) -> Config:
     """
     require(cfg, 'test_dataloader')
     cfg = copy.deepcopy(cfg)
-    for place in (cfg.test_dataloader.dataset, cfg):
+    leaves = leaf_datasets(dataset_of(cfg, 'test_dataloader'))
+    for place in (*leaves, cfg):
         for key in {'pipeline', 'tta_pipeline'} & place.keys():
             place[key] = _without_labels(place[key])
     writer = dict(type='ClassIoUMetric', output_dir=str(out), format_only=True, collect_device='gpu')
-    dataset = kind_of(cfg.test_dataloader.dataset, 'DATASETS')
+    dataset = kind_of(leaves[0], 'DATASETS')
     if dataset is not None and issubclass(dataset, CityscapesDataset):
         writer.update(type='CityscapesMetric', keep_results=True)
     cfg.test_evaluator = writer
@@ -74,9 +76,12 @@ def with_confusion(cfg: Config, path: Path) -> Config:
 
 def with_drawings(cfg: Config, folder: Path) -> Config:
     """Let mmseg's visualization hook draw every prediction below ``folder``."""
+    if cfg.get('test_dataloader'):
+        check_pictures(load_split(cfg, 'test'))
     cfg = copy.deepcopy(cfg)
     hooks = cfg.get('default_hooks') or {}
-    drawing = {'type': 'SegVisualizationHook', **hooks.get('visualization', {}), 'draw': True}
+    # Upstream's hook draws an image in `interval`.
+    drawing = {'type': 'SegVisualizationHook', **hooks.get('visualization', {}), 'draw': True, 'interval': 1}
     cfg.default_hooks = {**hooks, 'visualization': drawing}
     visualizer = {'type': 'SegLocalVisualizer', **(cfg.get('visualizer') or {}), 'save_dir': str(folder)}
     cfg.visualizer = {'vis_backends': [dict(type='LocalVisBackend')], **visualizer}

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmseg.datasets.transforms import ResizeToMultiple
 from torch import nn
 
+from ..config import dataset_of, leaf_datasets
 from ..datasets.build import test_pipeline
 from ..errors import UserError
 from ..kinds import is_kind, kind_of
@@ -151,8 +152,6 @@ def _pair(value: int | Sequence[int] | None) -> list[int] | None:
 
 def _classes(segmentor: nn.Module, cfg: Config) -> tuple[list[str], list]:
     classes, palette = class_names(segmentor, _dataset_of(cfg))
-    if threshold_of(segmentor) is not None and len(classes) == 1:  # no class, and the one
-        classes, palette = ['background', *classes], [[0, 0, 0], [255, 255, 255]]
     if len(classes) > 256:
         raise UserError(f'labels are one byte a pixel, and there are {len(classes)} classes')
     return classes, palette
@@ -161,7 +160,7 @@ def _classes(segmentor: nn.Module, cfg: Config) -> tuple[list[str], list]:
 def _dataset_of(cfg: Config) -> SimpleNamespace | None:
     """What a config's dataset says of its classes, without looking at its files."""
     for split in ('val', 'test', 'train'):
-        dataset = (cfg.get(f'{split}_dataloader') or {}).get('dataset') or {}
+        dataset = leaf_datasets(dataset_of(cfg, f'{split}_dataloader'))[0]
         meta = {**getattr(kind_of(dataset, 'DATASETS'), 'METAINFO', {}), **(dataset.get('metainfo') or {})}
         if meta.get('classes'):
             return SimpleNamespace(metainfo=meta)
