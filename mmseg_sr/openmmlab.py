@@ -8,6 +8,7 @@ import names, and overwrite one another's files.
 """
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -54,6 +55,7 @@ from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
 from mmengine.infer import BaseInferencer  # noqa: E402
 from mmengine.runner import CheckpointLoader  # noqa: E402
 from mmengine.runner import checkpoint as runner_checkpoint  # noqa: E402
+from mmseg.engine.optimizers import layer_decay_optimizer_constructor as layer_decay  # noqa: E402
 
 PACKAGE = Path(__file__).resolve().parent
 HOME = PACKAGE.parent if (PACKAGE.parent / 'model-index.yml').is_file() else PACKAGE / '.mim'
@@ -159,6 +161,21 @@ def load_safely(loaders: ModuleType) -> None:
 def add_schemes(loaders: ModuleType) -> None:
     CheckpointLoader.register_scheme(r'(?!\S+://).*\.safetensors$', loaders.load_from_safetensors, force=True)
     CheckpointLoader.register_scheme(SCHEME, loaders.load_from_mmseg_sr, force=True)
+
+
+@change(
+    'layer_decay',
+    'mmseg.engine.optimizers.layer_decay_optimizer_constructor.get_layer_id_for_convnext',
+    why='a block behind a stage learns as its last layer; of its name this function would make a number',
+)
+def number_blocks(_: ModuleType) -> None:
+    stock = layer_decay.get_layer_id_for_convnext
+
+    def layer_id(var_name: str, max_layer_id: int) -> int:
+        last = 3 * (max_layer_id - 4)  # three to a number, from 3 on, in the one stage where they count
+        return stock(re.sub(r'^(backbone\.stages\.\d+)\.sr\.', rf'\1.{last}.', var_name), max_layer_id)
+
+    layer_decay.get_layer_id_for_convnext = layer_id
 
 
 @change(
