@@ -1,4 +1,4 @@
-"""LossGuardHook: a loss stops a training before it reaches the weights if it is not finite; it must reach all blocks."""
+"""LossGuardHook: a loss that is not finite stops a training before it reaches the weights; it must reach all blocks."""
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator
