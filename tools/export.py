@@ -11,7 +11,8 @@ float32, or by --output labels the ids of the classes (N, height, width), uint8.
 test pipeline, windows and SR blocks go with it, in ONNX's metadata_props: tools/predict.py needs nothing else.
 
 --shape H W takes images of one size (default: the trained crop, or window). An SR block of the trained size has no
-resize in the graph then; the one that stays brings the logits to the image's size. --dynamic takes images of any size.
+resize in the graph then; the one that stays brings the logits to the image's size. --dynamic takes images of any size;
+a network with Conv2dAdaptivePadding has no such form.
 Slide inference is no part of the graph: export the window, and predict with --mode slide.
 
 A block whose softmax weights are the same for every image (one memory, say) is folded into a bias; by --static-recall,
@@ -30,6 +31,7 @@ ONNX needs `pip install "mmseg-sr[export]"`, and onnxruntime is the fastest way 
 import argparse
 import json
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -135,6 +137,7 @@ def check(run: Callable, segmentor, images: list, sizes: Sequence[tuple[int, int
 
     rows = []
     for each in sizes:
+        print(f'compare with PyTorch at {each[0]}x{each[1]} ...', file=sys.stderr, flush=True)
         row = compare(run, segmentor, images, each, precision)
         rows.append(row)
         logits = ''

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -118,7 +119,8 @@ def _by_mmseg(segmentor: nn.Module, image: np.ndarray) -> Tensor:
 
 @contextlib.contextmanager
 def exporting(task: str) -> Iterator[None]:
-    """Keep an exporter's warnings from the output; whatever it raises becomes a ``UserError`` with the last cause."""
+    """Say on stderr what is begun, not an exporter's warnings; an error of it is a ``UserError`` with the last cause."""
+    print(f'{task} ...', file=sys.stderr, flush=True)
     disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
