@@ -51,6 +51,7 @@ def check_line(installed: Iterable[str]) -> str:
 LINE = check_line(name for name in (dist.metadata['Name'] for dist in metadata.distributions()) if name)
 
 # These packages can be imported now.
+from mmengine.config import Config  # noqa: E402
 from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
 from mmengine.infer import BaseInferencer  # noqa: E402
 from mmengine.runner import CheckpointLoader  # noqa: E402
@@ -114,6 +115,22 @@ def name_packages(_: ModuleType) -> None:
     MODULE2PACKAGE['mmseg_sr'] = 'mmseg_sr'
     if LINE == 'onedl':
         MODULE2PACKAGE['mmseg'] = 'onedl-mmsegmentation'
+
+
+@change(
+    'configs',
+    'mmengine.config.Config._get_cfg_path',
+    why="it looks for the configs of 'mmseg_sr::...' where a package is installed, which a checkout need not be",
+)
+def find_configs(_: ModuleType) -> None:
+    stock = Config._get_cfg_path
+
+    def place(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        own = HOME / 'configs' / cfg_path.removeprefix('mmseg_sr::')
+        is_own = cfg_path.startswith('mmseg_sr::') and own.is_file()
+        return (str(own), 'mmseg_sr') if is_own else stock(cfg_path, filename)
+
+    Config._get_cfg_path = staticmethod(place)
 
 
 @change(

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from in_process import python
+from in_process import ROOT, python
+from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 
 from mmseg_sr import SRBlock
@@ -60,6 +61,7 @@ EXPECTED = {
         "mmengine.config.utils.MODULE2PACKAGE['mmseg']",
         "mmengine.config.utils.MODULE2PACKAGE['mmseg_sr']",
     },
+    'configs': {'mmengine.config.config.Config._get_cfg_path'},
     'models': {'mmengine.infer.infer.BaseInferencer._get_models_from_metafile'},
     'loading': {
         "mmengine.runner.CheckpointLoader._schemes['']",
@@ -160,6 +162,13 @@ def test_a_block_learns_as_the_last_layer_of_its_stage():
     for stage, last in enumerate((2, 2, 8, 2)):
         assert rates[f'backbone.stages.{stage}.sr.memory'] == rates[f'backbone.stages.{stage}.{last}.weight']
     assert len(set(rates.values())) == 6
+
+
+def test_a_checkout_that_is_not_installed_names_its_configs(tmp_path):
+    name = 'mini_cityscapes/fcn_r18-w16-d8-sr_1xb4-600_mini-cityscapes-128x256.py'
+    assert Config._get_cfg_path(f'mmseg_sr::{name}', '') == (str(ROOT / 'configs' / name), 'mmseg_sr')
+    (tmp_path / 'mine.py').write_text(f"_base_ = ['mmseg_sr::{name}']\n")
+    assert Config.fromfile(tmp_path / 'mine.py').model.backbone.type == 'SRBackbone'
 
 
 ONEDL = ['torch', 'onedl-mmengine', 'onedl_mmcv', 'onedl-mmsegmentation']

@@ -1,5 +1,7 @@
 """Every tool answers --help and wrong arguments without importing torch, mmengine or the package."""
 
+from pathlib import Path
+
 import pytest
 from in_process import ROOT, python
 
@@ -23,3 +25,22 @@ def test_a_tool_answers_before_it_imports(tool, words):
         assert done.status == 0 and done.out.startswith('usage: ')
     else:
         assert done.err.startswith('error: ') and done.mistake == done.err.strip()
+
+
+def test_a_tilde_is_home_wherever_a_place_is_given(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+    monkeypatch.setenv('HOME', '/home/me')
+    from _cli import Parser
+
+    parser = Parser()
+    parser.add_argument('config')
+    parser.add_argument('--out', type=Path)
+    parser.add_argument('--images', nargs='+', type=Path)
+    parser.add_config_options()
+    args = parser.parse_args(['~/a.py', '--out=~/o', '--images', '~/i', 'b~', '--cfg-options', 'load_from=~/w', 'a=b~'])
+    assert (args.config, args.out, args.images) == (
+        '/home/me/a.py',
+        Path('/home/me/o'),
+        [Path('/home/me/i'), Path('b~')],
+    )
+    assert args.cfg_options == ['load_from=/home/me/w', 'a=b~']

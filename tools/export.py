@@ -81,7 +81,7 @@ def parse_args() -> argparse.Namespace:
 def read_recall(path: Path) -> dict[str, list[float]]:
     """The mean weights of each block in what tools/ablate.py wrote."""
     try:
-        document = json.loads(path.read_text())
+        document = json.loads(path.read_text(encoding='utf-8'))
         several = document.get('checkpoints', [document])
         if len(several) == 1:
             weights = several[0]['static_weights']

@@ -119,7 +119,7 @@ def _by_mmseg(segmentor: nn.Module, image: np.ndarray) -> Tensor:
 
 @contextlib.contextmanager
 def exporting(task: str) -> Iterator[None]:
-    """Say on stderr what is begun, not an exporter's warnings; an error of it is a ``UserError`` with the last cause."""
+    """Say on stderr what is begun, not an exporter's warnings; its errors are a ``UserError`` with the last cause."""
     print(f'{task} ...', file=sys.stderr, flush=True)
     disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)

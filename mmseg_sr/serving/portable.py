@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from mmcv.cnn import Conv2dAdaptivePadding
+from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from torch import Tensor, nn
 
 from ..errors import UserError

@@ -77,7 +77,7 @@ def claim(out: Path, record: Mapping[str, object], overwrite: bool = False) -> N
 
 def _differences(path: Path, record: Mapping[str, object]) -> list[str]:
     try:
-        before = json.loads(path.read_text())
+        before = json.loads(path.read_text(encoding='utf-8'))
         return sorted(key for key in {*before, *record} if before.get(key) != record.get(key))
     except (AttributeError, OSError, TypeError, ValueError):
         return [f'{path.name} is damaged']
