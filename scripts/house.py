@@ -76,9 +76,8 @@ def main() -> None:
     for counted, path in zip((after, before), reversed(args.suites), strict=False):
         counted |= suite(path)
     command = ' '.join(['python', 'scripts/house.py', *sys.argv[1:]])
-    args.out.write_text(
-        json.dumps({'command': command, 'before': before, 'after': after}, indent=1) + '\n', encoding='utf-8'
-    )
+    text = json.dumps({'command': command, 'before': before, 'after': after}, indent=1)
+    args.out.write_text(f'{text}\n', encoding='utf-8')
     print(
         '\n'.join(
             [

@@ -83,6 +83,18 @@ def plain_weights(checkpoint: dict) -> dict[str, torch.Tensor]:
     return {plain_name(key): value for key, value in checkpoint.get('state_dict', checkpoint).items()}
 
 
+def dataset_meta_of(checkpoint: dict) -> dict | None:
+    """Find the names ('classes') and colours ('palette') in a checkpoint of mmseg 1.x or 0.x; None without them.
+
+    Example:
+        >>> dataset_meta_of({'meta': {'CLASSES': ['road'], 'PALETTE': [[9, 9, 9]]}})
+        {'classes': ['road'], 'palette': [[9, 9, 9]]}
+    """
+    meta = checkpoint.get('meta') or {}
+    earlier = {name.lower(): meta[name] for name in ('CLASSES', 'PALETTE') if meta.get(name)}
+    return meta.get('dataset_meta') or earlier or None
+
+
 def plain_name(name: str) -> str:
     """Take the ``module.`` of a wrapper for several processes from the name of a weight."""
     return name.removeprefix('module.')

@@ -11,7 +11,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from ..checkpoints.reading import read_checkpoint
-from ..checkpoints.weights import check_weights
+from ..checkpoints.weights import check_weights, dataset_meta_of
 from ..config import prepare, require
 from ..errors import UserError, blame
 from ..models.find import sr_blocks
@@ -39,7 +39,7 @@ def _filled(model: nn.Module, checkpoint: str | Path, whole: bool) -> nn.Module:
     missing = check_weights(model, weights, checkpoint)
     if missing and whole:
         raise UserError(f'{checkpoint} has no weights of {", ".join(missing)}: there is no memory to look at')
-    model.dataset_meta = weights.get('meta', {}).get('dataset_meta')
+    model.dataset_meta = dataset_meta_of(weights)
     return model.eval().to(get_device())
 
 

@@ -1,5 +1,6 @@
 """The metadata of a served network: all that is needed to use it. An exported file carries it inside."""
 
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -39,6 +40,7 @@ class Metadata:
     stride: list[int] | None = None  # from one window to the next, down and to the right
     scene: bool = False  # whether its memories cover a scene: it takes whole images only
     align_corners: bool = False  # how logits are resized to the size of the picture
+    reduce_zero_label: bool = False  # whether ids in label files are one higher: 0 in them is void
     threshold: float | None = None  # of the probability, where there is one channel only
     precision: str = 'float32'  # or 'float16'
     blocks: list[dict] = field(default_factory=list)  # of make_portable
@@ -81,7 +83,11 @@ def load(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, Metadata]:
     segmentor = load_model(cfg, checkpoint)
     if not hasattr(segmentor, 'encode_decode') or not hasattr(segmentor, 'out_channels'):
         raise UserError(f'{type(segmentor).__name__} is no segmentor that can be served')
-    classes, palette = _classes(segmentor, cfg)
+    dataset = _dataset_of(cfg)
+    classes, palette = class_names(segmentor, dataset)
+    reduced = dataset is not None and dataset.reduce_zero_label
+    if len(classes) + reduced > 256:
+        raise UserError(f'labels are one byte a pixel, and there are {len(classes)} classes')
     preprocessor, test_cfg = segmentor.data_preprocessor, segmentor.test_cfg or {}
     slides, scene = test_cfg.get('mode') == 'slide', isinstance(preprocessor, SceneDataPreProcessor)
     if scene and (slides or preprocessor.test_cfg):
@@ -101,6 +107,7 @@ def load(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, Metadata]:
         palette=palette,
         steps=steps,
         scene=scene,
+        reduce_zero_label=reduced,
         align_corners=bool(segmentor.align_corners),
         threshold=threshold_of(segmentor),
         config=Path(cfg.filename or '').stem,
@@ -150,18 +157,14 @@ def _pair(value: int | Sequence[int] | None) -> list[int] | None:
     return [value, value] if isinstance(value, int) else list(value) if value else None
 
 
-def _classes(segmentor: nn.Module, cfg: Config) -> tuple[list[str], list]:
-    classes, palette = class_names(segmentor, _dataset_of(cfg))
-    if len(classes) > 256:
-        raise UserError(f'labels are one byte a pixel, and there are {len(classes)} classes')
-    return classes, palette
-
-
 def _dataset_of(cfg: Config) -> SimpleNamespace | None:
-    """What a config's dataset says of its classes, without looking at its files."""
+    """What a config's dataset says of its classes and its label files, without looking at them."""
     for split in ('val', 'test', 'train'):
         dataset = leaf_datasets(dataset_of(cfg, f'{split}_dataloader'))[0]
-        meta = {**getattr(kind_of(dataset, 'DATASETS'), 'METAINFO', {}), **(dataset.get('metainfo') or {})}
+        kind = kind_of(dataset, 'DATASETS')
+        meta = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
         if meta.get('classes'):
-            return SimpleNamespace(metainfo=meta)
+            usual = inspect.signature(kind).parameters.get('reduce_zero_label') if kind else None
+            reduced = dataset.get('reduce_zero_label', usual is not None and usual.default is True)
+            return SimpleNamespace(metainfo=meta, reduce_zero_label=bool(reduced))
     return None
