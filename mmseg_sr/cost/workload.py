@@ -40,6 +40,8 @@ class Drill:
     ):
         self.model = model.to(device)
         self.device, self.dtype = torch.device(device), dtype
+        preprocessor = model.data_preprocessor  # which would pad the images to the crop of the config, or to a divisor
+        preprocessor.size, preprocessor.size_divisor, preprocessor.test_cfg = shape, None, None
         wrapper = copy.deepcopy(cfg.get('optim_wrapper')) or dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9))
         wrapper['type'] = 'OptimWrapper'  # autocast is this class's own
         wrapper.pop('dtype', None)
