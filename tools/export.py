@@ -12,8 +12,8 @@ test pipeline, windows and SR blocks go with it, in ONNX's metadata_props: tools
 
 --shape H W takes images of one size (default: the trained crop, or window). An SR block of the trained size has no
 resize in the graph then; the one that stays brings the logits to the image's size. --dynamic takes images of any size;
-a network with Conv2dAdaptivePadding has no such form.
-Slide inference is no part of the graph: export the window, and predict with --mode slide.
+a network with Conv2dAdaptivePadding has no such form. Slide inference is no part of the graph: export the window, and
+predict with --mode slide.
 
 A block whose softmax weights are the same for every image (one memory, say) is folded into a bias; by --static-recall,
 with mean weights, every block is. --fp16 takes half of the space; pixels and logits stay what they are.
