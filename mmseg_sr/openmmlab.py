@@ -108,21 +108,14 @@ def restore_in1d(_: ModuleType | None = None) -> None:
 @change(
     'packages',
     'mmengine.config.utils.MODULE2PACKAGE',
-    why="_base_ = 'mmseg_sr::...' and 'mmseg::...' are looked up in it; without an entry mmengine's hub would install "
-    "upstream's package over the onedl line's",
+    'mmengine.config.Config._get_cfg_path',
+    why="_base_ = 'mmseg_sr::...' and 'mmseg::...' are looked up by the name of their package; without an entry mmengine's "
+    "hub would install upstream's over the onedl line's, and a checkout of ours need not be installed",
 )
 def name_packages(_: ModuleType) -> None:
     MODULE2PACKAGE['mmseg_sr'] = 'mmseg_sr'
     if LINE == 'onedl':
         MODULE2PACKAGE['mmseg'] = 'onedl-mmsegmentation'
-
-
-@change(
-    'configs',
-    'mmengine.config.Config._get_cfg_path',
-    why="it looks for the configs of 'mmseg_sr::...' where a package is installed, which a checkout need not be",
-)
-def find_configs(_: ModuleType) -> None:
     stock = Config._get_cfg_path
 
     def place(cfg_path: str, filename: str) -> tuple[str, str | None]:

@@ -60,8 +60,8 @@ EXPECTED = {
     'packages': {
         "mmengine.config.utils.MODULE2PACKAGE['mmseg']",
         "mmengine.config.utils.MODULE2PACKAGE['mmseg_sr']",
+        'mmengine.config.config.Config._get_cfg_path',
     },
-    'configs': {'mmengine.config.config.Config._get_cfg_path'},
     'models': {'mmengine.infer.infer.BaseInferencer._get_models_from_metafile'},
     'loading': {
         "mmengine.runner.CheckpointLoader._schemes['']",

@@ -31,7 +31,6 @@ ONNX needs `pip install "mmseg-sr[export]"`, and onnxruntime is the fastest way 
 import argparse
 import json
 import re
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -137,7 +136,6 @@ def check(run: Callable, segmentor, images: list, sizes: Sequence[tuple[int, int
 
     rows = []
     for each in sizes:
-        print(f'compare with PyTorch at {each[0]}x{each[1]} ...', file=sys.stderr, flush=True)
         row = compare(run, segmentor, images, each, precision)
         rows.append(row)
         logits = ''

@@ -88,6 +88,7 @@ def compare(run: Callable, segmentor: nn.Module, pictures: Sequence, size: tuple
         ``size``, number of ``pictures``, ``agreement`` (share of pixels with the same label), ``max_difference`` of the
         logits and ``max_logit`` (None where labels come out), and ``passed``.
     """
+    print(f'compare with PyTorch at {size[0]}x{size[1]} ...', file=sys.stderr, flush=True)
     threshold, equal, differences, largest = threshold_of(segmentor), [], [], []
     for picture in pictures:
         image = mmcv.imresize(picture, size[::-1])
