@@ -109,7 +109,7 @@ def restore_in1d(_: ModuleType | None = None) -> None:
     'packages',
     'mmengine.config.utils.MODULE2PACKAGE',
     'mmengine.config.Config._get_cfg_path',
-    why="_base_ = 'mmseg_sr::...' and 'mmseg::...' are looked up by the name of their package; without an entry mmengine's "
+    why="_base_ = 'mmseg_sr::...' and 'mmseg::...' are looked up by the name of a package; without an entry mmengine's "
     "hub would install upstream's over the onedl line's, and a checkout of ours need not be installed",
 )
 def name_packages(_: ModuleType) -> None:
