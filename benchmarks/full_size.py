@@ -46,7 +46,7 @@ ONE_IMAGE = ['test_dataloader.num_workers=0', 'test_dataloader.persistent_worker
 def call(command: list, environment: dict) -> dict:
     """Run a tool; return its seconds, the peak memory of its process in GiB and, of a training, its losses."""
     start = time.monotonic()
-    with tempfile.TemporaryFile('w+') as log:
+    with tempfile.TemporaryFile('w+', encoding='utf-8') as log:
         process = subprocess.Popen(list(map(str, command)), env=environment, stdout=log, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
         log.seek(0)
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument('--networks', nargs='+', choices=list(NETWORKS), default=list(NETWORKS))
     parser.add_argument('--modes', nargs='*', default=[], metavar='WORD', help='only modes whose name has a WORD')
     args = parser.parse_args()
-    rows = json.loads(args.out.read_text())['rows'] if args.out.is_file() else []
+    rows = json.loads(args.out.read_text(encoding='utf-8'))['rows'] if args.out.is_file() else []
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         scenes = [*(work / 'data', '--train', '4', '--val', '1'), *('--size', '2048', '1024')]

@@ -105,9 +105,9 @@ def load(network: Network, size: tuple[int, int] | None = None) -> tuple[Config,
     """The config of a network with its block, for crops of ``size`` (its own), and the lines it takes; no weights."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'sr.py'
-        path.write_text(f"_base_ = 'mmseg::{network.config}'\n")
+        path.write_text(f"_base_ = 'mmseg::{network.config}'\n", encoding='utf-8')
         size = tuple(size or load_config(path).crop_size)
-        path.write_text(network.lines(size))
+        path.write_text(network.lines(size), encoding='utf-8')
         cfg = load_config(path)
     cfg.model.pretrained = None
     backbone = cfg.model.backbone.get('backbone', cfg.model.backbone)
@@ -157,7 +157,7 @@ def measure(name: str, size: tuple[int, int], rounds: int) -> dict:
 def main() -> None:
     args = parse_args()
     torch.set_num_threads(1)
-    kept = json.loads(args.out.read_text())['rows'] if args.out.exists() else []
+    kept = json.loads(args.out.read_text(encoding='utf-8'))['rows'] if args.out.exists() else []
     rows = {row['network']: row for row in kept}
     for name in args.networks:
         if not NETWORKS[name].installed():
@@ -168,7 +168,7 @@ def main() -> None:
         ordered = [rows[each] for each in NETWORKS if each in rows]
         document = {'command': ' '.join(['python', 'benchmarks/segmentors.py', *sys.argv[1:]]), 'rows': ordered}
         write_text(args.out, f'{json.dumps(document, indent=1, allow_nan=False)}\n')
-    print(json.dumps(json.loads(args.out.read_text())))
+    print(json.dumps(json.loads(args.out.read_text(encoding='utf-8'))))
 
 
 if __name__ == '__main__':

@@ -153,7 +153,7 @@ def row(name: str, rounds: int) -> dict:
 @command
 def main() -> None:
     args = parse_args()
-    rows = json.loads(args.out.read_text())['rows'] if args.out.is_file() else []
+    rows = json.loads(args.out.read_text(encoding='utf-8'))['rows'] if args.out.is_file() else []
     for name in args.networks:
         rows = [other for other in rows if other['network'] != name] + [row(name, args.rounds)]
         document = {

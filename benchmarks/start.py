@@ -86,7 +86,7 @@ def commands(folder: Path, before: Path | None) -> dict[str, tuple[list, dict]]:
 def run(command: list, environment: dict, folder: Path) -> tuple[float, float]:
     """Run a process to its end; return its seconds and its peak of resident memory in MiB."""
     start = time.perf_counter()
-    with tempfile.TemporaryFile('w+') as log:
+    with tempfile.TemporaryFile('w+', encoding='utf-8') as log:
         process = subprocess.Popen(
             list(map(str, command)), cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT
         )

@@ -15,9 +15,11 @@ from mmengine.logging import print_log
 from mmengine.utils import import_modules_from_strings
 
 from .errors import UserError, one_line
+from .kinds import is_kind
 from .options import unread_options
 from .processes import is_first_process
 
+SYNC_BN = ('SyncBN', 'MMSyncBN', 'SyncBatchNorm', 'torch.nn.SyncBatchNorm')
 TRUST = 'MMSEG_SR_TRUST_CHECKPOINT'  # the environment variable by which a user lets checkpoints run code
 
 
@@ -135,8 +137,7 @@ def _revert_sync_bn(node: object) -> int:
     """Turn every SyncBN below ``node`` into BN, in place, and count them."""
     count = 0
     if isinstance(node, dict):
-        kind = node.get('type')
-        if getattr(kind, '__name__', kind) in ('SyncBN', 'MMSyncBN', 'SyncBatchNorm'):
+        if is_kind(node, 'MODELS', *SYNC_BN):
             node['type'], count = 'BN', 1
         node = list(node.values())
     return count + sum(map(_revert_sync_bn, node if isinstance(node, (list, tuple)) else ()))
@@ -146,20 +147,46 @@ def with_tta(cfg: Config) -> Config:
     """Set test-time augmentation: ``tta_pipeline`` and ``tta_model`` of the config, around its model."""
     require(cfg, 'tta_model', 'tta_pipeline', 'test_dataloader')
     cfg = copy.deepcopy(cfg)
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.test_dataloader['dataset'] = set_pipeline(dataset_of(cfg, 'test_dataloader'), cfg.tta_pipeline)
     cfg.model = dict(cfg.tta_model, module=cfg.model)
     return cfg
 
 
 def with_amp(cfg: Config) -> Config:
     """Let mmengine's AmpOptimWrapper run the config's optimizer."""
+    require(cfg, 'optim_wrapper')
     cfg = copy.deepcopy(cfg)
-    wrapper = cfg.get('optim_wrapper') or {}
-    if wrapper.get('type', 'OptimWrapper') not in ('OptimWrapper', 'AmpOptimWrapper'):
+    wrapper = cfg.optim_wrapper
+    if 'type' in wrapper and not is_kind(wrapper, 'OPTIM_WRAPPERS', 'OptimWrapper', 'AmpOptimWrapper'):
         raise UserError(f'--amp works with OptimWrapper only, and the config has {wrapper.type}')
     wrapper.type = 'AmpOptimWrapper'
     wrapper.setdefault('loss_scale', 'dynamic')
     return cfg
+
+
+def dataset_of(cfg: Config, name: str) -> dict:
+    """Return the config of the dataset of a data loader, such as 'test_dataloader'; {} without such a loader."""
+    loader = cfg.get(name) or {'dataset': {}}
+    if not isinstance(loader, dict) or not isinstance(loader.get('dataset'), dict):
+        raise UserError(
+            f'{name} must be one data loader, dict(dataset=dict(...), ...); several sets are a ConcatDataset'
+        )
+    return loader['dataset']
+
+
+def leaf_datasets(dataset: dict) -> list[dict]:
+    """List the configs of the datasets that have files, below what repeats, mixes or strings them together."""
+    inner = dataset.get('datasets') or [dataset.get('dataset')]
+    return [leaf for each in inner if each for leaf in leaf_datasets(each)] or [dataset]
+
+
+def set_pipeline(dataset: dict, pipeline: list[dict]) -> dict:
+    """Set the pipeline of a dataset's config, in place, and return it without what mixes images, such as a mosaic."""
+    for leaf in leaf_datasets(dataset):
+        leaf['pipeline'] = pipeline
+    while 'pipeline' in dataset and 'dataset' in dataset:
+        dataset = dataset['dataset']
+    return dataset
 
 
 def evaluators(cfg: Config) -> list[dict]:

@@ -8,6 +8,7 @@ import names, and overwrite one another's files.
 """
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -50,11 +51,13 @@ def check_line(installed: Iterable[str]) -> str:
 LINE = check_line(name for name in (dist.metadata['Name'] for dist in metadata.distributions()) if name)
 
 # These packages can be imported now.
+from mmengine.config import Config  # noqa: E402
 from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
 from mmengine.infer import BaseInferencer  # noqa: E402
 from mmengine.model import PretrainedInit  # noqa: E402
 from mmengine.runner import CheckpointLoader  # noqa: E402
 from mmengine.runner import checkpoint as runner_checkpoint  # noqa: E402
+from mmseg.engine.optimizers import layer_decay_optimizer_constructor as layer_decay  # noqa: E402
 
 PACKAGE = Path(__file__).resolve().parent
 HOME = PACKAGE.parent if (PACKAGE.parent / 'model-index.yml').is_file() else PACKAGE / '.mim'
@@ -106,13 +109,22 @@ def restore_in1d(_: ModuleType | None = None) -> None:
 @change(
     'packages',
     'mmengine.config.utils.MODULE2PACKAGE',
-    why="_base_ = 'mmseg_sr::...' and 'mmseg::...' are looked up in it; without an entry mmengine's hub would install "
-    "upstream's package over the onedl line's",
+    'mmengine.config.Config._get_cfg_path',
+    why="_base_ = 'mmseg_sr::...' and 'mmseg::...' are looked up by the name of a package; without an entry mmengine's "
+    "hub would install upstream's over the onedl line's, and a checkout of ours need not be installed",
 )
 def name_packages(_: ModuleType) -> None:
     MODULE2PACKAGE['mmseg_sr'] = 'mmseg_sr'
     if LINE == 'onedl':
         MODULE2PACKAGE['mmseg'] = 'onedl-mmsegmentation'
+    stock = Config._get_cfg_path
+
+    def place(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        own = HOME / 'configs' / cfg_path.removeprefix('mmseg_sr::')
+        is_own = cfg_path.startswith('mmseg_sr::') and own.is_file()
+        return (str(own), 'mmseg_sr') if is_own else stock(cfg_path, filename)
+
+    Config._get_cfg_path = staticmethod(place)
 
 
 @change(
@@ -169,6 +181,21 @@ def check_pretrained(loaders: ModuleType) -> None:
 def add_schemes(loaders: ModuleType) -> None:
     CheckpointLoader.register_scheme(r'(?!\S+://).*\.safetensors$', loaders.load_from_safetensors, force=True)
     CheckpointLoader.register_scheme(SCHEME, loaders.load_from_mmseg_sr, force=True)
+
+
+@change(
+    'layer_decay',
+    'mmseg.engine.optimizers.layer_decay_optimizer_constructor.get_layer_id_for_convnext',
+    why='a block behind a stage learns as its last layer; of its name this function would make a number',
+)
+def number_blocks(_: ModuleType) -> None:
+    stock = layer_decay.get_layer_id_for_convnext
+
+    def layer_id(var_name: str, max_layer_id: int) -> int:
+        last = 3 * (max_layer_id - 4)  # three to a number, from 3 on, in the one stage where they count
+        return stock(re.sub(r'^(backbone\.stages\.\d+)\.sr\.', rf'\1.{last}.', var_name), max_layer_id)
+
+    layer_decay.get_layer_id_for_convnext = layer_id
 
 
 @change(

@@ -48,7 +48,7 @@ def commit(folder: Path = CHECKOUT) -> str | None:
         return None
     command = ['git', '-C', str(folder), 'describe', '--always', '--dirty', '--abbrev=40', '--exclude=*']
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, encoding='utf-8', errors='replace', check=False)
     except OSError:
         return None
     return done.stdout.strip() or None
@@ -68,7 +68,7 @@ def machine() -> dict[str, str | int | None]:
 
 def _cpu() -> str:
     known = Path('/proc/cpuinfo')
-    found = re.search(r'^model name\s*: (.+)$', known.read_text(), re.M) if known.is_file() else None
+    found = re.search(r'^model name\s*: (.+)$', known.read_text(encoding='utf-8'), re.M) if known.is_file() else None
     return found[1] if found else platform.processor() or platform.machine()
 
 

@@ -22,7 +22,7 @@ PLACES = ('mmseg_sr', 'tools', 'scripts', 'projects', 'benchmarks', 'tests')
 
 
 def git(*words: str) -> str:
-    return subprocess.run(['git', '-C', ROOT, *words], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(['git', '-C', ROOT, *words], check=True, capture_output=True, encoding='utf-8').stdout
 
 
 def count(commit: str) -> dict:
@@ -76,7 +76,8 @@ def main() -> None:
     for counted, path in zip((after, before), reversed(args.suites), strict=False):
         counted |= suite(path)
     command = ' '.join(['python', 'scripts/house.py', *sys.argv[1:]])
-    args.out.write_text(json.dumps({'command': command, 'before': before, 'after': after}, indent=1) + '\n')
+    text = json.dumps({'command': command, 'before': before, 'after': after}, indent=1)
+    args.out.write_text(f'{text}\n', encoding='utf-8')
     print(
         '\n'.join(
             [

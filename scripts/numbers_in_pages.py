@@ -32,7 +32,7 @@ def main(options: list[str]) -> int:
 
 def read(name: str) -> dict:
     """A JSON or YAML file of the project, such as results/cost.json."""
-    text = (ROOT / name).read_text()
+    text = (ROOT / name).read_text(encoding='utf-8')
     return yaml.safe_load(text) if name.endswith('.yaml') else json.loads(text)
 
 

@@ -79,7 +79,7 @@ def release(exp: Experiment, row: dict) -> dict:
 
 def index(models: list[dict]) -> None:
     """Write weights and results of the released models into the metafile."""
-    document = yaml.safe_load(METAFILE.read_text())
+    document = yaml.safe_load(METAFILE.read_text(encoding='utf-8'))
     entries = {entry['Config']: entry for entry in document['Models']}
     for model in models:
         numbers = {name: round(model['metrics'][name], DIGITS) for name in ('mIoU', 'mAcc')}
@@ -93,7 +93,7 @@ def index(models: list[dict]) -> None:
         ]
         entries[model['config']]['Weights'] = f'{SCHEME}{model["weights"]}'
     with replacing(METAFILE) as partial:
-        partial.write_text(yaml.safe_dump(document, sort_keys=False))
+        partial.write_text(yaml.safe_dump(document, sort_keys=False), encoding='utf-8')
 
 
 @command
@@ -112,7 +112,7 @@ def main() -> None:
         'models': [release(exp, row) for row in rows(exp)],
     }
     with replacing(RESULTS) as partial:
-        partial.write_text(json.dumps(document, indent=1, allow_nan=False) + '\n')
+        partial.write_text(json.dumps(document, indent=1, allow_nan=False) + '\n', encoding='utf-8')
     index(document['models'])
     print(json.dumps(document))
 

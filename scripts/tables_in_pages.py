@@ -174,7 +174,7 @@ def models() -> None:
 
 def block_speed() -> None:
     """Write the times of the block alone, over the least that its memory traffic takes and over the block's own."""
-    with open(ROOT / 'results/block.csv', newline='') as file:
+    with open(ROOT / 'results/block.csv', newline='', encoding='utf-8') as file:
         found = [row for row in csv.DictReader(file) if row['form'] in ('SR', 'rank 16', 'naive', 'SE', 'CBAM')]
     there, back = ([row for row in found if row['passes'] == passes] for passes in ('forward', 'forward + backward'))
     lines = []

@@ -24,7 +24,7 @@ class _Parsed(BaseException):
 
 def docstring_of(path: Path) -> str:
     """The docstring of a module, which is not imported."""
-    return ast.get_docstring(ast.parse(path.read_text())) or ''
+    return ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or ''
 
 
 def parsers_of(path: Path) -> dict[str, argparse.ArgumentParser]:

@@ -7,7 +7,9 @@ import re
 from pathlib import Path
 
 import execute_tour
+import mmengine.config.config
 import mmengine.config.utils
+import mmseg
 import nbformat
 import numpy as np
 import pytest
@@ -239,6 +241,15 @@ def test_configs_are_read_and_built(written, fresh):
             assert title or code.startswith('>>> ') or ast.parse(code.replace(', ...', '')).body
 
 
+def test_a_stock_tool_takes_the_config_with_its_other_first_line(tmp_path):
+    (line,) = [code for title, code in blocks_in(PAGES['index'], 'python') if code.startswith('_base_ = __import__')]
+    first, rest = CONFIGS['my_fcn_sr.py'].split('\n', 1)
+    assert line.strip().endswith(first.removeprefix('_base_ = '))
+    (tmp_path / 'mine.py').write_text(f'{line}{rest}')
+    tool = Path(mmseg.__file__).parent / '.mim/tools/analysis_tools/get_flops.py'
+    assert 'Flops: ' in python(tool, 'mine.py', '--shape', 64, 128, cwd=tmp_path).out
+
+
 def test_experiments_are_read(written):
     blocks = [block for text in PAGES.values() for block in blocks_in(text, 'yaml')]
     assert blocks
@@ -249,7 +260,8 @@ def test_experiments_are_read(written):
 
 def test_every_message_is_one_that_the_code_gives():
     sources = [*ROOT.glob('mmseg_sr/**/*.py'), *ROOT.glob('tools/*.py')]
-    theirs = [Path(module.__file__) for module in (torch.nn.functional, mmengine.config.utils)]
+    theirs = (torch.nn.functional, mmengine.config.utils, mmengine.config.config)
+    theirs = [Path(module.__file__) for module in theirs]
     given = {text for path in [*sources, *theirs] for text in texts_of(path)}
     messages = re.findall(r'^### `(.+)`$', PAGES['trouble'], re.M)
     assert len(messages) > 30

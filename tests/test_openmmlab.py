@@ -6,8 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from in_process import python
+import torch
+from in_process import ROOT, python
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 
+from mmseg_sr import SRBlock
 from mmseg_sr.openmmlab import CHANGES, check_line, restore_in1d
 
 PACKAGE = Path(__file__).resolve().parents[1] / 'mmseg_sr'
@@ -16,7 +20,7 @@ COMPARE = """
 import inspect, json, sys
 import numpy
 from torch.optim.optimizer import _global_optimizer_pre_hooks as hooks
-import mmcv, mmengine.hub, mmengine.infer, mmengine.runner, mmseg.apis, mmseg.datasets
+import mmcv, mmengine.hub, mmengine.infer, mmengine.runner, mmseg.apis, mmseg.datasets, mmseg.engine
 
 def others():
     return [m for n, m in sorted(sys.modules.items()) if n.split('.')[0] in ('mmengine', 'mmcv', 'mmseg', 'numpy')]
@@ -57,6 +61,7 @@ EXPECTED = {
     'packages': {
         "mmengine.config.utils.MODULE2PACKAGE['mmseg']",
         "mmengine.config.utils.MODULE2PACKAGE['mmseg_sr']",
+        'mmengine.config.config.Config._get_cfg_path',
     },
     'models': {'mmengine.infer.infer.BaseInferencer._get_models_from_metafile'},
     'loading': {
@@ -69,6 +74,7 @@ EXPECTED = {
         "mmengine.runner.CheckpointLoader._schemes['(?!\\\\S+://).*\\\\.safetensors$']",
         "mmengine.runner.CheckpointLoader._schemes['mmseg_sr://']",
     },
+    'layer_decay': {'mmseg.engine.optimizers.layer_decay_optimizer_constructor.get_layer_id_for_convnext'},
     'moved': set(),  # when a memory is moved
 }
 
@@ -134,6 +140,37 @@ def test_the_evaluator_of_cityscapesscripts_finds_in1d(monkeypatch):
     monkeypatch.delattr(np, 'in1d', raising=False)
     restore_in1d()
     assert np.in1d([1, 5], [5, 6]).tolist() == [False, True]
+
+
+class ConvNeXt(torch.nn.Module):
+    """Named as mmpretrain's, with stages of the depths of the smallest one, and a block behind each."""
+
+    def __init__(self):
+        super().__init__()
+        layers = [[torch.nn.Conv2d(1, 1, 1) for _ in range(depth)] for depth in (3, 3, 9, 3)]
+        self.stages = torch.nn.ModuleList(torch.nn.Sequential(*each) for each in layers)
+        for stage in self.stages:
+            stage.add_module('sr', SRBlock(1, (1, 1)))
+
+
+def test_a_block_learns_as_the_last_layer_of_its_stage():
+    model = torch.nn.Module()
+    model.backbone = ConvNeXt()
+    decay = dict(decay_rate=0.9, decay_type='layer_wise', num_layers=6)
+    kind = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1.0), paramwise_cfg=decay)
+    wrapper = build_optim_wrapper(model, dict(kind, constructor='mmseg.LearningRateDecayOptimizerConstructor'))
+    rate_of = {weight: group['lr'] for group in wrapper.param_groups for weight in group['params']}
+    rates = {name: rate_of[weight] for name, weight in model.named_parameters()}
+    for stage, last in enumerate((2, 2, 8, 2)):
+        assert rates[f'backbone.stages.{stage}.sr.memory'] == rates[f'backbone.stages.{stage}.{last}.weight']
+    assert len(set(rates.values())) == 6
+
+
+def test_a_checkout_that_is_not_installed_names_its_configs(tmp_path):
+    name = 'mini_cityscapes/fcn_r18-w16-d8-sr_1xb4-600_mini-cityscapes-128x256.py'
+    assert Config._get_cfg_path(f'mmseg_sr::{name}', '') == (str(ROOT / 'configs' / name), 'mmseg_sr')
+    (tmp_path / 'mine.py').write_text(f"_base_ = ['mmseg_sr::{name}']\n")
+    assert Config.fromfile(tmp_path / 'mine.py').model.backbone.type == 'SRBackbone'
 
 
 ONEDL = ['torch', 'onedl-mmengine', 'onedl_mmcv', 'onedl-mmsegmentation']

@@ -79,6 +79,17 @@ def test_the_code_needs_no_newer_python_than_the_metadata_say(root):
     python('-c', 'import vermin; vermin.main()', '--violations', '--no-tips', f'-t={lowest}-', *folders)
 
 
+def test_text_files_are_utf_8_whatever_the_locale(root):
+    folders = ('mmseg_sr', 'tools', 'scripts', 'benchmarks', 'projects')
+    opened = r"\.(read|write)_text\(|\bopen\((.*, )?'[rwa]\+?'|TemporaryFile\('w|text=True"
+    for path in (path for folder in folders for path in root.glob(f'{folder}/**/*.py')):
+        if 'tests' in path.parts or 'experiments' in path.parts or path.name == 'experiment.py':
+            continue
+        lines = path.read_text(encoding='utf-8').splitlines()
+        lines = [line for line in lines if re.search(opened, line) and '>>>' not in line and '... ' not in line]
+        assert all('encoding=' in line for line in lines), path
+
+
 def test_custom_imports_is_all_a_config_needs_from_any_folder(tmp_path):
     (tmp_path / 'mine.py').write_text(
         "custom_imports = dict(imports=['mmseg_sr'])\n"

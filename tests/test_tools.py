@@ -1,5 +1,7 @@
 """Every tool answers --help and wrong arguments at once, and leaves upstream's warnings out."""
 
+from pathlib import Path
+
 import pytest
 from in_process import ROOT, python
 
@@ -30,3 +32,22 @@ def test_upstream_says_nothing_but_to_who_asks():
     done = python(ROOT / 'tools/inspect_checkpoint.py', released)
     assert done.err == '' and done.document[str(released)]['sr_blocks'], 'the last line is JSON, and nothing is beside'
     assert 'Warning' in python(ROOT / 'tools/inspect_checkpoint.py', released, '--verbose').err
+
+
+def test_a_tilde_is_home_wherever_a_place_is_given(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+    monkeypatch.setenv('HOME', '/home/me')
+    from _cli import Parser
+
+    parser = Parser()
+    parser.add_argument('config')
+    parser.add_argument('--out', type=Path)
+    parser.add_argument('--images', nargs='+', type=Path)
+    parser.add_config_options()
+    args = parser.parse_args(['~/a.py', '--out=~/o', '--images', '~/i', 'b~', '--cfg-options', 'load_from=~/w', 'a=b~'])
+    assert (args.config, args.out, args.images) == (
+        '/home/me/a.py',
+        Path('/home/me/o'),
+        [Path('/home/me/i'), Path('b~')],
+    )
+    assert args.cfg_options == ['load_from=/home/me/w', 'a=b~']

@@ -34,6 +34,12 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
         self.exit(2, f'error: {message}\n')
 
+    def parse_known_args(self, *args, **kwargs) -> tuple[argparse.Namespace, list[str]]:
+        found, rest = super().parse_known_args(*args, **kwargs)
+        for name, value in vars(found).items():
+            setattr(found, name, _at_home(value))
+        return found, rest
+
     def add_config_options(self) -> None:
         """Add ``--cfg-options``, whose words ``mmseg_sr.config.read_options`` reads."""
         self.add_argument(
@@ -62,6 +68,15 @@ class Parser(argparse.ArgumentParser):
         self.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], help='what started the processes')
         # torch.distributed.launch hands over --local-rank, torch.distributed.run sets LOCAL_RANK.
         self.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def _at_home(value: object) -> object:
+    """Expand a ``~`` with which a place begins: a shell does so only where a word begins."""
+    if isinstance(value, list):
+        return [_at_home(each) for each in value]
+    if isinstance(value, (str, Path)) and (found := re.fullmatch(r'([^=~]+=)?(~.*)', str(value), re.S)):
+        return type(value)((found[1] or '') + os.path.expanduser(found[2]))
+    return value
 
 
 def _assignment(word: str) -> str:

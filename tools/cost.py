@@ -81,11 +81,12 @@ def measure(path: str, args: argparse.Namespace) -> dict:
     from mmseg_sr.cost import count as cost
     from mmseg_sr.cost.timing import in_turn, ratio, spread
     from mmseg_sr.cost.workload import Drill
+    from mmseg_sr.datasets.build import channels_of
 
     cfg, models = networks(path, args)
     shape = tuple(args.shape or cfg.model.get('data_preprocessor', {}).get('size') or (512, 1024))
     batch = args.batch or (cfg.get('train_dataloader') or {}).get('batch_size') or 2
-    image = torch.rand(1, 3, *shape)
+    image = torch.rand(1, channels_of(cfg), *shape)
     rows = {
         name: dict(parameters=cost.count_parameters(model), multiply_adds=cost.count_multiply_adds(model.eval(), image))
         for name, model in models.items()

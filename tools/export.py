@@ -11,8 +11,9 @@ float32, or by --output labels the ids of the classes (N, height, width), uint8.
 test pipeline, windows and SR blocks go with it, in ONNX's metadata_props: tools/predict.py needs nothing else.
 
 --shape H W takes images of one size (default: the trained crop, or window). An SR block of the trained size has no
-resize in the graph then; the one that stays brings the logits to the image's size. --dynamic takes images of any size.
-Slide inference is no part of the graph: export the window, and predict with --mode slide.
+resize in the graph then; the one that stays brings the logits to the image's size. --dynamic takes images of any size;
+a network with Conv2dAdaptivePadding has no such form. Slide inference is no part of the graph: export the window, and
+predict with --mode slide.
 
 A block whose softmax weights are the same for every image (one memory, say) is folded into a bias; by --static-recall,
 with mean weights, every block is. --fp16 takes half of the space; pixels and logits stay what they are.
@@ -79,7 +80,7 @@ def parse_args() -> argparse.Namespace:
 def read_recall(path: Path) -> dict[str, list[float]]:
     """The mean weights of each block in what tools/ablate.py wrote."""
     try:
-        document = json.loads(path.read_text())
+        document = json.loads(path.read_text(encoding='utf-8'))
         several = document.get('checkpoints', [document])
         if len(several) == 1:
             weights = several[0]['static_weights']

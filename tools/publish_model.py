@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
 def read_metrics(path: Path) -> dict[str, float | None]:
     """The metrics in what tools/test.py wrote."""
     try:
-        metrics = json.loads(path.read_text())['metrics']
+        metrics = json.loads(path.read_text(encoding='utf-8'))['metrics']
         if all(isinstance(value, (int, float, type(None))) for value in metrics.values()):
             return metrics
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

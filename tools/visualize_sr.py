@@ -50,11 +50,13 @@ def parse_args() -> argparse.Namespace:
 
 def find_data(cfg, args: argparse.Namespace):
     """The dataset to look at, or None where it is not there and --images are."""
-    from mmseg_sr.datasets.build import load_split
+    from mmseg_sr.datasets.build import check_pictures, load_split
     from mmseg_sr.errors import UserError
 
     try:
-        return load_split(cfg, args.split)
+        dataset = load_split(cfg, args.split)
+        check_pictures(dataset)
+        return dataset
     except UserError as error:
         if not args.images:
             raise UserError(f'{error}. Without data, name image files by --images') from error

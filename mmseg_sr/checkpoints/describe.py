@@ -9,7 +9,7 @@ from ..models.low_rank import block_norms
 from ..models.resize_state import keys_of, options_of
 from .reading import read_checkpoint, sha256_of
 from .resuming import RESUMES
-from .weights import is_finite, listed, plain_weights
+from .weights import dataset_meta_of, is_finite, listed, plain_weights
 
 
 def describe(source: str | Path) -> dict:
@@ -35,7 +35,7 @@ def describe(source: str | Path) -> dict:
         'iter': meta.get('iter'),
         'config': meta.get('experiment_name'),
         'config_text': bool(meta.get('cfg')),
-        'classes': listed(meta.get('dataset_meta') or {}).get('classes'),
+        'classes': listed(dataset_meta_of(checkpoint) or {}).get('classes'),
         'metrics': meta.get('metrics'),
         'versions': meta.get('versions'),
         'tensors': len(weights),

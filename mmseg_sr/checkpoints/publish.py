@@ -18,7 +18,7 @@ from ..config import load_config, prepare
 from ..errors import UserError, blame
 from ..provenance import versions
 from .reading import DIGEST, read_checkpoint
-from .weights import check_finite, check_weights, listed, plain_weights
+from .weights import check_finite, check_weights, dataset_meta_of, listed, plain_weights
 
 NAME = re.compile(r'\w[\w.+-]*')
 OF_ONE_RUN = ('work_dir', 'load_from', 'resume', 'launcher')  # keys of a config that say nothing of the network
@@ -61,7 +61,7 @@ def publish(
     meta = checkpoint.get('meta') or {}
     text = _fitting_config(config, checkpoint, source) if config else meta.get('cfg')
     name = _check_name(name or (Path(config).stem if config else _name(meta) or Path(source).stem))
-    published = {'cfg': _portable(text, source), **_classes(meta.get('dataset_meta') or {})}
+    published = {'cfg': _portable(text, source), **_classes(dataset_meta_of(checkpoint) or {})}
     published |= {'metrics': dict(metrics or {}), 'versions': versions(), 'iter': meta.get('iter')}
     return _write(Path(out), name, {'.pth': _pth(weights, published), '.safetensors': _safetensors(weights, published)})
 

@@ -67,7 +67,7 @@ def _search(folder: Path) -> tuple[Path | None, list[tuple[Path, str, bool]]]:
 def _candidates(folder: Path) -> list[Path]:
     """Checkpoints that a run may have left in ``folder``, newest first."""
     note = folder / LAST
-    name = note.read_text().strip() if note.is_file() else ''
+    name = note.read_text(encoding='utf-8').strip() if note.is_file() else ''
     last = Path(name) if Path(name).is_file() else folder / Path(name).name  # the folder may have been moved
     places = {folder, last.parent} if name else {folder}
     found = {path for place in places for path in place.glob('*.pth') if _number(path) >= 0}

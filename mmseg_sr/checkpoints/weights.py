@@ -149,6 +149,18 @@ def listed(dataset_meta: dict) -> dict[str, list]:
     return {key: np.asarray(value).tolist() for key, value in found.items() if len(value)}
 
 
+def dataset_meta_of(checkpoint: dict) -> dict | None:
+    """Find the names ('classes') and colours ('palette') in a checkpoint of mmseg 1.x or 0.x; None without them.
+
+    Example:
+        >>> dataset_meta_of({'meta': {'CLASSES': ['road'], 'PALETTE': [[9, 9, 9]]}})
+        {'classes': ['road'], 'palette': [[9, 9, 9]]}
+    """
+    meta = checkpoint.get('meta') or {}
+    earlier = {name.lower(): meta[name] for name in ('CLASSES', 'PALETTE') if meta.get(name) is not None}
+    return meta.get('dataset_meta') or earlier or None
+
+
 def plain_name(name: str) -> str:
     """Take the ``module.`` of a wrapper for several processes from the name of a weight."""
     return name.removeprefix('module.')

@@ -9,6 +9,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import nn
 
+from ..datasets.build import channels_of
 from ..errors import blame
 from ..scene.places import WHOLE
 from .peak import peak_bytes
@@ -39,6 +40,8 @@ class Drill:
     ):
         self.model = model.to(device)
         self.device, self.dtype = torch.device(device), dtype
+        preprocessor = model.data_preprocessor  # which would pad the images to the crop of the config, or to a divisor
+        preprocessor.size, preprocessor.size_divisor, preprocessor.test_cfg = shape, None, None
         wrapper = copy.deepcopy(cfg.get('optim_wrapper')) or dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9))
         wrapper['type'] = 'OptimWrapper'  # autocast is this class's own
         wrapper.pop('dtype', None)
@@ -46,7 +49,8 @@ class Drill:
             self.optim_wrapper = build_optim_wrapper(model, wrapper)
         for group in self.optim_wrapper.param_groups:
             group['lr'] = 0.0  # the same work, and random labels spoil nothing
-        self.images = [_random(shape, model.out_channels) for _ in range(batch)]
+        classes = max(model.out_channels, 2)  # one channel tells two apart
+        self.images = [_random((channels_of(cfg), *shape), classes) for _ in range(batch)]
         if compile:
             model.forward = torch.compile(model.forward)
 
@@ -88,7 +92,8 @@ class Drill:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
 
-def _random(shape: tuple[int, int], classes: int) -> tuple[torch.Tensor, SegDataSample]:
+def _random(size: tuple[int, int, int], classes: int) -> tuple[torch.Tensor, SegDataSample]:
+    shape = size[1:]
     meta = dict(ori_shape=shape, img_shape=shape, pad_shape=shape, flip=False, img_path='random', scene_box=WHOLE)
     sample = SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, classes, (1, *shape))), metainfo=meta)
-    return torch.randint(0, 256, (3, *shape), dtype=torch.uint8), sample
+    return torch.randint(0, 256, size, dtype=torch.uint8), sample

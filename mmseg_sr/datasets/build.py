@@ -4,6 +4,7 @@ import copy
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from itertools import chain
 from pathlib import Path
 
 import mmcv
@@ -12,7 +13,9 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset, Compose
 from mmengine.registry import DATASETS, DefaultScope
 
+from ..config import dataset_of, leaf_datasets, set_pipeline
 from ..errors import UserError, blame, one_line
+from ..kinds import is_kind
 from .loading import check_loads, leaves, missing_files
 
 SOURCES = {  # as configs/_base_/datasets has them: variable, its default, what makes these data
@@ -28,19 +31,20 @@ def build_dataset(name: str, loader: dict) -> BaseDataset:
     Raises:
         UserError: For a dataset that cannot be built or has no images.
     """
+    given = dataset_of({name: loader}, name)
     with blame(f'build the dataset of {name}'):
         try:
-            dataset = DATASETS.build(copy.deepcopy(loader['dataset']))
+            dataset = DATASETS.build(copy.deepcopy(given))
         except FileNotFoundError as error:
-            message = f'cannot build the dataset of {name}: {one_line(error)}{_advice(loader["dataset"])}'
+            message = f'cannot build the dataset of {name}: {one_line(error)}{_advice(given)}'
             raise UserError(message) from error
         except ValueError as error:
             if 'at least one array' not in str(error):  # mmengine's error where there are no images
                 raise
             dataset = ()
     if not len(dataset):
-        place = {key: loader['dataset'].get(key) for key in ('data_root', 'data_prefix', 'ann_file')}
-        raise UserError(f'the dataset of {name} has no images: {place}{_advice(loader["dataset"])}')
+        place = {key: given.get(key) for key in ('data_root', 'data_prefix', 'ann_file')}
+        raise UserError(f'the dataset of {name} has no images: {place}{_advice(given)}')
     return dataset
 
 
@@ -79,8 +83,9 @@ def load_split(cfg: Config, split: str) -> BaseDataset:
     name = f'{split}_dataloader'
     if cfg.get(name) is None:
         raise UserError(f'the config {cfg.filename or ""} has no {name}')
-    loader = copy.deepcopy(cfg[name])
-    _set_pipeline(loader['dataset'], test_pipeline(cfg))
+    cfg = copy.deepcopy(cfg)
+    loader = cfg[name]
+    loader['dataset'] = set_pipeline(dataset_of(cfg, name), test_pipeline(cfg))
     with _scope(cfg):
         return build_dataset(name, loader)
 
@@ -124,8 +129,8 @@ def channels_of(cfg: Config) -> int:
 
 def test_pipeline(cfg: Config) -> list[dict]:
     """Copy the steps by which a config loads its test images."""
-    datasets = [(cfg.get(f'{split}_dataloader') or {}).get('dataset') or {} for split in ('val', 'test')]
-    found = [*(dataset.get('pipeline') for dataset in datasets), cfg.get('test_pipeline')]
+    known = (leaf_datasets(dataset_of(cfg, f'{split}_dataloader'))[0].get('pipeline') for split in ('val', 'test'))
+    found = chain(known, [cfg.get('test_pipeline')])
     return copy.deepcopy(next(filter(None, found), [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]))
 
 
@@ -136,7 +141,7 @@ def load_images(cfg: Config, files: Sequence[str | Path]) -> list[dict]:
         UserError: For a file that is not there or is no image.
     """
     with _scope(cfg), blame('build the test pipeline'):
-        pipeline = Compose([step for step in test_pipeline(cfg) if step['type'] != 'LoadAnnotations'])
+        pipeline = Compose([step for step in test_pipeline(cfg) if not is_kind(step, 'TRANSFORMS', 'LoadAnnotations')])
     check_loads(pipeline, None, 255)
     samples = []
     for file in files:
@@ -156,9 +161,14 @@ def read_picture(path: str | Path, size: tuple[int, int] | None = None) -> np.nd
     try:
         image = mmcv.imread(str(path), channel_order='rgb')
     except Exception as error:  # each library that decodes has its own
-        reason = one_line(error) if isinstance(error, OSError) else 'it is damaged, or none'
+        reason = one_line(error) if isinstance(error, OSError) else 'it is damaged, or no picture'
         raise UserError(f'cannot read the image {path}: {reason}') from error
     return image if size in (None, image.shape[:2]) else mmcv.imresize(image, size[::-1])
+
+
+def check_pictures(dataset: BaseDataset) -> None:
+    """Refuse a dataset to be drawn whose images (the first tells) are no picture files: arrays, say."""
+    read_picture(leaves(dataset)[0].get_data_info(0)['img_path'])
 
 
 def spread(length: int, count: int) -> list[int]:
@@ -182,15 +192,6 @@ def _advice(dataset: dict) -> str:
 def _model_part(cfg: Config, name: str) -> dict | list:
     model = cfg.get('model') or {}
     return model.get('module', model).get(name) or {}  # test-time augmentation wraps the model
-
-
-def _set_pipeline(dataset: dict, pipeline: list[dict]) -> None:
-    """Set the pipeline of a dataset's config, or of those it wraps or strings together."""
-    if 'pipeline' in dataset:
-        dataset['pipeline'] = pipeline
-    inner = dataset.get('dataset', dataset.get('datasets', ()))
-    for each in inner if isinstance(inner, (list, tuple)) else [inner]:
-        _set_pipeline(each, pipeline)
 
 
 def _scope(cfg: Config) -> AbstractContextManager:

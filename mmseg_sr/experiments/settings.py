@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from ..atomic import write_text
-from ..config import load_config, merge_options, with_tta
+from ..config import SYNC_BN, load_config, merge_options, with_tta
 from ..cost import count
 from ..errors import UserError, blame
 from ..processes import quiet
@@ -73,7 +73,7 @@ def fingerprint(exp: Experiment, arm: Arm, mode: Mode) -> str:
     """
     cfg = resolve(arm, None, mode)
     keys = (*TRAINING, 'load_from', *(TESTING if mode.tta else TESTING[:2]))
-    shaping = {key: _plain(cfg.get(key)) for key in keys}
+    shaping = _settings(cfg, keys)
     shaping['processes'] = exp.processes
     return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -88,9 +88,14 @@ def differences(cfg: Config, folder: Path) -> list[str]:
     if not left.is_file():
         return []
     both = (Config.fromfile(left, import_custom_modules=False), cfg)
-    there, here = (dict(_leaves({key: _plain(each.get(key)) for key in TRAINING})) for each in both)
+    there, here = (dict(_leaves(_settings(each, TRAINING))) for each in both)
     keys = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
     return [f'{key}: {there.get(key)!r} -> {here.get(key)!r}' for key in keys]
+
+
+def _settings(cfg: Config, keys: Sequence[str]) -> dict:
+    given = cfg.to_dict()  # a class that a config of Python throughout has for a ``type`` is its name here
+    return {key: _plain(given.get(key)) for key in keys}
 
 
 def _leaves(node: dict, place: str = '') -> Iterator[tuple[str, object]]:
@@ -106,7 +111,7 @@ def _plain(node: object) -> object:
     if isinstance(node, (list, tuple)):
         return [_plain(value) for value in node]
     if isinstance(node, str):
-        return 'BN' if node in ('SyncBN', 'MMSyncBN') else node.rpartition('/')[2] or node
+        return 'BN' if node.rpartition('.')[2] in SYNC_BN else node.rpartition('/')[2] or node
     return node if isinstance(node, (bool, int, float, type(None))) else str(node)
 
 

@@ -1,7 +1,7 @@
-"""LossGuardHook: a loss that is not finite stops the training before it reaches the weights."""
+"""LossGuardHook: a loss that is not finite stops a training before it reaches the weights; it must reach all blocks."""
 
 import contextlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from ..checkpoints.reading import read_checkpoint
 from ..checkpoints.resuming import newest_checkpoint
 from ..checkpoints.weights import check_finite, plain_name, plain_weights
 from ..errors import UserError
+from ..models.find import sr_blocks
 
 SKIPPED = 'loss_guard_skipped'  # in mmengine's message hub, which a checkpoint keeps
 
@@ -29,6 +30,9 @@ class LossGuardHook(Hook):
 
     The loss is judged before its gradients are computed, so it changes no weight, at the price of one wait for the GPU
     in an iteration. With mixed precision infinite *gradients* are left to the gradient scaler.
+
+    SR blocks that the first loss does not reach are named, for they learn nothing: no head reads their maps. Under DDP,
+    which would end in the next iteration, that ends the training.
 
     A batch that is left out changes neither weights nor buffers (BatchNorm's means have seen it by then and are put
     back, at the price of a copy of all buffers in each iteration), and costs an iteration of the schedule. Of several
@@ -48,6 +52,7 @@ class LossGuardHook(Hook):
         self.max_skips = max_skips
         self._batch: object = None
         self._buffers: list[Tensor] = []
+        self._reached = False
 
     def before_train(self, runner: Runner) -> None:
         wrapper = runner.optim_wrapper
@@ -64,7 +69,10 @@ class LossGuardHook(Hook):
     def _update(self, runner: Runner, update: Callable, loss: Tensor, *args, **kwargs) -> None:
         """mmengine's ``update_params``, for a loss that is finite in all processes."""
         if not _is_spoiled(loss):
-            return update(loss, *args, **kwargs)
+            with contextlib.nullcontext() if self._reached else _reaching(runner):
+                update(loss, *args, **kwargs)
+            self._reached = True
+            return
         story = f'iteration {runner.iter + 1}: the loss is {_of_all(float(loss.detach()), self._batch)}'
         parameters = runner.model.named_parameters()
         weight = next((plain_name(name) for name, value in parameters if not value.isfinite().all()), None)
@@ -74,9 +82,29 @@ class LossGuardHook(Hook):
             for buffer, kept in zip(runner.model.buffers(), self._buffers, strict=True):
                 buffer.copy_(kept)
             runner.logger.warning(f'{story}. Left out, {skipped + 1} of {self.max_skips}.')
-            return None
+            return
         self.after_train(runner)
         raise UserError(f'{story}. {_cause(weight, self.max_skips)} {_way_back(runner)}')
+
+
+@contextlib.contextmanager
+def _reaching(runner: Runner) -> Iterator[None]:
+    """Name the SR blocks to which no gradient comes inside the ``with`` block."""
+    memories = {name: block.memory_parameters()[0] for name, block in sr_blocks(runner.model).items()}
+    unread = {name for name, memory in memories.items() if memory.requires_grad}
+    handles = [memories[name].register_hook(lambda _, name=name: unread.discard(name)) for name in unread]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+    if unread:
+        story = (
+            f'{", ".join(sorted(unread))}: the loss does not depend on it, so it learns nothing. No head reads its map'
+        )
+        if is_distributed() and not getattr(runner.model, 'find_unused_parameters', True):
+            raise UserError(story)
+        runner.logger.warning(story)
 
 
 def _is_spoiled(loss: Tensor) -> bool:

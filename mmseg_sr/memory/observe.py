@@ -74,10 +74,15 @@ def observe(model: nn.Module, sample: dict, ablate: bool = True) -> Seen:
 
 @torch.no_grad()
 def _predict(model: nn.Module, sample: dict) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Predict logits (K, height, width) and classes (height, width); the third are the labels, if any."""
+    """Predict logits (K, height, width) and classes (height, width); the third are the labels, if any.
+
+    Where one channel tells two classes apart, the logit of the first one is the negative of the second one's.
+    """
     result = model.test_step(pseudo_collate([sample]))[0]
     labels = result.gt_sem_seg.data[0] if 'gt_sem_seg' in result else None
-    return result.seg_logits.data, result.pred_sem_seg.data[0], labels
+    logits = result.seg_logits.data
+    logits = torch.cat([-logits, logits]) if len(logits) == 1 else logits
+    return logits, result.pred_sem_seg.data[0].to(torch.uint8), labels  # such a class comes as a float
 
 
 def _see(model: nn.Module, sample: dict, passes: Passes) -> SeenBlock:

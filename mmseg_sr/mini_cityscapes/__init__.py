@@ -95,7 +95,7 @@ def _claim(out: Path, arguments: dict) -> None:
     except OSError as error:
         raise UserError(f'cannot write to {out}: {error.strerror}') from None
     try:
-        found = json.loads(marker.read_text())
+        found = json.loads(marker.read_text(encoding='utf-8'))
     except (OSError, ValueError):
         raise UserError(f'{out} is not empty and holds no mini-Cityscapes. Choose another folder') from None
     if found != arguments:

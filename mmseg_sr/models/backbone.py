@@ -5,6 +5,7 @@ its forward, ``out_indices``, dilations and frozen stages work as ever, every ke
 name, and only ``<stage>.sr.*`` is new.
 """
 
+import inspect
 from contextlib import contextmanager
 from functools import partial
 
@@ -14,6 +15,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..errors import one_line
+from .block import SRBlock
 from .checks import block_options, build_block, check_config, check_init_cfg, switch
 
 
@@ -24,6 +26,7 @@ def SRBackbone(
     pretrained: str | None = None,
     init_cfg: dict | list[dict] | None = None,
     scene: bool = False,
+    **misplaced: object,
 ) -> nn.Module:
     """Build ``backbone`` and put an SR block after one of its stages, or after several.
 
@@ -47,7 +50,8 @@ def SRBackbone(
 
     Raises:
         ValueError: For a stage that does not exist, cannot take a block or has one already (the message lists
-            the stages that can), and for options that are wrong.
+            the stages that can), and for options that are wrong, or ``misplaced``: those of the stock backbone go
+            into its own config, a block's into ``sr``.
 
     Example:
         >>> from mmseg.registry import MODELS
@@ -56,6 +60,9 @@ def SRBackbone(
         >>> type(resnet).__name__, resnet.layer3.sr.memory.shape
         ('ResNet', torch.Size([3, 256, 8, 16]))
     """
+    for name in misplaced:
+        place = 'sr' if name in inspect.signature(SRBlock).parameters else 'backbone.backbone'
+        raise ValueError(f'SRBackbone has no option {name}: set {place}.{name}')
     check_config('backbone', backbone)
     check_init_cfg(init_cfg)
     if not isinstance(pretrained, (str, type(None))):

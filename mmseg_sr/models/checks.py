@@ -3,8 +3,10 @@
 import math
 
 from mmengine.model import weight_init  # noqa: F401  (registers the initialisers)
-from mmengine.registry import WEIGHT_INITIALIZERS, Registry
+from mmengine.registry import Registry
 from torch import nn
+
+from ..kinds import kind_of
 
 MAX_NUMBERS = 2**31 - 1  # in one tensor; many kernels count them in 32 bits
 
@@ -50,7 +52,7 @@ def check_init_cfg(value: object) -> None:
     """Refuse what mmengine cannot initialise by, before it tries to."""
     for each in value if isinstance(value, (list, tuple)) else [value] if value is not None else ():
         check_config('init_cfg', each)
-        if isinstance(each['type'], str) and WEIGHT_INITIALIZERS.get(each['type']) is None:
+        if kind_of(each, 'WEIGHT_INITIALIZERS') is None:
             raise ValueError(f'init_cfg: there is no initialiser {each["type"]!r}')
 
 

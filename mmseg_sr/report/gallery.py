@@ -12,7 +12,7 @@ from mmengine.dataset import BaseDataset, pseudo_collate
 from torch import nn
 from tqdm import tqdm
 
-from ..datasets.build import load_split, read_picture, spread
+from ..datasets.build import check_pictures, load_split, read_picture, spread
 from ..errors import UserError, blame
 from ..memory.observe import observe
 from ..memory.summary import summarise
@@ -62,6 +62,7 @@ def look(networks: Sequence[Network], pictures: int = 3, images: int = 20) -> Ga
         try:
             model = load_model(network.cfg, network.checkpoint, whole=True)
             dataset = load_split(network.cfg, 'val')
+            check_pictures(dataset)
             classes, palette = class_names(model, dataset)
             if pictures:
                 predicted[network.name] = _predict(model, dataset, pictures)
@@ -90,7 +91,9 @@ def _predict(model: nn.Module, dataset: BaseDataset, count: int) -> list[tuple[s
             raise UserError('the data have no labels')
         truth, prediction = (each.data[0].cpu().numpy() for each in (result.gt_sem_seg, result.pred_sem_seg))
         void = truth == getattr(dataset, 'ignore_index', 255)
-        found.append((result.img_path, np.where(void, 255, truth), prediction))
+        found.append(
+            (result.img_path, np.where(void, 255, truth), prediction.astype(np.uint8))
+        )  # of a threshold: float
     return found
 
 

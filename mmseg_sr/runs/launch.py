@@ -24,6 +24,7 @@ from ..checkpoints.resuming import RESUMES, resume_newest
 from ..checkpoints.weights import check_finite, check_some_fit, check_weights, plain_weights, without_blocks
 from ..config import evaluators, prepare, require, with_tta
 from ..errors import UserError, blame, one_line
+from ..kinds import is_kind
 from ..processes import is_first_process, process_group, quiet
 from .rehearsal import rehearse
 from .runner import Loaded, build_network, build_runner
@@ -45,7 +46,7 @@ def train(cfg: Config) -> Runner:
     """
     cfg = prepare(cfg)
     require(cfg, 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
-    if get_device() == 'cpu' and cfg.optim_wrapper.get('type') == 'AmpOptimWrapper':
+    if get_device() == 'cpu' and is_kind(cfg.optim_wrapper, 'OPTIM_WRAPPERS', 'AmpOptimWrapper'):
         raise UserError('mixed precision (--amp, AmpOptimWrapper) needs a GPU, and there is none')
     if cfg.get('resume') and not cfg.get('load_from'):
         cfg = resume_newest(cfg)
@@ -87,7 +88,7 @@ def test(cfg: Config, checkpoint: str | Path, tta: bool = False, without_sr: boo
     cfg = prepare(cfg)
     require(cfg, 'model', 'test_dataloader', 'test_cfg', 'test_evaluator')
     for evaluator in evaluators(cfg):
-        if evaluator.get('type') in ('IoUMetric', 'mmseg.IoUMetric'):
+        if is_kind(evaluator, 'METRICS', 'IoUMetric'):
             evaluator['type'] = 'ClassIoUMetric'
     cfg = with_tta(cfg) if tta else cfg
     cfg.load_from, cfg.resume = str(checkpoint), False

@@ -11,7 +11,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from ..checkpoints.reading import read_checkpoint
-from ..checkpoints.weights import check_weights, listed
+from ..checkpoints.weights import check_weights, dataset_meta_of, listed
 from ..config import prepare, require
 from ..errors import UserError, blame
 from ..models.find import sr_blocks
@@ -39,7 +39,7 @@ def _filled(model: nn.Module, checkpoint: str | Path, whole: bool) -> nn.Module:
     missing = check_weights(model, weights, checkpoint)
     if missing and whole:
         raise UserError(f'{checkpoint} has no weights of {", ".join(missing)}: there is no memory to look at')
-    model.dataset_meta = weights.get('meta', {}).get('dataset_meta')
+    model.dataset_meta = dataset_meta_of(weights)
     return model.eval().to(get_device())
 
 
@@ -68,12 +68,17 @@ def build_model(cfg: Config) -> nn.Module:
 
 
 def class_names(model: nn.Module, dataset: BaseDataset | None = None) -> tuple[list[str], list]:
-    """Name and colour a model's classes: as the dataset, else the checkpoint does, else by numbers and greys."""
-    count = model.out_channels
+    """Name and colour a model's classes: as the dataset, else the checkpoint does, else by numbers and greys.
+
+    A model of one channel has two classes, told apart by a threshold; where one has a name, the other is background.
+    """
+    count = max(model.out_channels, 2)
     greys = [[value] * 3 for value in np.linspace(0, 255, count).round().astype(int).tolist()]
     for meta in (getattr(dataset, 'metainfo', None), getattr(model, 'dataset_meta', None)):
         found = listed(meta or {})
-        if len(found.get('classes', ())) == count:
-            palette = np.broadcast_to(found.get('palette', greys), (count, 3))  # some have greys only
-            return found['classes'], palette.tolist()
+        names, palette = found.get('classes', []), found.get('palette', greys)
+        if len(names) == model.out_channels == 1:
+            names, palette = ['background', *names], greys
+        if len(names) == count:
+            return names, np.broadcast_to(palette, (count, 3)).tolist()  # some have greys only
     return [f'class {index}' for index in range(count)], greys

@@ -21,6 +21,7 @@ from torch import nn
 from ..datasets.build import build_dataset, check_files
 from ..errors import UserError, blame
 from ..hooks.data_guard import DataGuardHook
+from ..hooks.kept_schedule import KeptSchedule
 from ..hooks.loss_guard import LossGuardHook
 
 
@@ -70,7 +71,7 @@ def build_runner(cfg: Config, network: Network, load_from: str | None = None, ki
     with blame('build the runner'), _undone(runner, Path(cfg.work_dir)):
         runner.__init__(network.model, cfg=cfg, **given)
     runner._randomness_cfg['seed'] = (cfg.get('randomness') or {}).get('seed')  # else resuming warns of a drawn one
-    for guard in (DataGuardHook, LossGuardHook):
+    for guard in (DataGuardHook, LossGuardHook, KeptSchedule):
         if not any(isinstance(hook, guard) for hook in runner.hooks):
             runner.register_hook(guard())
     for set_state, state in network.streams:

@@ -13,16 +13,16 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.visualization import LocalVisBackend
 from mmseg.datasets import CityscapesDataset
 from mmseg.engine import SegVisualizationHook
 from mmseg.evaluation import CityscapesMetric
-from mmseg.registry import DATASETS, METRICS
 
-from ..config import evaluators, require
+from ..config import dataset_of, evaluators, leaf_datasets, require
+from ..datasets.build import check_pictures, load_split
 from ..errors import UserError
+from ..kinds import is_kind, kind_of
 
 
 def with_predictions(cfg: Config, out: Path) -> Config:
@@ -30,7 +30,7 @@ def with_predictions(cfg: Config, out: Path) -> Config:
     cfg = copy.deepcopy(cfg)
     first = True
     for evaluator in evaluators(cfg):
-        metric = METRICS.get(evaluator['type']) if isinstance(evaluator['type'], str) else evaluator['type']
+        metric = kind_of(evaluator, 'METRICS')
         if metric is None:
             raise UserError(f'--out: there is no metric {evaluator["type"]}')
         takes = {name for base in inspect.getmro(metric) for name in inspect.signature(base.__init__).parameters}
@@ -51,13 +51,12 @@ def for_submission(cfg: Config, out: Path) -> Config:
     """
     require(cfg, 'test_dataloader')
     cfg = copy.deepcopy(cfg)
-    for place in (cfg.test_dataloader.dataset, cfg):
+    leaves = leaf_datasets(dataset_of(cfg, 'test_dataloader'))
+    for place in (*leaves, cfg):
         for key in {'pipeline', 'tta_pipeline'} & place.keys():
             place[key] = _without_labels(place[key])
     writer = dict(type='ClassIoUMetric', output_dir=str(out), format_only=True, collect_device='gpu')
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
-        kind = cfg.test_dataloader.dataset.type
-        dataset = DATASETS.get(kind) if isinstance(kind, str) else kind
+    dataset = kind_of(leaves[0], 'DATASETS')
     if dataset is not None and issubclass(dataset, CityscapesDataset):
         writer.update(type='CityscapesMetric', keep_results=True)
     cfg.test_evaluator = writer
@@ -69,21 +68,16 @@ def _without_labels(step: object) -> object:
     if isinstance(step, dict):
         return type(step)({key: _without_labels(value) for key, value in step.items()})
     if isinstance(step, (list, tuple)) and any(isinstance(child, (dict, list, tuple)) for child in step):
-        kept = [_without_labels(child) for child in step if not _loads_labels(child)]
+        kept = [_without_labels(child) for child in step if not is_kind(child, 'TRANSFORMS', 'LoadAnnotations')]
         return [child for child in kept if child != []]  # a choice of nothing would leave no choice at all
     return step
-
-
-def _loads_labels(step: object) -> bool:
-    kind = step.get('type') if isinstance(step, dict) else None
-    return getattr(kind, '__name__', kind) in ('LoadAnnotations', 'mmseg.LoadAnnotations')
 
 
 def with_confusion(cfg: Config, path: Path) -> Config:
     """Let the first IoUMetric of the config write each image's confusion matrix to ``path``."""
     cfg = copy.deepcopy(cfg)
     for evaluator in evaluators(cfg):
-        if evaluator['type'] in ('IoUMetric', 'mmseg.IoUMetric', 'ClassIoUMetric'):
+        if is_kind(evaluator, 'METRICS', 'IoUMetric', 'ClassIoUMetric'):
             evaluator.update(type='ClassIoUMetric', confusion_file=str(path))
             return cfg
     raise UserError('--confusion: there is no IoUMetric among the evaluators of the config')
@@ -91,9 +85,12 @@ def with_confusion(cfg: Config, path: Path) -> Config:
 
 def with_drawings(cfg: Config, folder: Path) -> Config:
     """Let mmseg's visualization hook draw every prediction below ``folder``."""
+    if cfg.get('test_dataloader'):
+        check_pictures(load_split(cfg, 'test'))
     cfg = copy.deepcopy(cfg)
     hooks = cfg.get('default_hooks') or {}
-    drawing = {'type': 'SegVisualizationHook', **hooks.get('visualization', {}), 'draw': True}
+    # Upstream's hook draws an image in `interval`.
+    drawing = {'type': 'SegVisualizationHook', **hooks.get('visualization', {}), 'draw': True, 'interval': 1}
     cfg.default_hooks = {**hooks, 'visualization': drawing}
     visualizer = {'type': 'SegLocalVisualizer', **(cfg.get('visualizer') or {}), 'save_dir': str(folder)}
     cfg.visualizer = {'vis_backends': [dict(type='LocalVisBackend')], **visualizer}

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -87,6 +88,7 @@ def compare(run: Callable, segmentor: nn.Module, pictures: Sequence, size: tuple
         ``size``, number of ``pictures``, ``agreement`` (share of pixels with the same label), ``max_difference`` of the
         logits and ``max_logit`` (None where labels come out), and ``passed``.
     """
+    print(f'compare with PyTorch at {size[0]}x{size[1]} ...', file=sys.stderr, flush=True)
     threshold, equal, differences, largest = threshold_of(segmentor), [], [], []
     for picture in pictures:
         image = mmcv.imresize(picture, size[::-1])
@@ -118,7 +120,8 @@ def _by_mmseg(segmentor: nn.Module, image: np.ndarray) -> Tensor:
 
 @contextlib.contextmanager
 def exporting(task: str) -> Iterator[None]:
-    """Keep an exporter's warnings from the output; whatever it raises becomes a ``UserError`` with the last cause."""
+    """Say on stderr what is begun, not an exporter's warnings; its errors are a ``UserError`` with the last cause."""
+    print(f'{task} ...', file=sys.stderr, flush=True)
     disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:

@@ -1,5 +1,6 @@
 """The metadata of a served network: all that is needed to use it. An exported file carries it inside."""
 
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -8,13 +9,14 @@ from types import SimpleNamespace
 
 from mmcv.transforms import Resize
 from mmengine.config import Config
-from mmengine.registry import DATASETS, DefaultScope
 from mmseg.datasets.transforms import ResizeToMultiple
 from torch import nn
 
 from ..checkpoints.weights import listed
+from ..config import dataset_of, leaf_datasets
 from ..datasets.build import test_pipeline
 from ..errors import UserError
+from ..kinds import is_kind, kind_of
 from ..runs.models import class_names, load_model
 from ..scene.places import SceneDataPreProcessor
 from ..version import __version__
@@ -39,6 +41,7 @@ class Metadata:
     stride: list[int] | None = None  # from one window to the next, down and to the right
     scene: bool = False  # whether its memories cover a scene: it takes whole images only
     align_corners: bool = False  # how logits are resized to the size of the picture
+    reduce_zero_label: bool = False  # whether ids in label files are one higher: 0 in them is void
     threshold: float | None = None  # of the probability, where there is one channel only
     precision: str = 'float32'  # or 'float16'
     blocks: list[dict] = field(default_factory=list)  # of make_portable
@@ -81,7 +84,11 @@ def load(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, Metadata]:
     segmentor = load_model(cfg, checkpoint)
     if not hasattr(segmentor, 'encode_decode') or not hasattr(segmentor, 'out_channels'):
         raise UserError(f'{type(segmentor).__name__} is no segmentor that can be served')
-    classes, palette = _classes(segmentor, cfg)
+    dataset = _dataset_of(cfg)
+    classes, palette = class_names(segmentor, dataset)
+    reduced = dataset is not None and dataset.reduce_zero_label
+    if len(classes) + reduced > 256:
+        raise UserError(f'labels are one byte a pixel, and there are {len(classes)} classes')
     preprocessor, test_cfg = segmentor.data_preprocessor, segmentor.test_cfg or {}
     slides, scene = test_cfg.get('mode') == 'slide', isinstance(preprocessor, SceneDataPreProcessor)
     if scene and (slides or preprocessor.test_cfg):
@@ -101,6 +108,7 @@ def load(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, Metadata]:
         palette=palette,
         steps=steps,
         scene=scene,
+        reduce_zero_label=reduced,
         align_corners=bool(segmentor.align_corners),
         threshold=threshold_of(segmentor),
         config=Path(cfg.filename or '').stem,
@@ -118,9 +126,9 @@ def resizing_steps(pipeline: Sequence[dict]) -> list[dict]:
     """
     steps = []
     for step in pipeline:
-        kind = getattr(step['type'], '__name__', step['type']).split('.')[-1]
+        kind = next((name for name in (*STEPS, *AROUND) if is_kind(step, 'TRANSFORMS', name)), None)
         odd = set(step) - PLAIN_LOADING - {'type'} if kind == 'LoadImageFromFile' else set()
-        if kind not in (*STEPS, *AROUND) or odd:
+        if kind is None or odd:
             raise UserError(
                 f'the test pipeline has {dict(step)}, and what is served knows {", ".join((*AROUND, *STEPS))} without '
                 'other ways of loading: change it by --cfg-options, or do that step before'
@@ -150,22 +158,14 @@ def _pair(value: int | Sequence[int] | None) -> list[int] | None:
     return [value, value] if isinstance(value, int) else list(value) if value else None
 
 
-def _classes(segmentor: nn.Module, cfg: Config) -> tuple[list[str], list]:
-    classes, palette = class_names(segmentor, _dataset_of(cfg))
-    if threshold_of(segmentor) is not None and len(classes) == 1:  # no class, and the one
-        classes, palette = ['background', *classes], [[0, 0, 0], [255, 255, 255]]
-    if len(classes) > 256:
-        raise UserError(f'labels are one byte a pixel, and there are {len(classes)} classes')
-    return classes, palette
-
-
 def _dataset_of(cfg: Config) -> SimpleNamespace | None:
-    """What a config's dataset says of its classes, without looking at its files."""
+    """What a config's dataset says of its classes and its label files, without looking at them."""
     for split in ('val', 'test', 'train'):
-        dataset = (cfg.get(f'{split}_dataloader') or {}).get('dataset') or {}
-        with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')):
-            kind = DATASETS.get(dataset['type']) if isinstance(dataset.get('type'), str) else dataset.get('type')
+        dataset = leaf_datasets(dataset_of(cfg, f'{split}_dataloader'))[0]
+        kind = kind_of(dataset, 'DATASETS')
         meta = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
         if listed(meta).get('classes'):
-            return SimpleNamespace(metainfo=meta)
+            usual = inspect.signature(kind).parameters.get('reduce_zero_label') if kind else None
+            reduced = dataset.get('reduce_zero_label', usual is not None and usual.default is True)
+            return SimpleNamespace(metainfo=meta, reduce_zero_label=bool(reduced))
     return None

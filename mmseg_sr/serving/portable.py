@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
+from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from torch import Tensor, nn
 
 from ..errors import UserError
@@ -128,6 +129,8 @@ def _check_any_size(segmentor: nn.Module) -> None:
     # The tracer cannot follow either: it takes the example's padding, and its sides, for those of all images.
     if segmentor.data_preprocessor.test_cfg:
         raise UserError('the data preprocessor pads images in tests: export with --shape')
+    if any(isinstance(module, Conv2dAdaptivePadding) for module in segmentor.modules()):
+        raise UserError('Conv2dAdaptivePadding pads by the size of the image: export with --shape')
     if segmentor.align_corners:
         raise UserError('a network with align_corners=True: export with --shape')
 

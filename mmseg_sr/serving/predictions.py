@@ -77,7 +77,7 @@ def claim(out: Path, record: Mapping[str, object], overwrite: bool = False) -> N
 
 def _differences(path: Path, record: Mapping[str, object]) -> list[str]:
     try:
-        before = json.loads(path.read_text())
+        before = json.loads(path.read_text(encoding='utf-8'))
         return sorted(key for key in {*before, *record} if before.get(key) != record.get(key))
     except (AttributeError, OSError, TypeError, ValueError):
         return [f'{path.name} is damaged']
@@ -94,7 +94,7 @@ def predict_pictures(predictor: Predictor, pictures: Mapping, out: Path, batch: 
         while group := list(islice(same, batch)):
             labels = predictor([image for _, _, image in group], [picture.shape[:2] for _, picture, _ in group])
             for (name, picture, _), each in zip(group, labels, strict=True):
-                _write(out / f'labels/{name}.png', each)
+                _write(out / f'labels/{name}.png', each + np.uint8(predictor.metadata.reduce_zero_label))
                 _write(out / f'overlays/{name}.png', overlay(picture, each, predictor.metadata.palette, opacity))
                 report.written += 1
     return report

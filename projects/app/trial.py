@@ -53,8 +53,6 @@ class Trial:
         self.model = load_sr_model(network.cfg, network.checkpoint)
         self.blocks = {name: block.num_memories for name, block in sr_blocks(self.model).items()}
         self.classes, self.palette = class_names(self.model)
-        if len(self.classes) == 1:  # no class, and the one
-            self.classes, self.palette = ['background', *self.classes], [[0, 0, 0], [255, 255, 255]]
         self._baseline_model = load_model(baseline.cfg, baseline.checkpoint) if baseline else None
         if baseline and self._baseline_model.out_channels != self.model.out_channels:
             counts = self._baseline_model.out_channels, self.model.out_channels

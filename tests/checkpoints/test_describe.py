@@ -26,6 +26,15 @@ def test_released_weights_tell_where_they_come_from(call, root):
     assert block['memory_size'] == [16, 32] and all(norm > 0 for norm in block['norms'])
 
 
+@pytest.mark.parametrize(
+    'meta', [{'CLASSES': ('road', 'car'), 'PALETTE': [[1, 2, 3]] * 2}, {'dataset_meta': {'classes': ['road', 'car']}}]
+)
+def test_the_classes_of_earlier_checkpoints_are_told_too(call, tmp_path, meta):
+    torch.save({'state_dict': block_state(), 'meta': meta}, tmp_path / 'a.pth')
+    (told,) = call('inspect_checkpoint', tmp_path / 'a.pth').document.values()
+    assert told['classes'] == ['road', 'car']
+
+
 def test_blocks_and_bad_numbers_are_found_and_no_config_is_needed(call, tmp_path):
     weights = block_state() | {'head.memory': torch.ones(2), 'head.w': torch.tensor([1.0, float('nan')])}
     torch.save({'state_dict': weights, 'meta': {}, 'optimizer': {}, 'message_hub': {}}, tmp_path / 'a.pth')

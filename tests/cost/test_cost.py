@@ -48,6 +48,18 @@ def test_without_its_blocks_a_network_is_the_stock_one(model, config):
     assert set(stock.state_dict()) == expected
 
 
+@pytest.mark.parametrize('options', [{}, {'model.data_preprocessor.test_cfg.size_divisor': 64}])
+@pytest.mark.parametrize('size', [(32, 48), (80, 96)])
+def test_images_are_measured_at_the_size_that_is_printed(config, size, options):
+    cfg = load_config(config, options)  # whose crop is 64x64
+    drill = Drill(build_model(cfg), cfg, size, batch=2)
+    seen = []
+    drill.model.backbone.register_forward_pre_hook(lambda module, args: seen.append(tuple(args[0].shape)))
+    drill.train()
+    drill.predict()
+    assert seen == [(2, 3, *size), (1, 3, *size)]
+
+
 def test_blocks_in_a_neck_are_taken_out_too():
     with DefaultScope.overwrite_default_scope('mmseg'):
         neck = MODELS.build(dict(type='SRNeck', in_channels=[4, 8], sr=dict(in_index=1, memory_size=(2, 2))))

@@ -11,7 +11,7 @@ from mmengine.runner import save_checkpoint
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmseg_sr.models.backbone import stage_channels
+from mmseg_sr.models.backbone import SRBackbone, stage_channels
 
 SMALL = dict(base_channels=8, stem_channels=8, norm_eval=False)
 BACKBONES = {
@@ -92,6 +92,14 @@ def test_an_unknown_stage_is_an_error_that_lists_those_there_are(after):
     with pytest.raises(ValueError, match='stem, layer1, layer2, layer3, layer4') as error:
         build(wrap(BACKBONES['ResNetV1c'], sr=dict(SR, after=after)))
     assert repr(after) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('name', 'place'), [('frozen_stages', 'backbone.backbone'), ('depth', 'backbone.backbone'), ('memory_size', 'sr')]
+)
+def test_an_option_in_the_wrong_place_is_told_its_own(name, place):
+    with pytest.raises(ValueError, match=f'^SRBackbone has no option {name}: set {place}.{name}$'):
+        SRBackbone(backbone=dict(type='ResNet', depth=18), sr=dict(after='layer3', memory_size=(2, 2)), **{name: 1})
 
 
 def test_two_blocks_go_after_two_stages_but_not_after_one():

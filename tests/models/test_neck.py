@@ -1,10 +1,14 @@
 """SRNeck adds a block between a stock backbone and a stock head, and keeps stock checkpoints loadable."""
 
+import re
+
 import pytest
 import torch
+from in_process import ROOT, command
 from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import load_state_dict
 from mmseg.registry import MODELS
+from tiny_config import write_config
 
 import mmseg_sr  # noqa: F401
 
@@ -49,6 +53,23 @@ def test_its_own_checkpoint_comes_back_and_its_memory_changes_the_prediction(sto
     assert not torch.equal(first(image), before)
     load_state_dict(second, first.state_dict(), strict=True)
     assert torch.equal(second(image), first(image))
+
+
+UNREAD = """
+model['neck'] = dict(type='SRNeck', in_channels=[8, 16, 32, 64], sr=dict(in_index=1, memory_size=(2, 2)))
+train_cfg['max_iters'] = 2
+"""
+
+
+def test_a_block_that_no_head_reads_is_named(tmp_path, call):
+    story = 'neck.sr.1: the loss does not depend on it, so it learns nothing. No head reads its map'
+    config = write_config(tmp_path, extra=UNREAD)
+    done = call('train', config)
+    assert done.status == 0 and done.out.count(story) == 1
+    read = write_config(tmp_path, 'read.py', UNREAD.replace('in_index=1', 'in_index=2'))
+    assert story not in call('train', read).out
+    done = command(ROOT / 'tools/dist_train.sh', config, 2, cwd=tmp_path)
+    assert re.findall('^error: .*', done.err, re.M) == [f'error: {story}'] and 'Expected to have fin' not in done.err
 
 
 def test_only_the_chosen_maps_are_changed():

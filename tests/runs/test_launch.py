@@ -115,6 +115,24 @@ def test_resume_goes_on_as_if_there_had_been_no_stop(home, call):
     assert_same_weights(half / 'iter_6.pth', whole / 'iter_6.pth')
 
 
+def test_a_schedule_that_was_changed_for_a_resumed_training_is_said_to_be_the_old_one(home, call):
+    poly = "param_scheduler = [dict(type='PolyLR', eta_min=1e-4, power=0.9, begin=0, end=4, by_epoch=False)]\n"
+    work = ['--work-dir', home / 'work/schedule', '--resume']
+
+    def train(text: str) -> str:
+        done = call('train', write_config(home, 'schedule.py', text), *work)
+        assert done.status == 0, done.err
+        return done.out
+
+    assert 'Kept from' not in train(poly)
+    assert 'Kept from' not in train(poly + "train_cfg['max_iters'] = 5\n")
+    changed = poly.replace('end=4', 'end=6').replace('1e-4', '2e-4') + "train_cfg['max_iters'] = 6\n"
+    said = train(changed + "optim_wrapper['optimizer']['momentum'] = 0.8\n")
+    (line,) = [line for line in said.splitlines() if 'Kept from the checkpoint' in line]
+    for words in ('PolyLR.end 4 (config: 6)', 'PolyLR.eta_min 0.0001 (config: 0.0002)', 'momentum 0.9 (config: 0.8)'):
+        assert words in line
+
+
 def assert_same_weights(first: Path, second: Path) -> None:
     weights, others = (read_checkpoint(path)['state_dict'] for path in (first, second))
     assert weights.keys() == others.keys() and len(weights) > 50

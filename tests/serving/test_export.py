@@ -253,6 +253,10 @@ def test_a_memory_of_the_scene_is_exported_for_whole_images_only(home, tmp_path)
         (['--shape', '48', '64', '--cfg-options', 'model.backbone.sr.resize=False'], r'resize=False.*\(3, 4\)'),
         (['--dynamic', '--cfg-options', 'model.backbone.sr.resize=False'], 'export with --shape.*--mode slide'),
         (['--dynamic', '--cfg-options', 'model.data_preprocessor.test_cfg.size_divisor=32'], 'pads.*--shape'),
+        (
+            ['--dynamic', '--cfg-options', 'model.backbone.backbone.conv_cfg.type=Conv2dAdaptivePadding'],
+            'pads by.*--shape',
+        ),
         (['--dynamic', '--cfg-options', 'model.decode_head.align_corners=True'], 'align_corners=True.*--shape'),
         (['--frames', 'nowhere'], 'there is no nowhere'),
         (['--static-recall', 'nowhere.json'], 'tools/ablate.py --out'),

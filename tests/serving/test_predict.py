@@ -288,7 +288,7 @@ def test_a_mistake_is_one_message_and_nothing_is_written(home, streets, tmp_path
         'belong to mode slide': (home.dynamic, streets, '--stride', 32, 32),
         'needs a window': (home.dynamic, streets, '--mode', 'slide'),
         'leaves pixels without a label': (home.fixed, streets, '--mode', 'slide', '--stride', 65, 32),
-        'no.mp4: it is damaged, or none': (home.fixed, tmp_path / 'no.mp4'),
+        'no.mp4: it is damaged, or no picture': (home.fixed, tmp_path / 'no.mp4'),
     }
     for advice, (model, source, *arguments) in mistakes.items():
         assert advice in predict(home, source, tmp_path / 'out', *arguments, model=model).mistake
