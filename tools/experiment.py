@@ -80,7 +80,7 @@ def report(args: argparse.Namespace) -> int:
     out = args.out or exp.work_dir / 'report'
     document = markdown.write(exp, out)
     forest_plot(document['differences'], exp.primary.metric).savefig(out / 'forest.png')
-    print((out / 'report.md').read_text())
+    print((out / 'report.md').read_text(encoding='utf-8'))
     answer(document)
     return 0
 

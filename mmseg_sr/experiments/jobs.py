@@ -104,7 +104,7 @@ class _Crew:
     def work(self, chain: Chain) -> Iterator[None]:
         """Do what is missing of a chain; yield while there is nothing to do but wait."""
         chain.lock.parent.mkdir(parents=True, exist_ok=True)
-        with chain.lock.open('w') as lock:
+        with chain.lock.open('wb') as lock:
             yield from _locked(lock)
             jobs = chain.jobs()
             for index, job in enumerate(jobs, start=1):

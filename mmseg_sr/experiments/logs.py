@@ -39,5 +39,5 @@ def scalars(folder: Path) -> list[dict]:
         [{'loss': 2.0, 'lr': 0.1, 'step': 50}]
     """
     paths = sorted(folder.glob('*/vis_data/scalars.json'))
-    lines = [line for path in paths for line in path.read_text().splitlines()]
+    lines = [line for path in paths for line in path.read_text(encoding='utf-8').splitlines()]
     return [json.loads(line) for line in lines if line.endswith('}')]  # a kill cuts the last line
