@@ -3,7 +3,8 @@
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
-from mmseg.registry import MODELS
+
+from ..kinds import is_kind, kind_of
 
 STRICT = ('CrossEntropyLoss', 'OhemCrossEntropy')  # losses that take no label beyond their classes
 
@@ -38,9 +39,7 @@ def class_notes(cfg: Config, dataset: BaseDataset) -> tuple[str, ...]:
 
 
 def _is_strict(head: dict) -> bool:
-    kind = head.get('type')
-    kind = MODELS.get(kind) if isinstance(kind, str) else kind
     losses = head.get('loss_decode') or dict(type=STRICT[0])
-    names = [loss.get('type') for loss in (losses if isinstance(losses, (list, tuple)) else [losses])]
-    known = {str(getattr(name, '__name__', name)).split('.')[-1] for name in names}
-    return getattr(kind, 'loss_by_feat', None) is BaseDecodeHead.loss_by_feat and bool(known & {*STRICT})
+    losses = losses if isinstance(losses, (list, tuple)) else [losses]
+    stock = getattr(kind_of(head, 'MODELS'), 'loss_by_feat', None) is BaseDecodeHead.loss_by_feat
+    return stock and any(is_kind(loss, 'MODELS', *STRICT) for loss in losses)

@@ -128,11 +128,21 @@ def rows(exp: Experiment) -> list[dict]:
             'options': {**cell.arm.options, **cell.mode.options},
             'fingerprint': cell.fingerprint,
         }
-        row |= {'iterations': iterations, 'parameters': parameters[cell.arm.name], 'metrics': document['metrics']}
+        row |= {'iterations': iterations, 'parameters': parameters[cell.arm.name], 'metrics': plain_metrics(document)}
         row['train_seconds'] = document.get('train_seconds') if seconds is None else seconds
         row['test_seconds'] = document.get('seconds', document.get('test_seconds'))
         found.append(row | {key: document.get(key) for key in ('commit', 'machine', 'versions', 'date')})
     return found
+
+
+def plain_metrics(document: dict) -> dict[str, float | None]:
+    """Return the metrics that tools/test.py wrote by their names, without the prefix of an evaluator.
+
+    Example:
+        >>> plain_metrics({'metrics': {'val/mIoU': 40.0, 'IoU.road': 90.0}})
+        {'mIoU': 40.0, 'IoU.road': 90.0}
+    """
+    return {name.rpartition('/')[2]: value for name, value in document['metrics'].items()}
 
 
 def training_seconds(folder: Path, iterations: int) -> float | None:

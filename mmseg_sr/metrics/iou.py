@@ -9,6 +9,7 @@ from mmseg.registry import METRICS
 from torch import Tensor
 
 from ..atomic import replacing
+from ..errors import UserError
 from .confusion import confusion_of
 from .intervals import image_names
 
@@ -33,7 +34,7 @@ class ClassIoUMetric(IoUMetric):
         **kwargs: The stock metric's arguments.
 
     Raises:
-        ValueError: For a label that is no class and not the ignored index, where confusion matrices are asked for.
+        UserError: For a label that is no class and not the ignored index, where confusion matrices are asked for.
     """
 
     def __init__(self, collect_device: str = 'gpu', confusion_file: str | Path | None = None, **kwargs):
@@ -54,7 +55,7 @@ class ClassIoUMetric(IoUMetric):
         try:
             return confusion_of(truth, predicted, count, self.ignore_index).astype(np.int32)
         except ValueError as error:
-            raise ValueError(f'{sample["img_path"]} has {error}') from error
+            raise UserError(f'{sample["img_path"]} has {error}') from error
 
     def compute_metrics(self, results: list[tuple[Tensor, ...]]) -> dict[str, float]:
         """Sum the areas of all images: 'aAcc', 'mIoU', 'mAcc' (or the means of ``iou_metrics``) and 'IoU.<class>'.

@@ -9,7 +9,7 @@ from ..experiments import settings
 from ..experiments.logs import scalars
 from ..experiments.numbers import METRICS, summarize
 from ..experiments.plan import Arm, Experiment, Mode, Primary
-from ..experiments.results import areas_in, read_json, training_dir, training_seconds
+from ..experiments.results import areas_in, plain_metrics, read_json, training_dir, training_seconds
 from .gallery import Network, look
 from .page import Page
 
@@ -75,6 +75,7 @@ def _read_test(path: Path, checkpoint: str | Path) -> dict:
     document = read_json(path)
     if not isinstance(document, dict) or not {'checkpoint', 'mode', 'metrics'} <= document.keys():
         raise UserError(f'{path} is not what tools/test.py --metrics writes')
+    document['metrics'] = plain_metrics(document)
     missing = [metric for metric in METRICS if document['metrics'].get(metric) is None]
     if missing:
         raise UserError(f'{path} has no {", ".join(missing)}: the report needs an IoUMetric')
