@@ -140,13 +140,16 @@ def over_images(
 
 
 def image_names(paths: Sequence[str]) -> list[str]:
-    """Name images by their paths below the folder that all share.
+    """Name images by their paths below the folder that all share; whole, where they share none.
 
     Example:
         >>> image_names(['/data/val/ulm/1.png', '/data/val/bonn/2.png'])
         ['ulm/1.png', 'bonn/2.png']
     """
-    shared = os.path.commonpath([os.path.dirname(path) for path in paths])
+    try:
+        shared = os.path.commonpath([os.path.dirname(path) for path in paths])
+    except ValueError:  # several drives, or some from the working folder
+        return [Path(path).as_posix() for path in paths]
     return [Path(os.path.relpath(path, shared)).as_posix() for path in paths]
 
 
