@@ -1,5 +1,6 @@
 """What all tests share: one thread (two collapse where the other core is busy), the places of real data."""
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -23,6 +24,13 @@ def _place(variable: str, default: str) -> Path:
     if not place.exists():
         pytest.skip(f'{place} is not there: set {variable} to run this test on real data')
     return place
+
+
+@pytest.fixture(autouse=True, scope='session')
+def imported() -> None:
+    """Leave what was imported out of garbage collections: mmengine makes a long one for each dataset."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -43,7 +43,7 @@ def test_only_one_place_compares_types():
     ]
     compared = r"""(\.get\(['"]type['"]|\[['"]type['"]\]|\bcfg[\w.]*\.type)(\)|, [^)]*\))? *(==|!=|in\b|not\b|\.)"""
     found = {path.name for path in places if re.search(compared, path.read_text(encoding='utf-8'))}
-    assert len(places) > 80 and found <= {'kinds.py', 'plan.py'}, 'pydantic calls the kind of a mistake its type'
+    assert len(places) > 80 and found <= {'kinds.py', 'schema.py'}, 'pydantic calls the kind of a mistake its type'
 
 
 def test_a_config_of_python_throughout_is_trained_and_tested_like_another(pure, call, tmp_path):
