@@ -1,6 +1,7 @@
 """Train, publish and record the networks whose weights lie in checkpoints/: one command, reproducible on a CPU.
 
     python scripts/release.py
+    python scripts/release.py --arms FCN+scene
 
 Draws mini-Cityscapes with 192 frames to train on, trains and tests what experiments/released.yaml says, publishes the
 last checkpoint of each network, tests the published file again and writes
@@ -8,6 +9,9 @@ last checkpoint of each network, tests the published file again and writes
     checkpoints/*.safetensors               the weights, instead of older ones of the same name
     results/released.json                   what they reach, on which data, trained how, where and when
     configs/mini_cityscapes/metafile.yaml   the same numbers as model-index entries
+
+With --arms, of these networks alone: the others' weights, records and entries stay as they are. Each network with SR
+blocks is tested without them too, which says what its memory is worth.
 
 Everything else goes to work_dirs/released; what is done there is kept, so an interrupted run goes on. The record says
 how long a training takes. The last line of the output is results/released.json as one line.
@@ -18,6 +22,8 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -46,12 +52,15 @@ DIGITS = 2  # of the metafile's percents
 KEPT = ('seed', 'iterations', 'parameters', 'metrics', 'train_seconds', 'commit', 'machine', 'versions', 'date')
 
 
-def train(data: Path) -> Experiment:
-    """Run the experiment on drawn streets."""
+def train(data: Path, arms: Sequence[str]) -> Experiment:
+    """Run these arms of the experiment, all of them where none is named, on drawn streets."""
     draw_mini_cityscapes(data, **FRAMES)
     prepare([data], data, subset=True)
     os.environ['MINI_CITYSCAPES_ROOT'] = str(data)
     exp = load(ROOT / 'experiments/released.yaml', WORK)
+    if unknown := set(arms) - set(exp.arms):
+        raise UserError(f'--arms: {", ".join(sorted(unknown))} is none of {", ".join(exp.arms)}')
+    exp = replace(exp, arms={name: exp.arms[name] for name in arms or exp.arms})
     failures = run(exp)
     if failures:
         raise UserError('\n'.join(map(str, failures)))
@@ -64,9 +73,11 @@ def release(exp: Experiment, row: dict) -> dict:
     trained = training_dir(exp, arm, row['seed']) / f'iter_{row["iterations"]}.pth'
     with tempfile.TemporaryDirectory() as folder:
         published = publish(trained, folder, arm.config.stem, metrics=row['metrics'])['.safetensors']
-        metrics = test(load_config(arm.config, {'work_dir': str(WORK / 'published')}), published['path'])
+        cfg = load_config(arm.config, {'work_dir': str(WORK / 'published')})
+        metrics = test(cfg, published['path'])
         if metrics != row['metrics']:  # every class is in val, so no number is missing
             raise UserError(f'published, {trained} reaches {metrics}, and before {row["metrics"]}')
+        removed = test(cfg, published['path'], without_sr=True) if row['parameters']['sr'] else None
         weights = CHECKPOINTS / Path(published['path']).name
         with replacing(weights) as partial:
             shutil.copyfile(published['path'], partial)
@@ -74,7 +85,8 @@ def release(exp: Experiment, row: dict) -> dict:
         if older != weights and DIGEST.sub('', older.stem) == arm.config.stem:
             older.unlink()
     sizes = {key: published[key] for key in ('sha256', 'bytes')}
-    return {'config': row['config'], 'weights': weights.as_posix(), **sizes, **{key: row[key] for key in KEPT}}
+    document = {'config': row['config'], 'weights': weights.as_posix(), **sizes, **{key: row[key] for key in KEPT}}
+    return document | ({'without_sr': removed} if removed else {})
 
 
 def index(models: list[dict]) -> None:
@@ -96,12 +108,26 @@ def index(models: list[dict]) -> None:
         partial.write_text(yaml.safe_dump(document, sort_keys=False), encoding='utf-8')
 
 
+def merged(before: dict, document: dict) -> dict:
+    """Put the records of the models that were made anew in the place of those before, or after them.
+
+    Raises:
+        UserError: Where the streets are others: all numbers of a record are of the same images.
+    """
+    if before['data'] != document['data']:
+        raise UserError(f'the streets differ from those of {RESULTS}: release all networks, without --arms')
+    models = {model['config']: model for model in (*before['models'], *document['models'])}
+    return {**before, 'models': list(models.values())}
+
+
 @command
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--arms', nargs='+', default=[], metavar='ARM', help='of experiments/released.yaml')
+    args = parser.parse_args()
     os.chdir(ROOT)
     data = WORK / 'data'
-    exp = train(data)
+    exp = train(data, args.arms)
     document = {
         'command': 'python scripts/release.py',
         'data': {
@@ -111,6 +137,8 @@ def main() -> None:
         },
         'models': [release(exp, row) for row in rows(exp)],
     }
+    if args.arms:
+        document = merged(json.loads(RESULTS.read_text(encoding='utf-8')), document)
     with replacing(RESULTS) as partial:
         partial.write_text(json.dumps(document, indent=1, allow_nan=False) + '\n', encoding='utf-8')
     index(document['models'])
