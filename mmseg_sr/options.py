@@ -1,4 +1,8 @@
-"""Find the options of a command line that would change nothing."""
+"""Find the options of a command line that would change nothing.
+
+Deeper words are judged by what is built of them: a constructor refuses what it does not know. Not so in the few dicts
+of which nothing is built (test_cfg, env_cfg, paramwise_cfg): there, a word that is nearly one beside it is named.
+"""
 
 import inspect
 from collections.abc import Iterable, Iterator
@@ -31,7 +35,21 @@ def unread_options(cfg: Config, options: Iterable[str]) -> list[str]:
             near += [lasts[word] for word in get_close_matches([first, *inner][-1], lasts, 1, 0.75)]
             advice = f'; is it {near[0]}?' if near else ''
             found.append(f'--cfg-options {option}: the config has no {first!r} and a run reads none{advice}')
+        elif near := _nearly_beside(cfg[first] if first in cfg else {}, inner):
+            found.append(f'--cfg-options {option}: the config has none; is it {".".join([first, *near])}?')
     return found
+
+
+def _nearly_beside(node: object, words: list[str]) -> list[str]:
+    """Find the words of which the first that ``node`` lacks is nearly one that it has, if nothing is built of it."""
+    for place, word in enumerate(words):
+        if not isinstance(node, dict):
+            return []
+        if word not in node:
+            near = [] if 'type' in node else get_close_matches(word, node, 1, 0.75)
+            return words[:place] + near if near else []
+        node = node[word]
+    return []
 
 
 def _dotted(node: dict, path: str = '') -> Iterator[str]:

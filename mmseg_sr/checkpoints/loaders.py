@@ -1,12 +1,14 @@
 """Load checkpoints for mmengine, safely. ``openmmlab.py`` gives it these functions, and says why."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlparse
 
 import torch
+from mmengine.config import Config
 from mmengine.logging import print_log
-from mmengine.model import PretrainedInit, update_init_info
+from mmengine.model import BaseModule, PretrainedInit, update_init_info
 from mmengine.runner import CheckpointLoader
 from mmengine.runner.checkpoint import _load_checkpoint_to_model, load_state_dict
 from torch import nn
@@ -67,6 +69,63 @@ def init_pretrained(init: PretrainedInit, module: nn.Module) -> None:
         _load_checkpoint_to_model(module, checkpoint, logger='current')
     if hasattr(module, '_params_init_info'):
         update_init_info(module, init_info=init._get_init_info())
+
+
+def pretrained_of(model: object, path: str = 'model') -> Iterator[tuple[str, str]]:
+    """Yield the dotted keys under which a model's config names pretrained weights, and what stands there.
+
+    Example:
+        >>> list(pretrained_of(dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='a.pth')))))
+        [('model.backbone.init_cfg.checkpoint', 'a.pth')]
+    """
+    for key, value in model.items() if isinstance(model, dict) else ():
+        if key in ('pretrained', 'checkpoint') and isinstance(value, str):
+            yield f'{path}.{key}', value
+        else:
+            yield from pretrained_of(value, f'{path}.{key}')
+
+
+def check_local_weights(cfg: Config) -> None:
+    """Refuse a config whose network is to start from a file that is not there.
+
+    Raises:
+        UserError: Names the key and the file.
+    """
+    for key, value in [*pretrained_of(cfg.model), ('load_from', cfg.get('load_from') or '')]:
+        if value and '://' not in value and not Path(value).is_file():
+            raise UserError(f'{key}: there is no file {value}')
+
+
+def check_own_loaders(model: nn.Module) -> None:
+    """Refuse a pretrained file of which nothing came into a module that loads it in a way of its own, as Swin does.
+
+    mmengine's way is checked by :func:`init_pretrained`; such modules rename what they take, and say nothing.
+
+    Raises:
+        UserError: Names the module and the file.
+    """
+    for module in model.modules():
+        init = getattr(module, 'init_cfg', None)
+        own = isinstance(module, BaseModule) and type(module).init_weights is not BaseModule.init_weights
+        if not own or not isinstance(init, dict) or not init.get('checkpoint'):
+            continue
+        checkpoint = CheckpointLoader.load_checkpoint(init['checkpoint'], 'cpu', 'silent')
+        inside = [value for value in module.state_dict().values() if value.is_floating_point()]
+        if not any(_is_same(value, other) for value in _learned(checkpoint) for other in inside):
+            kind = type(module).__name__
+            raise UserError(f'{init["checkpoint"]} is of another network: nothing in it came into {kind}')
+
+
+def _learned(node: object) -> Iterator[torch.Tensor]:
+    """Yield the tensors in what was read, wherever it keeps them, but for those of one value: a norm starts so."""
+    for value in node.values() if isinstance(node, dict) else ():
+        yield from _learned(value)
+    if isinstance(node, torch.Tensor) and node.is_floating_point() and node.numel() and node.min() < node.max():
+        yield node
+
+
+def _is_same(value: torch.Tensor, other: torch.Tensor) -> bool:
+    return value.shape == other.shape and torch.equal(value.to(other), other)
 
 
 def load_url(

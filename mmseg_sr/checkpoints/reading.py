@@ -44,8 +44,7 @@ def read_checkpoint(source: str | Path) -> dict:
     if '://' in str(source):
         with blame(f'get {source}'):
             return _checked(CheckpointLoader.load_checkpoint(str(source), map_location='cpu'), source)
-    if not Path(source).is_file():
-        raise UserError(f'no such checkpoint: {source}')
+    check_is_there(source)
     with open(source, 'rb') as file:
         if Path(source).suffix == '.safetensors':
             return _checked(_read_safetensors(file), source)
@@ -56,6 +55,12 @@ def read_checkpoint(source: str | Path) -> dict:
             file.seek(0)
             _check_digest(source, file)
         return checkpoint
+
+
+def check_is_there(source: str | Path) -> None:
+    """Refuse a local checkpoint that is not there; an address is asked when it is read."""
+    if '://' not in str(source) and not Path(source).is_file():
+        raise UserError(f'no such checkpoint: {source}')
 
 
 def _checked(checkpoint: object, source: str | Path) -> dict:

@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from ..checkpoints.loaders import check_local_weights
 from ..datasets.build import check_data
 from ..errors import UserError
 from ..openmmlab import HOME
-from ..runs.launch import check_local_weights
 from .jobs import Failure, Job, run_chains
 from .plan import Experiment
 from .results import Cell, cells, stale

@@ -62,7 +62,7 @@ def _run(model: BaseModel, batch: object, small: bool) -> None:
         return
     data = model.data_preprocessor(batch, model.training)
     data = _cut(data) if small else data
-    result = model._run_forward(data, mode='loss' if model.training else 'tensor')
+    result = model._run_forward(data, mode='loss' if model.training else 'predict')
     if model.training:
         model.parse_losses(result)
     if get_device() == 'cuda':
@@ -74,6 +74,8 @@ def _cut(data: dict) -> dict:
     window = tuple(slice(start := max(0, (side - SIDE) // 2), start + SIDE) for side in images.shape[-2:])
     for sample in data['data_samples']:
         sample.set_data({name: value[window] for name, value in sample.items() if isinstance(value, PixelData)})
+        sizes = {name: images[(..., *window)].shape[-2:] for name in ('ori_shape', 'img_shape', 'pad_shape')}
+        sample.set_metainfo({**sizes, 'padding_size': [0] * 4, 'img_padding_size': [0] * 4})  # to what it is resized
     return {**data, 'inputs': images[(..., *window)]}
 
 

@@ -8,7 +8,7 @@ Datasets, network and checkpoint are checked, and the run is rehearsed, before t
 mistake is one :class:`UserError` and leaves nothing behind. The Runner gets this network; it does not build another.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.error import URLError
 
@@ -19,7 +19,8 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
-from ..checkpoints.reading import read_checkpoint
+from ..checkpoints.loaders import pretrained_of
+from ..checkpoints.reading import check_is_there, read_checkpoint
 from ..checkpoints.resuming import RESUMES, resume_newest
 from ..checkpoints.weights import check_finite, check_some_fit, check_weights, plain_weights, without_blocks
 from ..config import evaluators, prepare, require, with_tta
@@ -92,16 +93,17 @@ def test(cfg: Config, checkpoint: str | Path, tta: bool = False, without_sr: boo
             evaluator['type'] = 'ClassIoUMetric'
     cfg = with_tta(cfg) if tta else cfg
     cfg.load_from, cfg.resume = str(checkpoint), False
-    weights = read_checkpoint(checkpoint)
+    check_is_there(checkpoint)
     with process_group(cfg):
         network = build_network(cfg, 'test_dataloader')
+        notes = rehearse(cfg, network, test=True)  # before the checkpoint takes its memory
+        weights = read_checkpoint(checkpoint)
         model = network.model.module if tta else network.model
         weights = without_blocks(weights, model) if without_sr else weights
         blocks = check_weights(model, weights, checkpoint)
         if blocks and is_first_process(cfg):
             reason = 'tested without' if without_sr else f'{checkpoint} has no'
             print_log(f'{reason} weights of {", ".join(blocks)}: identity there.', logger='current')
-        notes = rehearse(cfg, network, test=True)
         runner = build_runner(cfg, network)
         _tell(runner, notes)
         runner.register_hook(Loaded(weights, checkpoint))
@@ -131,35 +133,11 @@ def _check_start(cfg: Config, model: nn.Module) -> None:
 
 
 def _no_download(cfg: Config, error: URLError) -> str:
-    options = ' '.join(f'{place}=None' for place in _addresses(cfg.model, 'model')) or 'model.pretrained=None'
+    addresses = [key for key, value in pretrained_of(cfg.model) if '://' in value]
+    # Of init_cfg=dict(type='Pretrained', checkpoint=...) the whole is to be None.
+    places = [key if key.endswith('.pretrained') else key.rpartition('.')[0] for key in addresses]
+    options = ' '.join(f'{place}=None' for place in places or ['model.pretrained'])
     return (
         f'cannot download the pretrained weights: {one_line(error)}. '
         f'To train without them: --cfg-options {options}; a local file can stand there instead of None'
     )
-
-
-def _addresses(node: object, path: str) -> Iterator[str]:
-    """Yield the dotted keys under which a model's config has the address of pretrained weights."""
-    for key, value in _pretrained(node, path):
-        if '://' in value:
-            yield key if key.endswith('.pretrained') else key.rpartition('.')[0]
-
-
-def _pretrained(node: object, path: str = 'model') -> Iterator[tuple[str, str]]:
-    """Yield the dotted keys under which a model's config names pretrained weights, and what stands there."""
-    for key, value in node.items() if isinstance(node, dict) else ():
-        if key in ('pretrained', 'checkpoint') and isinstance(value, str):
-            yield f'{path}.{key}', value
-        else:
-            yield from _pretrained(value, f'{path}.{key}')
-
-
-def check_local_weights(cfg: Config) -> None:
-    """Refuse a config whose network is to start from a file that is not there.
-
-    Raises:
-        UserError: Names the key and the file.
-    """
-    for key, value in [*_pretrained(cfg.model), ('load_from', cfg.get('load_from') or '')]:
-        if value and '://' not in value and not Path(value).is_file():
-            raise UserError(f'{key}: there is no file {value}')

@@ -30,6 +30,7 @@ from mmengine.visualization import Visualizer
 from mmseg.evaluation import IoUMetric
 from torch import nn
 
+from ..checkpoints.loaders import check_own_loaders, pretrained_of
 from ..datasets.classes import class_notes
 from ..datasets.loading import BadFile
 from ..errors import UserError, blame
@@ -86,10 +87,11 @@ class Rehearsal(Runner):
                 getattr(hook, fn_name)(self, **kwargs)
 
     def _init_model_weights(self) -> None:
-        named = ', '.join(re.findall(r"'(?:pretrained|checkpoint)': '([^']+)'", str(self.cfg.model)))
+        named = ', '.join(value for _, value in pretrained_of(self.cfg.model))
         task = f'start from {named} (a local file or None can stand there)' if named else 'initialise the weights'
         with blame(task, but=URLError):
             super()._init_model_weights()
+            check_own_loaders(self.model)
 
     def _skip(self, *_: object) -> None: ...
 
@@ -107,6 +109,8 @@ class Rehearsal(Runner):
         DataGuardHook().before_run(self)
         try:
             try_batch(self.model.train(trains), loop.dataloader)
+            if trains and self.val_loop is not None:
+                try_batch(self.model.eval(), self.val_loop.dataloader)
         except BadFile as error:
             raise UserError('. '.join([str(error), *self.notes])) from error
 

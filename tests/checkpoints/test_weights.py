@@ -78,3 +78,27 @@ def test_what_fits_is_loaded_as_before(name, prefix, home, call):
 
 def test_a_start_from_a_part_is_a_start(home, call):
     assert train(call, home, f"load_from = '{home}/all-module.pth'").status == 0
+
+
+SWIN = """
+model.update(
+    backbone=dict(
+        type='SwinTransformer', embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1), window_size=2, init_cfg=START
+    ),
+    decode_head=dict(model['decode_head'], in_channels=64),
+    auxiliary_head=None,
+)
+"""
+
+
+@pytest.mark.parametrize('kind', ['own', 'other'])
+def test_a_backbone_that_loads_in_its_own_way_is_checked_too(kind, home, call):
+    """Swin's own weights lie under 'model', and other names, in the files that its authors publish."""
+    swin = build_model(load_config(write_config(home, 'swin.py', SWIN.replace('START', 'None')))).backbone
+    torch.save({'model': swin.state_dict()}, home / 'own-swin.pth')
+    torch.save({'model': torch.load(home / 'backbone-pth')['state_dict']}, home / 'other-swin.pth')
+    done = train(call, home, SWIN.replace('START', f"dict(type='Pretrained', checkpoint='{home}/{kind}-swin.pth')"))
+    if kind == 'own':
+        assert done.status == 0
+    else:
+        assert 'other-swin.pth is of another network: nothing in it came into SwinTransformer' in done.mistake

@@ -98,6 +98,7 @@ MISTAKES = {
         ['train_dataloader.batch_size=1', 'model.decode_head.type=ASPPHead', 'model.decode_head.num_convs=None'],
         'more than 1 value per channel|num_convs',
     ),
+    'windows of the validation': (["model.test_cfg={'mode':'slide'}"], 'stride'),
     'log level': (['log_level=LOUD'], 'LOUD'),
 }  # fmt: skip
 
@@ -224,6 +225,9 @@ def test_a_lost_process_is_no_mistake_in_a_config():
         ('foo.bar=1', "foo.bar: the config has no 'foo' and a run reads none\n"),
         ('max_iter=1', 'is it train_cfg.max_iters?'),
         ('modle.pretrained=None', 'is it model.pretrained?'),
+        ('model.test_cfg.modes=slide', 'is it model.test_cfg.mode?'),
+        ('train_dataloader.batch_sizes=1', 'is it train_dataloader.batch_size?'),
+        ('env_cfg.resource_limit=4096', None),
         ('auto_scale_lr.enable=False', None),
         ('model.backbone.init_cfg=None', None),
     ],
@@ -232,4 +236,4 @@ def test_an_option_that_nothing_reads_is_said(option, words, home, capfd):
     key, _, value = option.partition('=')
     load_config(home / 'sr.py', {key: value})
     said = capfd.readouterr().out
-    assert (words in said) if words else 'a run reads none' not in said
+    assert (words in said) if words else '--cfg-options' not in said
