@@ -39,14 +39,15 @@ def work(args: argparse.Namespace) -> None:
     from mmseg_sr.datasets.build import load_split, spread
     from mmseg_sr.experiments.ablation import ablate, over_checkpoints, table
     from mmseg_sr.provenance import provenance
-    from mmseg_sr.runs.models import load_sr_model
+    from mmseg_sr.runs.models import class_names, load_sr_model
 
     check_file('--out', args.out)
     cfg = load_config(args.config, read_options(args.cfg_options))
     datasets = load_split(cfg, 'train'), load_split(cfg, 'val')
-    counts, classes = (args.num_train, args.num_val), datasets[1].metainfo['classes']
+    counts = args.num_train, args.num_val
     train, val = (Subset(data, spread(len(data), n or len(data))) for data, n in zip(datasets, counts, strict=True))
     models = [load_sr_model(cfg, checkpoint) for checkpoint in args.checkpoints]  # mistakes first
+    classes, _ = class_names(models[0], datasets[1])
     results = [ablate(model, train, val, classes, lambda items, task: tqdm(items, task)) for model in models]
     result, source = (over_checkpoints(results), 'checkpoints') if len(results) > 1 else (results[0], 'images')
     document = {

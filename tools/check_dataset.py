@@ -63,7 +63,9 @@ def class_table(splits: dict, classes: list[str]) -> str:
 
 
 def class_names(datasets: dict, count: int | None) -> list[str]:
-    names = list(next(iter(datasets.values())).metainfo.get('classes') or ())
+    from mmseg_sr.datasets.classes import listed
+
+    names = listed(next(iter(datasets.values())).metainfo).get('classes', [])
     return names[:count] + [f'class {index}' for index in range(len(names), count or 0)]
 
 

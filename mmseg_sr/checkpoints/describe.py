@@ -5,11 +5,12 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..datasets.classes import listed
 from ..models.low_rank import block_norms
 from ..models.resize_state import keys_of, options_of
 from .reading import read_checkpoint, sha256_of
 from .resuming import RESUMES
-from .weights import dataset_meta_of, is_finite, listed, plain_weights
+from .weights import dataset_meta_of, is_finite, plain_weights
 
 
 def describe(source: str | Path) -> dict:

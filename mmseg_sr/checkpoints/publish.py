@@ -15,10 +15,11 @@ from torch import Tensor
 
 from ..atomic import check_folder, replacing
 from ..config import load_config, prepare
+from ..datasets.classes import listed
 from ..errors import UserError, blame
 from ..provenance import versions
 from .reading import DIGEST, read_checkpoint
-from .weights import check_finite, check_weights, dataset_meta_of, listed, plain_weights
+from .weights import check_finite, check_weights, dataset_meta_of, plain_weights
 
 NAME = re.compile(r'\w[\w.+-]*')
 OF_ONE_RUN = ('work_dir', 'load_from', 'resume', 'launcher')  # keys of a config that say nothing of the network

@@ -3,7 +3,6 @@
 from collections.abc import Collection
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -141,12 +140,6 @@ def is_finite(value: torch.Tensor) -> bool:
 def plain_weights(checkpoint: dict) -> dict[str, torch.Tensor]:
     """Take the weights of a checkpoint by the names of the model itself, without a wrapper's ``module.``."""
     return {plain_name(key): value for key, value in checkpoint.get('state_dict', checkpoint).items()}
-
-
-def listed(dataset_meta: dict) -> dict[str, list]:
-    """Take classes and palette, where there are any, as lists: metainfo may have tuples and arrays."""
-    found = {key: dataset_meta[key] for key in ('classes', 'palette') if dataset_meta.get(key) is not None}
-    return {key: np.asarray(value).tolist() for key, value in found.items() if len(value)}
 
 
 def dataset_meta_of(checkpoint: dict) -> dict | None:

@@ -21,6 +21,7 @@ from PIL import Image, UnidentifiedImageError
 from tqdm.contrib.concurrent import thread_map
 
 from ..errors import one_line
+from .classes import listed
 from .loading import label_fault, leaves, loaders, orphans, samples
 
 KINDS = ('missing', 'unreadable', 'wrong size', 'channels', 'label ids', 'all void', 'duplicate')
@@ -190,6 +191,6 @@ def _pairs(dataset: BaseDataset, classes: int | None, *expected: int) -> dict[tu
         known = samples(leaf)
         images, labels = loaders(getattr(leaf, 'pipeline', None))
         load = (images or [LoadImageFromFile()])[0], (labels or [None])[0]
-        count = classes or len(leaf.metainfo.get('classes') or ()) or None
+        count = classes or len(listed(leaf.metainfo).get('classes', [])) or None
         pairs |= {_files(sample, load[1]): partial(look, sample, *load, count, *expected) for sample in known}
     return pairs

@@ -1,5 +1,6 @@
-"""Compare the classes of a config's heads with those of its data."""
+"""Read the classes of data, and compare those of a config's heads with them."""
 
+import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
@@ -27,9 +28,15 @@ def heads_of(cfg: Config) -> dict[str, int]:
     return heads
 
 
+def listed(dataset_meta: dict) -> dict[str, list]:
+    """Take classes and palette, where there are any, as lists: metainfo may have tuples and arrays."""
+    found = {key: dataset_meta[key] for key in ('classes', 'palette') if dataset_meta.get(key) is not None}
+    return {key: np.asarray(value).tolist() for key, value in found.items() if len(value)}
+
+
 def class_notes(cfg: Config, dataset: BaseDataset) -> tuple[str, ...]:
     """Say where a head has other classes than a dataset."""
-    count = len(getattr(dataset, 'metainfo', {}).get('classes') or ())
+    count = len(listed(getattr(dataset, 'metainfo', {})).get('classes', []))
     notes = []
     for name, classes in heads_of(cfg).items() if count else ():
         if classes != count:

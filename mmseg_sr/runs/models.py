@@ -11,8 +11,9 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from ..checkpoints.reading import read_checkpoint
-from ..checkpoints.weights import check_weights, dataset_meta_of, listed
+from ..checkpoints.weights import check_weights, dataset_meta_of
 from ..config import prepare, require
+from ..datasets.classes import listed
 from ..errors import UserError, blame
 from ..models.find import sr_blocks
 

@@ -12,9 +12,9 @@ from mmengine.config import Config
 from mmseg.datasets.transforms import ResizeToMultiple
 from torch import nn
 
-from ..checkpoints.weights import listed
 from ..config import dataset_of, leaf_datasets
 from ..datasets.build import test_pipeline
+from ..datasets.classes import listed
 from ..errors import UserError
 from ..kinds import is_kind, kind_of
 from ..runs.models import class_names, load_model

@@ -199,7 +199,8 @@ def test_labels_are_those_that_mmseg_makes_of_the_files(tmp_path):
     assert {index: count for index, count in enumerate(split.pixels) if count} == counts
 
     classes = dict(classes=('road', 'car'))
-    assert kinds({'train': build(tmp_path / 'a', metainfo=classes)}) == ['label ids'] * 2
+    for names in (classes['classes'], np.array(classes['classes'])):
+        assert kinds({'train': build(tmp_path / 'a', metainfo=dict(classes=names))}) == ['label ids'] * 2
     shifted = build(tmp_path / 'a', metainfo=classes, reduce_zero_label=True)
     assert kinds({'train': shifted}) == []
     assert kinds({'train': shifted}, classes=1) == ['label ids'] * 2, "the model's classes are what counts"
