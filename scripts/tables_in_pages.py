@@ -201,7 +201,7 @@ def sizes(network: str) -> None:
 
 
 def moved(name: str) -> None:
-    """Write what it costs to resize a memory, by benchmarks/other_sizes.py."""
+    """Write what it costs to resize a memory."""
     lines = []
     for network, row in ((network, row) for network, each in read(name)['networks'].items() for row in each):
         if row['moved'] is not None:
