@@ -3,7 +3,8 @@
     python projects/app/app.py
     python projects/app/app.py CONFIG CHECKPOINT --baseline CONFIG CHECKPOINT
 
-Without arguments it shows the released mini-Cityscapes pair, which knows drawn streets: the page begins with one. For
+Without arguments it shows a released mini-Cityscapes pair, which knows drawn streets: the page begins with one. The
+network with SR blocks has a memory of the scene, and switching it off changes the picture. For
 a picture it shows what baseline and network predict, where they differ, and what the memory adds to the feature map;
 sliders scale each memory block by 0 (off) to 2.
 
@@ -59,7 +60,7 @@ def load_trial(args: argparse.Namespace) -> 'Trial':
     from mmseg_sr.config import load_config, read_options
     from mmseg_sr.report.gallery import Network
 
-    given = {'SR': args.source or released('-sr')}
+    given = {'SR': args.source or released('-sr-scene-rank16')}
     if args.baseline or not args.source:
         given['baseline'] = args.baseline or released('')
     options = read_options(args.cfg_options)

@@ -55,9 +55,17 @@ def test_the_command_gives_the_index_s_numbers(model, data, call, tmp_path, monk
         assert number == round(metrics[name], 2) == round(model['metrics'][name], 2), name
 
 
+def test_the_memory_of_the_scene_matters(data, call, tmp_path, monkeypatch):
+    monkeypatch.setenv('MINI_CITYSCAPES_ROOT', str(data))
+    (model,) = [model for model in RELEASED['models'] if '-scene-' in model['config']]
+    done = call('test', ROOT / model['config'], ROOT / model['weights'], '--work-dir', tmp_path, '--without-sr')
+    for name in ('mIoU', 'mAcc'):
+        assert round(done.document['metrics'][name], 2) == round(model['without_sr'][name], 2) < model['metrics'][name]
+
+
 def test_weights_index_and_record_name_each_other():
     files = {path.relative_to(ROOT).as_posix(): path for path in (ROOT / 'checkpoints').iterdir()}
-    assert files.keys() == {model['weights'] for model in RELEASED['models']} and len(files) == 2
+    assert files.keys() == {model['weights'] for model in RELEASED['models']} and len(files) == 3
     assert [entry['Config'] for entry in METAFILE['Models'] if 'Weights' in entry] == sorted(
         model['config'] for model in RELEASED['models']
     )

@@ -2,6 +2,7 @@
 
 import http.client
 import importlib.util
+import io
 import json
 import os
 import socket
@@ -422,3 +423,7 @@ def test_without_arguments_it_is_the_released_pair(monkeypatch, root):
     monkeypatch.setattr(sys, 'argv', ['app.py'])
     trial = tool.load_trial(tool.parse_args())
     assert trial.blocks == {'backbone.layer3.sr': 3} and 'road' in trial.classes and trial.baseline
+    street = np.array(Image.open(io.BytesIO(tool.draw_examples()[0])))
+    tried = trial(street, trial.scales([0, 0, 0]))
+    changed = tried.trained.prediction != tried.scaled.prediction
+    assert changed.mean() > 0.1, 'its memory matters'
