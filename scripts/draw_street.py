@@ -18,10 +18,11 @@ from matplotlib.patches import Patch
 from mmengine.config import Config
 from torch import nn
 
-from mmseg_sr.atomic import replacing
+from mmseg_sr.atomic import check_file, replacing
 from mmseg_sr.config import load_config
 from mmseg_sr.datasets.build import load_images
 from mmseg_sr.datasets.cityscapes import find_frames, prepare
+from mmseg_sr.errors import command
 from mmseg_sr.memory.interventions import without
 from mmseg_sr.memory.observe import observe
 from mmseg_sr.mini_cityscapes import draw_mini_cityscapes
@@ -77,10 +78,12 @@ def street_figure(data: Path) -> Figure:
     return figure
 
 
+@command
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out', type=Path, metavar='FILE.png', help='picture to write')
     args = parser.parse_args()
+    check_file('FILE.png', args.out)
     with tempfile.TemporaryDirectory() as folder, replacing(args.out) as partial:
         data = Path(folder)
         draw_mini_cityscapes(data, train=1, val=16)

@@ -209,6 +209,7 @@ FILES = {
     ('check_dataset', '--out'): ['{config}'],
     ('cost', '--out'): ['{config}'],
     ('draw_block', ''): [],
+    ('draw_street', ''): [],
     ('export', '--out'): ['{config}', '{checkpoint}', '--dynamic'],
     ('report_page', '--out'): TWO,
     ('test', '--confusion'): TWO,
