@@ -8,14 +8,13 @@ Nothing is trained. The blocks are left as trained, removed, given the mean soft
 every image (static recall), given the weights of another image (shuffled), and robbed of memory blocks one by one, or
 of all but one. Printed are a table in Markdown, with the change of mIoU and its 95 % interval over the images, and a
 sentence. Of several checkpoints, one a seed, they are of the means, with intervals over the checkpoints; of three or
-more the sentence says what the blocks and dynamic recall are worth. The last line of the output is a JSON document;
---out writes it to a file.
+more the sentence says what the blocks and dynamic recall are worth.
 """
 
 import argparse
 from pathlib import Path
 
-from _cli import Parser, answer, at_least, program
+from _cli import Parser, answer, at_least, counted, program
 
 
 def parse_args() -> argparse.Namespace:
@@ -57,7 +56,8 @@ def work(args: argparse.Namespace) -> None:
         **provenance(),
     }
     print(f'\n{table(result["variants"], source)}\n\n{result["verdict"]}\n')
-    answer(document, args.out)
+    what = f'{counted(len(models), "checkpoint")} on {counted(len(val), "image")}'
+    answer(args, f'{what}, {len(result["variants"])} variants of the SR blocks', document, args.out)
 
 
 main = program(parse_args, work)

@@ -1,16 +1,20 @@
 """What does the block cost? A network with its SR blocks against the same network without them.
 
     python tools/cost.py CONFIG [CONFIG ...]
+    python tools/cost.py CONFIG --shape 512
     python tools/cost.py CONFIG --shape 512 1024 --batch 2 --rounds 10 --out cost.json
     python tools/cost.py CONFIG --device cuda --dtype bfloat16 --compile
 
 No data and no checkpoint are needed: images and labels are random, and so are the weights; the memory is given values,
 lest zeros be faster. Each config's network is built once, and copied without its blocks. Both make training steps (a
 batch, the config's optimizer) and predictions (one image) in turn, so that whatever else the machine does meets both;
-`ratio` is the median over the rounds, with the 95 % interval of resampled rounds. Multiply-adds are those of one image
-by mmengine's counter, which names the operations it cannot count; those of the blocks are in closed form too. Peak
-memory is of tensors in a training step, on a GPU what the allocator gave. Checkpoints: weights alone, and with the
-optimizer's state. A Markdown table, then one JSON document as the last line; --out writes it to a file.
+`ratio` is the median over the rounds, with the 95 % interval of resampled rounds. GFLOPs are billions of multiply-adds
+of one image, as mmseg's get_flops.py gives them, by mmengine's counter, which names the operations it cannot count;
+those of the blocks are in closed form too. Peak memory is of tensors in a training step, on a GPU what the allocator
+gave. Checkpoints: weights alone, and with the optimizer's state.
+
+Printed are two Markdown tables: both networks, and what the blocks add. The JSON document has more; --out writes it to
+a file, after each config.
 """
 
 import argparse
@@ -18,7 +22,7 @@ import json
 import sys
 from pathlib import Path
 
-from _cli import Parser, at_least, program
+from _cli import Parser, answer, at_least, program
 
 MIB = 2**20
 
@@ -26,7 +30,7 @@ MIB = 2**20
 def parse_args() -> argparse.Namespace:
     parser = Parser(__doc__)
     parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config of a network with SR blocks')
-    parser.add_argument('--shape', type=at_least(1), nargs=2, metavar=('H', 'W'), help="image size (the config's crop)")
+    parser.add_size('--shape', help="image size (the config's crop)")
     parser.add_argument('--batch', type=at_least(1), metavar='N', help="training images in a step (the config's batch)")
     parser.add_argument('--rounds', type=at_least(1), default=10, metavar='N', help='how often each is timed')
     parser.add_argument('--device', help='cpu, cuda, ... (default: a GPU, if there is one)')
@@ -116,6 +120,22 @@ def _mib(count: int | None) -> float | None:
     return None if count is None else round(count / MIB, 2)
 
 
+def networks_table(results: list[dict]) -> str:
+    """Write both networks of each config in Markdown, a line for each."""
+    from tabulate import tabulate
+
+    heads = ['config', 'network', 'image', 'parameters', 'GFLOPs (multiply-adds)', 'trained images/s']
+    heads += ['predicted images/s', 'peak memory, MiB']
+    lines = []
+    for result in results:
+        for name, row in result['rows'].items():
+            line = [Path(result['config']).stem, name, 'x'.join(map(str, result['shape']))]
+            line += [f'{row["parameters"]["all"]:,}', f'{row["multiply_adds"]["all"] / 1e9:,.3f}']
+            line += [f'{row[what]["images_per_second"]:,.2f}' for what in ('train', 'predict')]
+            lines.append([*line, row['memory_mib']['peak_training'] or '-'])
+    return tabulate(lines, heads, tablefmt='github', disable_numparse=True)
+
+
 def table(results: list[dict]) -> str:
     """Write what the blocks add in Markdown, a line for each config."""
     from tabulate import tabulate
@@ -146,6 +166,13 @@ def _interval(found: dict[str, float]) -> str:
     return f'{middle:+.2f} % [{low:+.2f}, {high:+.2f}]'
 
 
+def sentence(result: dict) -> str:
+    """Say what the blocks add to a network."""
+    base, ours = (result['rows'][name]['parameters']['all'] for name in ('baseline', 'SR'))
+    time = _interval(result['ratio']['train'])
+    return f'{Path(result["config"]).stem}: SR adds {ours - base:,} parameters, and {time} to a training step'
+
+
 def document(args: argparse.Namespace, results: list[dict]) -> dict:
     from mmseg_sr.provenance import provenance
 
@@ -164,12 +191,13 @@ def work(args: argparse.Namespace) -> None:
     results = []
     for path in args.configs:
         results.append(measure(path, args))
-        text = json.dumps(document(args, results), allow_nan=False)
+        found = document(args, results)
         if args.out:  # after each config: the next one may take long
-            write_text(args.out, f'{text}\n')
+            write_text(args.out, f'{json.dumps(found, allow_nan=False)}\n')
     uncounted = sorted({name for result in results for name in result['rows']['SR']['multiply_adds']['uncounted']})
-    print(f'\n{table(results)}\n\nMultiply-adds leave out: {", ".join(uncounted) or "nothing"}.\n')
-    print(text)
+    left_out = f'Multiply-adds leave out: {", ".join(uncounted) or "nothing"}.'
+    print(f'\n{networks_table(results)}\n\nThe blocks add:\n\n{table(results)}\n\n{left_out}\n')
+    answer(args, '\n'.join(map(sentence, results)), found, args.out)
 
 
 main = program(parse_args, work)
