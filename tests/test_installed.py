@@ -174,7 +174,10 @@ def test_the_wheel_has_what_mmengine_and_mim_look_for_and_no_more(wheel, tracked
     # onedl-mim takes the folder of the first file on pip's sorted list for the package's: that of the metadata.
     assert {name for name in names if name.startswith(f'{info}/.mim/')} == {f'{info}/.mim/{name}' for name in held}
     code = {name for name in tracked if name.startswith('mmseg_sr/')}
-    assert {name for name in names if not name.startswith(info)} == code | {f'mmseg_sr/.mim/{name}' for name in shipped}
+    command = f'mmseg_sr-{mmseg_sr.__version__}.data/scripts/mmseg-sr'
+    assert {name for name in names if not name.startswith(info)} == {command} | code | {
+        f'mmseg_sr/.mim/{name}' for name in shipped
+    }
     for script in ('dist_train.sh', 'slurm_test.sh'):
         assert wheel.getinfo(f'mmseg_sr/.mim/tools/{script}').external_attr >> 16 & 0o100, 'to be run'
 

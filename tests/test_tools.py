@@ -2,14 +2,16 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from in_process import ROOT, Done, python
+from in_process import ROOT, Done, command, python
 
 TOOLS = sorted((ROOT / 'tools').glob('[!_]*.py'))
+COMMAND = ROOT / 'tools/mmseg-sr'
 (RELEASED,) = (ROOT / 'checkpoints').glob('fcn_r18-w16-d8-sr_*.safetensors')
 SENTENCE = '1 checkpoint read, none with NaN or infinity'
 WATCH = """
@@ -23,7 +25,7 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 
 
 @pytest.mark.parametrize('words', [['--help'], ['--no-such-option']])
-@pytest.mark.parametrize('tool', TOOLS, ids=lambda tool: tool.stem)
+@pytest.mark.parametrize('tool', [*TOOLS, COMMAND], ids=lambda tool: tool.stem)
 def test_a_tool_answers_before_it_imports(tool, words):
     done = python('-c', WATCH, tool, *words, check=False)
     assert done.out.endswith('imported []\n'), done.out
@@ -38,6 +40,27 @@ def test_upstream_says_nothing_but_to_who_asks():
     assert done.document[str(RELEASED)]['sr_blocks'], 'the last line is JSON'
     assert done.err == f'{SENTENCE}\n', 'and nothing else is beside'
     assert 'Warning' in python(ROOT / 'tools/inspect_checkpoint.py', RELEASED, '--verbose').err
+
+
+def test_one_command_lists_all_tools_and_runs_them():
+    listed = python(COMMAND).out
+    programs = [path for path in (ROOT / 'tools').iterdir() if path.suffix and not path.stem.startswith('_')]
+    assert len(programs) > 15 and set(re.findall(r'^  (\w+)  +[A-Z].*[.?]$', listed, re.M)) == {
+        p.stem for p in programs
+    }
+    assert '  test                  Evaluate a checkpoint on the test data of a config: on one GPU, or' in listed
+    assert python(COMMAND, 'tets', check=False).mistake == "error: there is no command 'tets': did you mean test?"
+    manual = python(COMMAND, 'make-mini-cityscapes', '--help').out
+    assert (
+        manual.startswith('usage: mmseg-sr make_mini_cityscapes ')
+        and '    mmseg-sr make_mini_cityscapes data/' in manual
+    )
+    script = command(sys.executable, COMMAND, 'dist_train', 'a.py')
+    assert script.status == 2 and script.err.endswith('dist_train.sh CONFIG GPUS [arguments of train.py]\n')
+    for words in ([COMMAND], ['-m', 'mmseg_sr']):
+        done = python(*words, 'inspect_checkpoint', RELEASED)
+        assert done.document[str(RELEASED)]['sr_blocks'] and 'OneDL' not in done.out
+        assert done.err.splitlines()[-1] == SENTENCE
 
 
 def on_terminal(*words: object) -> Done:

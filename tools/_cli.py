@@ -1,7 +1,6 @@
 """Share what the command lines of all tools need, and import nothing heavy: help is there at once."""
 
 import argparse
-import contextlib
 import gc
 import json
 import math
@@ -26,6 +25,8 @@ class Parser(argparse.ArgumentParser):
     """Parse a command line by argparse; the manual is the tool's docstring, a mistake is one line and exit status 2."""
 
     def __init__(self, manual: str | None = None, **kwargs):
+        if manual and os.path.basename(sys.argv[0]).startswith('mmseg-sr'):
+            manual = re.sub(r'python tools/(\w+)\.py', r'mmseg-sr \1', manual)
         super().__init__(description=manual, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
         self.sizes: list[str] = []
         # Subparsers have them too, and what stands before the command may not be forgotten by them.
@@ -147,14 +148,10 @@ def counted(number: int, noun: str) -> str:
     return f'{number:,} {noun}{"s" * (number != 1)}'
 
 
-def _import_once(verbose: bool) -> None:
+def _import_once() -> None:
     """Import the package without garbage collections: what is imported stays, and to look through it takes a second."""
     gc.disable()
-    with contextlib.ExitStack() as stack:
-        # mmseg prints what it could not import, and stdout may be JSON or a shell script.
-        place = sys.stderr if verbose else stack.enter_context(open(os.devnull, 'w', encoding='utf-8'))
-        stack.enter_context(contextlib.redirect_stdout(place))
-        import mmseg_sr  # noqa: F401
+    import mmseg_sr  # noqa: F401
 
     gc.freeze()
     gc.enable()
@@ -175,7 +172,7 @@ def program(parse: Callable[[], argparse.Namespace], work: Callable[..., int | N
             warnings.filterwarnings('ignore', message)
         try:
             if 'mmseg_sr' not in sys.modules:
-                _import_once(verbose)
+                _import_once()
             from mmseg_sr.config import TRUST
             from mmseg_sr.errors import command
         except KeyboardInterrupt:
