@@ -73,9 +73,10 @@ def record(args: argparse.Namespace, predictor) -> dict:
     """What the predictions depend on."""
     from mmseg_sr.checkpoints.reading import sha256_of
     from mmseg_sr.config import read_options
+    from mmseg_sr.names import find_checkpoint
     from mmseg_sr.version import __version__
 
-    weights = Path(args.checkpoint or args.model)
+    weights = Path(find_checkpoint(args.checkpoint) if args.checkpoint else args.model)
     digest = str(weights)  # an address
     if weights.is_file():
         with weights.open('rb') as file:
