@@ -1,14 +1,18 @@
 """Every tool answers --help and wrong arguments at once, and says what people and pipes want to read."""
 
+import fcntl
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
 from in_process import ROOT, Done, command, python
+from tiny_config import write_config
 
 TOOLS = sorted((ROOT / 'tools').glob('[!_]*.py'))
 COMMAND = ROOT / 'tools/mmseg-sr'
@@ -66,6 +70,7 @@ def test_one_command_lists_all_tools_and_runs_them():
 def on_terminal(*words: object) -> Done:
     """Run Python on a terminal, which shows stdout and stderr."""
     ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack('4H', 40, 120, 0, 0))  # 120 columns
     process = subprocess.Popen([sys.executable, *map(str, words)], stdout=theirs, stderr=theirs)
     os.close(theirs)
     shown = b''
@@ -102,3 +107,34 @@ def test_a_tilde_is_home_wherever_a_place_is_given(monkeypatch):
         [Path('/home/me/i'), Path('b~')],
     )
     assert args.cfg_options == ['load_from=/home/me/w', 'a=b~']
+
+
+SLOW = """
+import time
+from mmseg_sr import progress
+progress.SECONDS, progress.DELAY = 0.5, 0.2
+for _ in progress.Bar(range(16), 'slowly', unit='image'):
+    time.sleep(0.1)
+list(progress.Bar(range(9), 'at once'))
+"""
+
+
+def test_a_bar_is_lines_where_nobody_watches():
+    lines = python('-W', 'ignore', '-c', SLOW).err.splitlines()
+    assert 2 <= len(lines) <= 5 and all(re.fullmatch(r'slowly: .* \d+/16 \[.*image/s\]', line) for line in lines), lines
+    assert ' 16/16 ' in lines[-1] and '\r' not in ''.join(lines), 'what ends at once says nothing'
+    shown = on_terminal('-W', 'ignore', '-c', SLOW).out
+    assert '\rslowly' in shown and shown.count('at once') >= 2
+
+
+def test_a_tool_whose_output_nobody_reads_ends_its_work_quietly(tmp_path):
+    config = write_config(tmp_path)
+    words = [sys.executable, ROOT / 'tools/train.py', config, '--cfg-options', 'train_cfg.max_iters=1']
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    process = subprocess.Popen(
+        list(map(str, words)), cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.close()
+    said = process.stderr.read()
+    assert process.wait() == 141 and 'Error' not in said and 'Traceback' not in said, said
+    assert list(tmp_path.rglob('iter_1.pth')) and 'Saving checkpoint' in next(tmp_path.rglob('*.log')).read_text()

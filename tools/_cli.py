@@ -3,6 +3,7 @@
 import argparse
 import gc
 import json
+import logging
 import math
 import os
 import re
@@ -170,6 +171,7 @@ def program(parse: Callable[[], argparse.Namespace], work: Callable[..., int | N
         verbose = getattr(args, 'verbose', False)
         for message in () if verbose else UPSTREAM:
             warnings.filterwarnings('ignore', message)
+        logging.raiseExceptions = verbose  # a log that nobody reads any more (| head) is no error: the work goes on
         try:
             if 'mmseg_sr' not in sys.modules:
                 _import_once()

@@ -31,12 +31,12 @@ def parse_args() -> argparse.Namespace:
 
 def work(args: argparse.Namespace) -> None:
     from torch.utils.data import Subset
-    from tqdm import tqdm
 
     from mmseg_sr.atomic import check_file
     from mmseg_sr.config import load_config, read_options
     from mmseg_sr.datasets.build import load_split, spread
     from mmseg_sr.experiments.ablation import ablate, over_checkpoints, table
+    from mmseg_sr.progress import Bar
     from mmseg_sr.provenance import provenance
     from mmseg_sr.runs.models import load_sr_model
 
@@ -46,7 +46,7 @@ def work(args: argparse.Namespace) -> None:
     counts, classes = (args.num_train, args.num_val), datasets[1].metainfo['classes']
     train, val = (Subset(data, spread(len(data), n or len(data))) for data, n in zip(datasets, counts, strict=True))
     models = [load_sr_model(cfg, checkpoint) for checkpoint in args.checkpoints]  # mistakes first
-    results = [ablate(model, train, val, classes, lambda items, task: tqdm(items, task)) for model in models]
+    results = [ablate(model, train, val, classes, Bar) for model in models]
     result, source = (over_checkpoints(results), 'checkpoints') if len(results) > 1 else (results[0], 'images')
     document = {
         'config': args.config,

@@ -23,6 +23,7 @@ import sys
 from pathlib import Path
 
 from _cli import Parser, answer, at_least, program
+from tabulate import tabulate
 
 MIB = 2**20
 
@@ -86,18 +87,19 @@ def measure(path: str, args: argparse.Namespace) -> dict:
     from mmseg_sr.cost.timing import in_turn, ratio, spread
     from mmseg_sr.cost.workload import Drill
     from mmseg_sr.datasets.build import channels_of
+    from mmseg_sr.progress import Bar
 
     cfg, models = networks(path, args)
     shape = tuple(args.shape or cfg.model.get('data_preprocessor', {}).get('size') or (512, 1024))
     batch = args.batch or (cfg.get('train_dataloader') or {}).get('batch_size') or 2
     image = torch.rand(1, channels_of(cfg), *shape)
-    rows = {
-        name: dict(parameters=cost.count_parameters(model), multiply_adds=cost.count_multiply_adds(model.eval(), image))
-        for name, model in models.items()
-    }
+    rows = {}
+    for name, model in Bar(models.items(), 'count', leave=False, unit='network'):
+        operations = cost.count_multiply_adds(model.eval(), image)
+        rows[name] = {'parameters': cost.count_parameters(model), 'multiply_adds': operations}
     dtype = getattr(torch, args.dtype)
     drills = {name: Drill(model, cfg, shape, batch, args.device, dtype, args.compile) for name, model in models.items()}
-    for name, drill in drills.items():
+    for name, drill in Bar(drills.items(), 'peak memory', leave=False, unit='network'):
         peak = drill.peak_bytes() if not args.compile else None  # a compiled step hides its tensors
         weights, state = drill.model.state_dict(), drill.optim_wrapper.state_dict()
         rows[name]['memory_mib'] = {
@@ -122,8 +124,6 @@ def _mib(count: int | None) -> float | None:
 
 def networks_table(results: list[dict]) -> str:
     """Write both networks of each config in Markdown, a line for each."""
-    from tabulate import tabulate
-
     heads = ['config', 'network', 'image', 'parameters', 'GFLOPs (multiply-adds)', 'trained images/s']
     heads += ['predicted images/s', 'peak memory, MiB']
     lines = []
@@ -138,21 +138,16 @@ def networks_table(results: list[dict]) -> str:
 
 def table(results: list[dict]) -> str:
     """Write what the blocks add in Markdown, a line for each config."""
-    from tabulate import tabulate
-
     heads = ['config', 'parameters', 'without auxiliary head', 'multiply-adds']
     heads += ['training step', 'prediction', 'peak memory', 'weights']
     lines = []
     for result in results:
         base, ours = result['rows']['baseline'], result['rows']['SR']
-        line = [
-            Path(result['config']).stem,
-            _more(ours['parameters']['all'], base['parameters']['all']),
-            _more(ours['parameters']['without_auxiliary'], base['parameters']['without_auxiliary']),
-            _more(ours['multiply_adds']['all'], base['multiply_adds']['all']),
-            *(_interval(result['ratio'][what]) for what in ('train', 'predict')),
-            *(_more(ours['memory_mib'][what], base['memory_mib'][what]) for what in ('peak_training', 'weights')),
-        ]
+        line = [Path(result['config']).stem]
+        line += [_more(ours['parameters'][what], base['parameters'][what]) for what in ('all', 'without_auxiliary')]
+        line += [_more(ours['multiply_adds']['all'], base['multiply_adds']['all'])]
+        line += [_interval(result['ratio'][what]) for what in ('train', 'predict')]
+        line += [_more(ours['memory_mib'][what], base['memory_mib'][what]) for what in ('peak_training', 'weights')]
         lines.append(line)
     return tabulate(lines, heads, tablefmt='github', disable_numparse=True)
 
@@ -168,9 +163,8 @@ def _interval(found: dict[str, float]) -> str:
 
 def sentence(result: dict) -> str:
     """Say what the blocks add to a network."""
-    base, ours = (result['rows'][name]['parameters']['all'] for name in ('baseline', 'SR'))
-    time = _interval(result['ratio']['train'])
-    return f'{Path(result["config"]).stem}: SR adds {ours - base:,} parameters, and {time} to a training step'
+    blocks, time = result['rows']['SR']['parameters']['sr'], _interval(result['ratio']['train'])
+    return f'{Path(result["config"]).stem}: SR adds {blocks:,} parameters, and {time} to a training step'
 
 
 def document(args: argparse.Namespace, results: list[dict]) -> dict:

@@ -66,13 +66,12 @@ def find_data(cfg, args: argparse.Namespace):
 
 def look(model, dataset, samples: list[dict], args: argparse.Namespace) -> tuple[list, list]:
     """What was seen in all images, and in those to draw."""
-    from tqdm import tqdm
-
     from mmseg_sr.datasets.build import spread
     from mmseg_sr.memory.observe import observe
+    from mmseg_sr.progress import Bar
 
     def see(samples, total: int, task: str) -> list:
-        return [observe(model, sample, not args.no_ablation) for sample in tqdm(samples, task, total, unit='image')]
+        return [observe(model, sample, not args.no_ablation) for sample in Bar(samples, task, total, unit='image')]
 
     drawn = see(samples, len(samples), 'images') if samples else []
     if dataset is None:
