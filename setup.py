@@ -81,6 +81,7 @@ setup(
     ],
     packages=find_packages(include=['mmseg_sr', 'mmseg_sr.*']),
     cmdclass={'build_py': BuildPackage, 'bdist_wheel': BuildWheel},
+    scripts=['tools/mmseg-sr'],  # no entry point: that one would import the package, for seconds
     package_data={'mmseg_sr.report': ['templates/*']},
     python_requires='>=3.10',
     install_requires=[

@@ -1,6 +1,6 @@
 """What somebody does who installed the wheel and has no checkout, in the empty folder where this is started.
 
-    python .ci/installed.py          # the tools from where the wheel has put them
+    python .ci/installed.py          # the tools by the command mmseg-sr
     python .ci/installed.py --mim    # through mim
 
 Draws a few streets, trains 10 iterations, goes on for 2, tests, and uses configs, models and weights by name. Nothing
@@ -48,13 +48,13 @@ def use_tools(mim: bool) -> None:
         if mim:
             command = ['mim', 'run', 'mmseg_sr', name] if name.startswith('make') else ['mim', name, 'mmseg_sr']
             return run(*command, *arguments)
-        return run(sys.executable, HOME / f'tools/{name}.py', *arguments)
+        return run('mmseg-sr', name, *arguments)
 
     tool('make_mini_cityscapes', 'data/mini_cityscapes', '--train', 4, '--val', 2)
     for iterations, more in ((10, []), (12, ['--resume'])):
         Path('mine.py').write_text(MINE.format(iterations=iterations))
         tool('train', 'mine.py', '--work-dir', 'work', '--seed', 0, *more)
-    config = f'{TRAINED}.py' if mim else HOME / f'configs/mini_cityscapes/{TRAINED}.py'
+    config = f'{TRAINED}.py' if mim else TRAINED
     tested = tool('test', config, *(['-C'] if mim else []), 'work/iter_12.pth', '--work-dir', 'tested')
     assert '"mIoU"' in tested
 

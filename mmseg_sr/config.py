@@ -16,6 +16,7 @@ from mmengine.utils import import_modules_from_strings
 
 from .errors import UserError, one_line
 from .kinds import is_kind
+from .names import find_config
 from .options import unread_options
 from .processes import is_first_process
 
@@ -81,15 +82,13 @@ def load_config(path: str | Path, options: dict | None = None) -> Config:
     ``work_dir`` the config gets ``work_dirs/<its name>``.
 
     Args:
-        path: A config file of OpenMMLab's kinds.
+        path: A config file of OpenMMLab's kinds, or what :func:`.find_config` knows by name.
         options: Values to overwrite, by dotted keys: ``{'train_cfg.max_iters': 100}``.
 
     Raises:
         UserError: For a file that is not there or does not make a config, or an option that does not fit it.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f'no such config: {path}')
+    path = find_config(path)
     sys.path += [folder for folder in (str(path.resolve().parent), str(Path.cwd())) if folder not in sys.path]
     try:
         cfg = Config.fromfile(path, import_custom_modules=False)

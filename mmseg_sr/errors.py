@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import os
+import select
 import sys
 from collections.abc import Callable, Iterator
 
@@ -14,7 +16,8 @@ def command(main: Callable[..., int | None]) -> Callable[..., None]:
     """Turn ``main`` into the body of a tool that exits with a status.
 
     0 (or what ``main`` returns) when it ends, 2 after a :class:`UserError` (its message goes to stderr),
-    130 after Ctrl-C. Any other exception is a bug of ours and keeps its traceback.
+    130 after Ctrl-C, 141 where nobody reads its output any more, as of other programs. Any other exception is a bug of
+    ours and keeps its traceback.
 
     Example:
         >>> @command
@@ -30,6 +33,11 @@ def command(main: Callable[..., int | None]) -> Callable[..., None]:
     def run(*args, **kwargs) -> None:
         try:
             status = main(*args, **kwargs)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            if not _turn_unread_to_nowhere():
+                raise
+            status = 141  # 128 + SIGPIPE
         except UserError as error:
             print(f'error: {error}', file=sys.stderr)
             status = 2
@@ -39,6 +47,20 @@ def command(main: Callable[..., int | None]) -> Callable[..., None]:
         sys.exit(status)
 
     return run
+
+
+def _turn_unread_to_nowhere() -> bool:
+    """Turn stdout and stderr, where they are pipes that nobody reads, to nowhere, and tell whether one of them was."""
+    unread = []
+    for descriptor in (1, 2):
+        poll = select.poll()
+        poll.register(descriptor, 0)
+        unread += [descriptor for _, event in poll.poll(0) if event & select.POLLERR]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in unread:  # what is still to be flushed at the exit goes there
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+    return bool(unread)
 
 
 @contextlib.contextmanager

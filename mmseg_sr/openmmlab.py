@@ -7,6 +7,8 @@ Exactly one of two lines of packages must be installed, ``onedl-*``, the maintai
 import names, and overwrite one another's files.
 """
 
+import contextlib
+import io
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -57,7 +59,10 @@ from mmengine.infer import BaseInferencer  # noqa: E402
 from mmengine.model import PretrainedInit  # noqa: E402
 from mmengine.runner import CheckpointLoader  # noqa: E402
 from mmengine.runner import checkpoint as runner_checkpoint  # noqa: E402
-from mmseg.engine.optimizers import layer_decay_optimizer_constructor as layer_decay  # noqa: E402
+
+with contextlib.redirect_stdout(io.StringIO()):  # it prints, at a debug level, and stdout may be read as JSON
+    import mmseg.datasets  # noqa: F401
+    from mmseg.engine.optimizers import layer_decay_optimizer_constructor as layer_decay
 
 PACKAGE = Path(__file__).resolve().parent
 HOME = PACKAGE.parent if (PACKAGE.parent / 'model-index.yml').is_file() else PACKAGE / '.mim'

@@ -25,7 +25,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from mmseg.apis import inference_model, init_model
 from mmseg.utils import get_palette
-from tqdm import tqdm
 
 from mmseg_sr.atomic import write_text
 from mmseg_sr.config import load_config, prepare
@@ -39,6 +38,7 @@ from mmseg_sr.experiments.results import rows as rows_of
 from mmseg_sr.experiments.run import run
 from mmseg_sr.mini_cityscapes import draw_mini_cityscapes
 from mmseg_sr.openmmlab import HOME
+from mmseg_sr.progress import Bar
 from mmseg_sr.report.collect import experiment_page
 from mmseg_sr.report.page import write
 from mmseg_sr.report.pictures import colour
@@ -80,7 +80,7 @@ def draw_predictions(exp: Experiment, data: Path, out: Path) -> None:
     frames = [frame for frame in find_frames(data) if frame.split == 'val'][:PICTURES]
     truths = [mmcv.imread(f'{data / "gtFine" / frame.name}_gtFine_labelTrainIds.png', 'unchanged') for frame in frames]
     columns = {'ground truth': truths}
-    for arm in tqdm(exp.arms.values(), desc='predict', unit='network'):
+    for arm in Bar(exp.arms.values(), desc='predict', unit='network'):
         cfg = prepare(load_config(arm.config, dict(arm.options)))
         checkpoint = exp.work_dir / arm.name / f'seed{exp.seeds[0]}' / f'iter_{cfg.train_cfg.max_iters}.pth'
         model = init_model(cfg, str(checkpoint), device='cpu')

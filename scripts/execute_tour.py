@@ -13,6 +13,8 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+from mmseg_sr.progress import Bar
+
 TOUR = Path(__file__).resolve().parents[1] / 'docs/tour.ipynb'
 SECONDS = 900  # for a cell, on a machine that does something else
 
@@ -24,7 +26,10 @@ def execute() -> nbformat.NotebookNode:
         nbclient.exceptions.CellExecutionError: For a cell that fails.
     """
     notebook = nbformat.read(TOUR, as_version=4)
-    NotebookClient(notebook, timeout=SECONDS, kernel_name='python3').execute()
+    with Bar(total=len(notebook.cells), desc='execute', unit='cell') as bar:
+        client = NotebookClient(notebook, timeout=SECONDS, kernel_name='python3')
+        client.on_cell_start = lambda **_: bar.update()
+        client.execute()
     for cell in notebook.cells:
         cell.metadata.pop('execution', None)  # times
         if cell.cell_type == 'code':  # what packages print while they are imported

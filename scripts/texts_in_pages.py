@@ -37,7 +37,8 @@ def parsers_of(path: Path) -> dict[str, argparse.ArgumentParser]:
     spec = importlib.util.spec_from_file_location(name, path)
     module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look a module up by its name
     places = [str(path.parent), *sys.path]  # as where it is started by its path
-    with mock.patch.object(argparse.ArgumentParser, 'parse_args', stop), mock.patch.object(sys, 'path', places):
+    ways = dict(parse_args=stop, parse_intermixed_args=stop)
+    with mock.patch.multiple(argparse.ArgumentParser, **ways), mock.patch.object(sys, 'path', places):
         spec.loader.exec_module(module)
         try:
             module.main()
@@ -64,7 +65,7 @@ def _rows(parser: argparse.ArgumentParser) -> list[list[str]]:
     shown = [
         action
         for action in parser._actions
-        if action.help != argparse.SUPPRESS and action.dest not in ('help', 'verbose')
+        if action.help != argparse.SUPPRESS and action.dest not in ('help', 'verbose', 'json')
     ]
     written = [re.sub(r' ?\| ?', ' or ', formatter._format_action_invocation(action)) for action in shown]
     texts = [formatter._expand_help(action) if action.help else '' for action in shown]

@@ -181,7 +181,7 @@ AT_LEAST_ONE = {
     ('make_mini_cityscapes', '--train'): ['{home}/drawn'],
     ('make_mini_cityscapes', '--val'): ['{home}/drawn'],
     ('make_mini_cityscapes', '--size'): ['{home}/drawn', '{value}'],
-    ('predict', '--batch'): ['{config}', '{home}', '--checkpoint', '{checkpoint}', '--out', '{home}/predicted'],
+    ('predict', '--batch'): ['{config}', '{checkpoint}', '{home}', '--out', '{home}/predicted'],
     ('prepare_cityscapes', '--jobs'): ['{home}'],
     ('visualize_sr', '--num-images'): TWO,
     ('visualize_sr', '--pictures'): TWO,
@@ -197,7 +197,7 @@ BOUNDED = ['--frames', '--train', '--val', '--size', '--dpi']  # of what else is
 FOLDERS = {
     ('demo', '--out'): [],
     ('make_mini_cityscapes', ''): [],
-    ('predict', '--out'): ['{config}', '{home}', '--checkpoint', '{checkpoint}'],
+    ('predict', '--out'): ['{config}', '{checkpoint}', '{home}'],
     ('prepare_cityscapes', '--out'): ['{home}/cityscapes'],
     ('publish_model', '--out'): ['{checkpoint}', '--config', '{config}'],
     ('test', '--out'): ['{config}', '{checkpoint}'],
@@ -222,7 +222,7 @@ GIVEN = {
     ('cost', ''): [],
     ('experiment', ''): ['run'],
     ('export', ''): ['{config}'],
-    ('predict', '--checkpoint'): ['{config}', '{home}', '--out', '{home}/predicted'],
+    ('predict', ''): ['{config}', '{value!s}', '--out', '{home}/predicted'],  # which is the image too
     ('prepare_cityscapes', ''): ['--out', '{home}/prepared'],
     ('inspect_checkpoint', ''): [],
     ('publish_model', ''): ['--out', '{home}/published'],

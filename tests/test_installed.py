@@ -15,6 +15,7 @@ from mmengine import Config, hub
 from mmengine.infer import BaseInferencer
 from mmengine.utils import package_utils
 from mmseg.apis import MMSegInferencer, inference_model, init_model
+from PIL import Image
 from tiny_config import write_images
 
 import mmseg_sr
@@ -174,7 +175,10 @@ def test_the_wheel_has_what_mmengine_and_mim_look_for_and_no_more(wheel, tracked
     # onedl-mim takes the folder of the first file on pip's sorted list for the package's: that of the metadata.
     assert {name for name in names if name.startswith(f'{info}/.mim/')} == {f'{info}/.mim/{name}' for name in held}
     code = {name for name in tracked if name.startswith('mmseg_sr/')}
-    assert {name for name in names if not name.startswith(info)} == code | {f'mmseg_sr/.mim/{name}' for name in shipped}
+    command = f'mmseg_sr-{mmseg_sr.__version__}.data/scripts/mmseg-sr'
+    assert {name for name in names if not name.startswith(info)} == {command} | code | {
+        f'mmseg_sr/.mim/{name}' for name in shipped
+    }
     for script in ('dist_train.sh', 'slurm_test.sh'):
         assert wheel.getinfo(f'mmseg_sr/.mim/tools/{script}').external_attr >> 16 & 0o100, 'to be run'
 
@@ -209,3 +213,8 @@ def test_what_the_wheel_holds_works_from_an_empty_folder(wheel, tmp_path):
     assert Path(config).is_relative_to(mim) and Path(tools) == mim / 'tools' and count > 20
     assert arms and all(Path(arm).is_relative_to(mim) and Path(arm).is_file() for arm in arms)
     assert not list((tmp_path / 'empty').iterdir())
+    (command,) = tmp_path.glob('site/*.data/scripts/mmseg-sr')
+    Image.fromarray(np.zeros((64, 128, 3), np.uint8)).save(tmp_path / 'a.png')
+    words = ('predict', f'mmseg_sr::{MINI}', RELEASED, tmp_path / 'a.png', '--out', 'predicted')
+    done = python(command, *words, cwd=tmp_path / 'empty', PYTHONPATH=str(tmp_path / 'site'))
+    assert done.document['written'] == 1 and (tmp_path / 'empty/predicted/labels/a.png').is_file()

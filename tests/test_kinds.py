@@ -58,9 +58,7 @@ def test_a_config_of_python_throughout_is_trained_and_tested_like_another(pure, 
     submitted = ['--format-only', '--tta', '--out', tmp_path / 'submitted']
     assert call('test', pure, *words, *submitted).document['metrics'] == {}
     assert len(list(tmp_path.glob('submitted/*.png'))) == 5
-    assert (
-        call('predict', pure, '--checkpoint', words[0], pure.parent / 'data/img', '--out', 'p').document['written'] == 5
-    )
+    assert call('predict', pure, words[0], pure.parent / 'data/img', '--out', 'p').document['written'] == 5
     assert 'needs a GPU' in call('train', pure, '--work-dir', work, '--amp').mistake
 
 

@@ -48,6 +48,8 @@ def mentions_in(text: str) -> list[list[str]]:
 def parsing(command: list[str]) -> tuple[Path, list[str]]:
     """The program that reads the arguments of a command, and these arguments."""
     words = command[1:] if command[0] == 'python' else command
+    if words[0] == 'mmseg-sr':
+        words = [f'tools/{words[1]}.py', *words[2:]]
     assert (ROOT / words[0]).is_file(), f'there is no {words[0]}: {command}'
     if words[0] in SCRIPTS:
         name, arguments = SCRIPTS[words[0]]

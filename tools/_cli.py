@@ -1,9 +1,9 @@
 """Share what the command lines of all tools need, and import nothing heavy: help is there at once."""
 
 import argparse
-import contextlib
 import gc
 import json
+import logging
 import math
 import os
 import re
@@ -26,19 +26,39 @@ class Parser(argparse.ArgumentParser):
     """Parse a command line by argparse; the manual is the tool's docstring, a mistake is one line and exit status 2."""
 
     def __init__(self, manual: str | None = None, **kwargs):
+        if manual and os.path.basename(sys.argv[0]).startswith('mmseg-sr'):
+            manual = re.sub(r'python tools/(\w+)\.py', r'mmseg-sr \1', manual)
         super().__init__(description=manual, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
-        self.add_argument(
-            '--verbose', action='store_true', default=argparse.SUPPRESS, help="show upstream's warnings too"
-        )
+        self.sizes: list[str] = []
+        # Subparsers have them too, and what stands before the command may not be forgotten by them.
+        for option, text in (
+            ('--verbose', "show upstream's warnings too"),
+            ('--json', 'print the JSON document on a terminal too'),
+        ):
+            self.add_argument(option, action='store_true', default=argparse.SUPPRESS, help=text)
 
     def error(self, message: str) -> None:
         self.exit(2, f'error: {message}\n')
 
-    def parse_known_args(self, *args, **kwargs) -> tuple[argparse.Namespace, list[str]]:
-        found, rest = super().parse_known_args(*args, **kwargs)
+    def parse_known_args(self, args=None, namespace=None) -> tuple[argparse.Namespace, list[str]]:
+        words = list(sys.argv[1:] if args is None else args)
+        found, rest = super().parse_known_args(self._squared(words), namespace)
         for name, value in vars(found).items():
             setattr(found, name, _at_home(value))
         return found, rest
+
+    def add_size(self, option: str, group: argparse._ActionsContainer | None = None, **kwargs) -> None:
+        """Add an option of height and width, to a ``group`` of options; as in mmseg's tools one number is a square."""
+        self.sizes.append(option)
+        (group or self).add_argument(option, **{'type': at_least(1), 'nargs': 2, 'metavar': ('H', 'W'), **kwargs})
+
+    def _squared(self, words: list[str]) -> list[str]:
+        """Write the one number of a size twice."""
+        for place in [i for i, word in enumerate(words) if word in self.sizes][::-1]:
+            first, second = [*words[place + 1 : place + 3], '', ''][:2]
+            if first.isdigit() and not re.fullmatch(r'-?\d+', second):
+                words.insert(place + 1, first)
+        return words
 
     def add_config_options(self) -> None:
         """Add ``--cfg-options``, whose words ``mmseg_sr.config.read_options`` reads."""
@@ -107,24 +127,32 @@ def above_zero(text: str) -> float:
     return value
 
 
-def answer(document: dict, out: Path | None = None) -> None:
-    """Print a JSON document as the last line of the output, and write it to the file ``out``, if there is one."""
+def answer(args: argparse.Namespace, sentence: str, document: dict, out: Path | None = None) -> None:
+    """End a tool: say what it did, and give its JSON document.
+
+    The sentence goes to stderr, so that stdout can be piped to what reads JSON. The document is the last line of
+    stdout; on a terminal only with --json. It is written to the file ``out``, if there is one, in any case.
+    """
     from mmseg_sr.atomic import write_text
 
     text = json.dumps(document, allow_nan=False)
     if out:
         write_text(out, f'{text}\n')
-    print(text)
+    sys.stdout.flush()
+    print(sentence, file=sys.stderr, flush=True)
+    if getattr(args, 'json', False) or not sys.stdout.isatty():
+        print(text)
 
 
-def _import_once(verbose: bool) -> None:
+def counted(number: int, noun: str) -> str:
+    """Write a number with its noun, which takes an s in the plural: '1 image', '1,200 images'."""
+    return f'{number:,} {noun}{"s" * (number != 1)}'
+
+
+def _import_once() -> None:
     """Import the package without garbage collections: what is imported stays, and to look through it takes a second."""
     gc.disable()
-    with contextlib.ExitStack() as stack:
-        # mmseg prints what it could not import, and stdout may be JSON or a shell script.
-        place = sys.stderr if verbose else stack.enter_context(open(os.devnull, 'w', encoding='utf-8'))
-        stack.enter_context(contextlib.redirect_stdout(place))
-        import mmseg_sr  # noqa: F401
+    import mmseg_sr  # noqa: F401
 
     gc.freeze()
     gc.enable()
@@ -143,9 +171,10 @@ def program(parse: Callable[[], argparse.Namespace], work: Callable[..., int | N
         verbose = getattr(args, 'verbose', False)
         for message in () if verbose else UPSTREAM:
             warnings.filterwarnings('ignore', message)
+        logging.raiseExceptions = verbose  # a log that nobody reads any more (| head) is no error: the work goes on
         try:
             if 'mmseg_sr' not in sys.modules:
-                _import_once(verbose)
+                _import_once()
             from mmseg_sr.config import TRUST
             from mmseg_sr.errors import command
         except KeyboardInterrupt:

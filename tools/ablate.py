@@ -8,14 +8,13 @@ Nothing is trained. The blocks are left as trained, removed, given the mean soft
 every image (static recall), given the weights of another image (shuffled), and robbed of memory blocks one by one, or
 of all but one. Printed are a table in Markdown, with the change of mIoU and its 95 % interval over the images, and a
 sentence. Of several checkpoints, one a seed, they are of the means, with intervals over the checkpoints; of three or
-more the sentence says what the blocks and dynamic recall are worth. The last line of the output is a JSON document;
---out writes it to a file.
+more the sentence says what the blocks and dynamic recall are worth.
 """
 
 import argparse
 from pathlib import Path
 
-from _cli import Parser, answer, at_least, program
+from _cli import Parser, answer, at_least, counted, program
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,12 +31,12 @@ def parse_args() -> argparse.Namespace:
 
 def work(args: argparse.Namespace) -> None:
     from torch.utils.data import Subset
-    from tqdm import tqdm
 
     from mmseg_sr.atomic import check_file
     from mmseg_sr.config import load_config, read_options
     from mmseg_sr.datasets.build import load_split, spread
     from mmseg_sr.experiments.ablation import ablate, over_checkpoints, table
+    from mmseg_sr.progress import Bar
     from mmseg_sr.provenance import provenance
     from mmseg_sr.runs.models import class_names, load_sr_model
 
@@ -48,7 +47,7 @@ def work(args: argparse.Namespace) -> None:
     train, val = (Subset(data, spread(len(data), n or len(data))) for data, n in zip(datasets, counts, strict=True))
     models = [load_sr_model(cfg, checkpoint) for checkpoint in args.checkpoints]  # mistakes first
     classes, _ = class_names(models[0], datasets[1])
-    results = [ablate(model, train, val, classes, lambda items, task: tqdm(items, task)) for model in models]
+    results = [ablate(model, train, val, classes, Bar) for model in models]
     result, source = (over_checkpoints(results), 'checkpoints') if len(results) > 1 else (results[0], 'images')
     document = {
         'config': args.config,
@@ -58,7 +57,8 @@ def work(args: argparse.Namespace) -> None:
         **provenance(),
     }
     print(f'\n{table(result["variants"], source)}\n\n{result["verdict"]}\n')
-    answer(document, args.out)
+    what = f'{counted(len(models), "checkpoint")} on {counted(len(val), "image")}'
+    answer(args, f'{what}, {len(result["variants"])} variants of the SR blocks', document, args.out)
 
 
 main = program(parse_args, work)

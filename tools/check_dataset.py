@@ -15,7 +15,7 @@ read the same files. Files are opened by the loading transforms of each dataset'
     duplicate    the same image, byte for byte, in two splits
 
 Printed are a table, the first problems, the share of each class, and what is no problem but should be known: a class
-without a pixel, a model with other classes than the data. The last line of the output is a JSON document with all
+without a pixel, a model with other classes than the data. The JSON document has all
 problems and pixel counts. Exit status 0 where all is well, 1 where there are problems, 2 and one message for a
 mistake in what was given.
 """
@@ -25,7 +25,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from _cli import Parser, answer, at_least, program
+from _cli import Parser, answer, at_least, counted, program
 
 SHOWN = 20  # problems; --out has all
 
@@ -112,7 +112,8 @@ def work(args: argparse.Namespace) -> int:
     print(f'\n{class_table(splits, classes)}\n')
     for note in document['notes']:
         print(note)
-    answer(document, args.out)
+    images = counted(sum(len(split.pairs) for split in splits.values()), 'image')
+    answer(args, f'{counted(len(problems), "problem")} in {images}', document, args.out)
     return 1 if problems else 0
 
 

@@ -1,16 +1,20 @@
 """What does the block cost? A network with its SR blocks against the same network without them.
 
     python tools/cost.py CONFIG [CONFIG ...]
+    python tools/cost.py CONFIG --shape 512
     python tools/cost.py CONFIG --shape 512 1024 --batch 2 --rounds 10 --out cost.json
     python tools/cost.py CONFIG --device cuda --dtype bfloat16 --compile
 
 No data and no checkpoint are needed: images and labels are random, and so are the weights; the memory is given values,
 lest zeros be faster. Each config's network is built once, and copied without its blocks. Both make training steps (a
 batch, the config's optimizer) and predictions (one image) in turn, so that whatever else the machine does meets both;
-`ratio` is the median over the rounds, with the 95 % interval of resampled rounds. Multiply-adds are those of one image
-by mmengine's counter, which names the operations it cannot count; those of the blocks are in closed form too. Peak
-memory is of tensors in a training step, on a GPU what the allocator gave. Checkpoints: weights alone, and with the
-optimizer's state. A Markdown table, then one JSON document as the last line; --out writes it to a file.
+`ratio` is the median over the rounds, with the 95 % interval of resampled rounds. GFLOPs are billions of multiply-adds
+of one image, as mmseg's get_flops.py gives them, by mmengine's counter, which names the operations it cannot count;
+those of the blocks are in closed form too. Peak memory is of tensors in a training step, on a GPU what the allocator
+gave. Checkpoints: weights alone, and with the optimizer's state.
+
+Printed are two Markdown tables: both networks, and what the blocks add. The JSON document has more; --out writes it to
+a file, after each config.
 """
 
 import argparse
@@ -18,7 +22,8 @@ import json
 import sys
 from pathlib import Path
 
-from _cli import Parser, at_least, program
+from _cli import Parser, answer, at_least, program
+from tabulate import tabulate
 
 MIB = 2**20
 
@@ -26,7 +31,7 @@ MIB = 2**20
 def parse_args() -> argparse.Namespace:
     parser = Parser(__doc__)
     parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config of a network with SR blocks')
-    parser.add_argument('--shape', type=at_least(1), nargs=2, metavar=('H', 'W'), help="image size (the config's crop)")
+    parser.add_size('--shape', help="image size (the config's crop)")
     parser.add_argument('--batch', type=at_least(1), metavar='N', help="training images in a step (the config's batch)")
     parser.add_argument('--rounds', type=at_least(1), default=10, metavar='N', help='how often each is timed')
     parser.add_argument('--device', help='cpu, cuda, ... (default: a GPU, if there is one)')
@@ -82,18 +87,19 @@ def measure(path: str, args: argparse.Namespace) -> dict:
     from mmseg_sr.cost.timing import in_turn, ratio, spread
     from mmseg_sr.cost.workload import Drill
     from mmseg_sr.datasets.build import channels_of
+    from mmseg_sr.progress import Bar
 
     cfg, models = networks(path, args)
     shape = tuple(args.shape or cfg.model.get('data_preprocessor', {}).get('size') or (512, 1024))
     batch = args.batch or (cfg.get('train_dataloader') or {}).get('batch_size') or 2
     image = torch.rand(1, channels_of(cfg), *shape)
-    rows = {
-        name: dict(parameters=cost.count_parameters(model), multiply_adds=cost.count_multiply_adds(model.eval(), image))
-        for name, model in models.items()
-    }
+    rows = {}
+    for name, model in Bar(models.items(), 'count', leave=False, unit='network'):
+        operations = cost.count_multiply_adds(model.eval(), image)
+        rows[name] = {'parameters': cost.count_parameters(model), 'multiply_adds': operations}
     dtype = getattr(torch, args.dtype)
     drills = {name: Drill(model, cfg, shape, batch, args.device, dtype, args.compile) for name, model in models.items()}
-    for name, drill in drills.items():
+    for name, drill in Bar(drills.items(), 'peak memory', leave=False, unit='network'):
         peak = drill.peak_bytes() if not args.compile else None  # a compiled step hides its tensors
         weights, state = drill.model.state_dict(), drill.optim_wrapper.state_dict()
         rows[name]['memory_mib'] = {
@@ -116,23 +122,32 @@ def _mib(count: int | None) -> float | None:
     return None if count is None else round(count / MIB, 2)
 
 
+def networks_table(results: list[dict]) -> str:
+    """Write both networks of each config in Markdown, a line for each."""
+    heads = ['config', 'network', 'image', 'parameters', 'GFLOPs (multiply-adds)', 'trained images/s']
+    heads += ['predicted images/s', 'peak memory, MiB']
+    lines = []
+    for result in results:
+        for name, row in result['rows'].items():
+            line = [Path(result['config']).stem, name, 'x'.join(map(str, result['shape']))]
+            line += [f'{row["parameters"]["all"]:,}', f'{row["multiply_adds"]["all"] / 1e9:,.3f}']
+            line += [f'{row[what]["images_per_second"]:,.2f}' for what in ('train', 'predict')]
+            lines.append([*line, row['memory_mib']['peak_training'] or '-'])
+    return tabulate(lines, heads, tablefmt='github', disable_numparse=True)
+
+
 def table(results: list[dict]) -> str:
     """Write what the blocks add in Markdown, a line for each config."""
-    from tabulate import tabulate
-
     heads = ['config', 'parameters', 'without auxiliary head', 'multiply-adds']
     heads += ['training step', 'prediction', 'peak memory', 'weights']
     lines = []
     for result in results:
         base, ours = result['rows']['baseline'], result['rows']['SR']
-        line = [
-            Path(result['config']).stem,
-            _more(ours['parameters']['all'], base['parameters']['all']),
-            _more(ours['parameters']['without_auxiliary'], base['parameters']['without_auxiliary']),
-            _more(ours['multiply_adds']['all'], base['multiply_adds']['all']),
-            *(_interval(result['ratio'][what]) for what in ('train', 'predict')),
-            *(_more(ours['memory_mib'][what], base['memory_mib'][what]) for what in ('peak_training', 'weights')),
-        ]
+        line = [Path(result['config']).stem]
+        line += [_more(ours['parameters'][what], base['parameters'][what]) for what in ('all', 'without_auxiliary')]
+        line += [_more(ours['multiply_adds']['all'], base['multiply_adds']['all'])]
+        line += [_interval(result['ratio'][what]) for what in ('train', 'predict')]
+        line += [_more(ours['memory_mib'][what], base['memory_mib'][what]) for what in ('peak_training', 'weights')]
         lines.append(line)
     return tabulate(lines, heads, tablefmt='github', disable_numparse=True)
 
@@ -144,6 +159,12 @@ def _more(value: float | None, reference: float | None) -> str:
 def _interval(found: dict[str, float]) -> str:
     middle, low, high = (100 * (found[key] - 1) for key in ('ratio', 'low', 'high'))
     return f'{middle:+.2f} % [{low:+.2f}, {high:+.2f}]'
+
+
+def sentence(result: dict) -> str:
+    """Say what the blocks add to a network."""
+    blocks, time = result['rows']['SR']['parameters']['sr'], _interval(result['ratio']['train'])
+    return f'{Path(result["config"]).stem}: SR adds {blocks:,} parameters, and {time} to a training step'
 
 
 def document(args: argparse.Namespace, results: list[dict]) -> dict:
@@ -164,12 +185,13 @@ def work(args: argparse.Namespace) -> None:
     results = []
     for path in args.configs:
         results.append(measure(path, args))
-        text = json.dumps(document(args, results), allow_nan=False)
+        found = document(args, results)
         if args.out:  # after each config: the next one may take long
-            write_text(args.out, f'{text}\n')
+            write_text(args.out, f'{json.dumps(found, allow_nan=False)}\n')
     uncounted = sorted({name for result in results for name in result['rows']['SR']['multiply_adds']['uncounted']})
-    print(f'\n{table(results)}\n\nMultiply-adds leave out: {", ".join(uncounted) or "nothing"}.\n')
-    print(text)
+    left_out = f'Multiply-adds leave out: {", ".join(uncounted) or "nothing"}.'
+    print(f'\n{networks_table(results)}\n\nThe blocks add:\n\n{table(results)}\n\n{left_out}\n')
+    answer(args, '\n'.join(map(sentence, results)), found, args.out)
 
 
 main = program(parse_args, work)

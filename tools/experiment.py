@@ -25,13 +25,13 @@ missing.
 `plan` says what the seeds can show and how many a gain needs, before anything is trained: from the spread of the seeds
 that were run, of the published figures, or --std; and the hours that takes.
 
-The last line of the output is a JSON document. Exit status 2 and one message for a mistake in what was given.
+Exit status 2 and one message for a mistake in what was given.
 """
 
 import argparse
 from pathlib import Path
 
-from _cli import Parser, above_zero, answer, at_least, program
+from _cli import Parser, above_zero, answer, at_least, counted, program
 
 TOOLS = Path(__file__).resolve().parent
 
@@ -67,7 +67,10 @@ def run(args: argparse.Namespace) -> int:
         print('\n'.join(experiment.commands(exp, TOOLS)))
         return 0
     failures = experiment.run(exp, args.jobs, TOOLS)
-    answer({'rows': len(rows(exp)), 'of': len(cells(exp)), 'failed': [failure.name for failure in failures]})
+    done, wanted = len(rows(exp)), len(cells(exp))
+    failed = f', {len(failures)} failed' if failures else ''
+    document = {'rows': done, 'of': wanted, 'failed': [failure.name for failure in failures]}
+    answer(args, f'{done} of {counted(wanted, "test")} are there{failed}: {exp.work_dir}', document)
     return int(bool(failures))
 
 
@@ -81,7 +84,7 @@ def report(args: argparse.Namespace) -> int:
     document = markdown.write(exp, out)
     forest_plot(document['differences'], exp.primary.metric).savefig(out / 'forest.png')
     print((out / 'report.md').read_text(encoding='utf-8'))
-    answer(document)
+    answer(args, f'report.md, report.json and forest.png are in {out}', document)
     return 0
 
 
@@ -92,7 +95,9 @@ def plan(args: argparse.Namespace) -> int:
     exp = plan.load(args.experiment, args.work_dir)
     document = seeds.plan_seeds(exp, results.rows(exp), args.gain, args.std, args.seconds)
     print(f'{seeds.to_markdown(document)}\n')
-    answer(document)
+    needed = [each['seeds_needed'] or 'more than 10,000' for each in document['arms']]
+    wanted = ', '.join(f'{each["arm"]} {seeds}' for each, seeds in zip(document['arms'], needed, strict=True))
+    answer(args, f'seeds for {args.gain:+.2f} {document["metric"]}: {wanted}', document)
     return 0
 
 

@@ -4,14 +4,14 @@
 
 For each file: size and sha256, iteration, config's name, classes, metrics and versions where it tells them, how many
 numbers it holds and whether all are finite, whether a training can go on from it, and its SR blocks with their sizes
-and the norms of their memories: those of an untrained block are 0. The last line of the output is a JSON document.
+and the norms of their memories: those of an untrained block are 0.
 Exit status 2 and one message for a file that is no checkpoint.
 """
 
 import argparse
 import json
 
-from _cli import Parser, program
+from _cli import Parser, answer, counted, program
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,9 +48,12 @@ def work(args: argparse.Namespace) -> None:
     from mmseg_sr.checkpoints.describe import describe
 
     told = {source: describe(source) for source in args.checkpoints}
+    bad = sum(bool(each['not_finite']) for each in told.values())
     for source, each in told.items():
         print('\n'.join(lines(source, each)))
-    print(json.dumps(told, default=str))
+    # Dates become text, and NaN, which JSON does not know, null.
+    document = json.loads(json.dumps(told, default=str), parse_constant=lambda _: None)
+    answer(args, f'{counted(len(told), "checkpoint")} read, {bad or "none"} with NaN or infinity', document)
 
 
 main = program(parse_args, work)

@@ -7,7 +7,7 @@ The images and their polygons are drawn by a seeded random generator, the same o
 the polygons into label images. It is made to try the code out: a score on it says nothing about Cityscapes.
 
 Run again with the same arguments, what is there is kept; a folder made with other arguments is refused.
-The last line of the output is a JSON document with the number of frames of each split.
+The JSON document has the number of frames of each split.
 """
 
 import argparse
@@ -21,7 +21,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('out', metavar='OUT', type=Path, help='folder to make')
     parser.add_argument('--train', type=int, default=48, help='number of train frames (default: %(default)s)')
     parser.add_argument('--val', type=int, default=16, help='number of val frames (default: %(default)s)')
-    parser.add_argument('--size', type=int, nargs=2, metavar=('W', 'H'), default=(256, 128), help='pixels')
+    parser.add_size('--size', type=int, metavar=('W', 'H'), default=(256, 128), help='pixels')
     parser.add_argument('--seed', type=int, default=0, help='another seed, other streets (default: %(default)s)')
     return parser.parse_args()
 
@@ -32,8 +32,8 @@ def work(args: argparse.Namespace) -> None:
 
     draw_mini_cityscapes(args.out, args.train, args.val, tuple(args.size), args.seed)
     counts = prepare([args.out], args.out, subset=True)
-    print(f'{args.out} is ready for mmseg')
-    answer(counts)
+    frames = ', '.join(f'{number:,} {split}' for split, number in counts.items())
+    answer(args, f'{args.out} is ready for mmseg: {frames} frames', counts)
 
 
 main = program(parse_args, work)

@@ -1,7 +1,7 @@
 """Predict an image, or a folder of them, with a checkpoint or with what tools/export.py wrote.
 
     python tools/predict.py MODEL.onnx street.png --out predictions
-    python tools/predict.py CONFIG --checkpoint CHECKPOINT data/camvid/img_dir/val --out predictions --batch 4
+    python tools/predict.py CONFIG CHECKPOINT data/camvid/img_dir/val --out predictions --batch 4
     python tools/predict.py MODEL.onnx streets --out predictions --mode slide --stride 256 512
 
 Writes for each image, folders below included, DIR/labels/NAME.png, the ids of the classes, and DIR/overlays/NAME.png,
@@ -16,7 +16,7 @@ What is there is not predicted again: start a stopped run anew with the same com
 another network, from other pictures or in another way is refused, without --overwrite.
 
 An image that cannot be read, or that the network does not take, is named and stops no other. The exit status is 2 then,
-as it is for a mistake in what was given. The last line of the output is a JSON document: written, skipped, failed.
+as it is for a mistake in what was given. The JSON document has written, skipped and failed.
 """
 
 import argparse
@@ -28,26 +28,29 @@ from _cli import Parser, answer, at_least, program
 def parse_args() -> argparse.Namespace:
     parser = Parser(__doc__)
     parser.add_argument('model', type=Path, metavar='CONFIG|MODEL.onnx', help='config file, or exported network')
+    parser.add_argument('checkpoint', nargs='?', metavar='CHECKPOINT', help='file of the weights, with CONFIG')
     parser.add_argument('source', type=Path, metavar='IMAGE|FOLDER', help='what to predict')
-    parser.add_argument('--checkpoint', metavar='CHECKPOINT', help='file of the weights, with CONFIG')
+    parser.add_argument('--checkpoint', dest='old', help=argparse.SUPPRESS)
     parser.add_argument('--out', required=True, type=Path, metavar='DIR', help='folder of the predictions')
     parser.add_argument('--mode', choices=['whole', 'slide'], help="default: the config's")
-    parser.add_argument('--window', type=int, nargs=2, metavar=('H', 'W'), help='size of a window')
-    parser.add_argument('--stride', type=int, nargs=2, metavar=('H', 'W'), help='from one window to the next')
+    parser.add_size('--window', type=int, help='size of a window')
+    parser.add_size('--stride', type=int, help='from one window to the next')
     parser.add_argument('--batch', type=at_least(1), default=1, metavar='N', help='images at once, of one size')
     parser.add_argument('--opacity', type=float, default=0.5, metavar='X', help='of the colours, 0 to 1')
     parser.add_argument('--overwrite', action='store_true', help='predict anew what is there')
     parser.add_config_options()
     parser.add_trust()
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
+    if args.old:
+        parser.error('there is no --checkpoint any more: predict.py CONFIG CHECKPOINT IMAGE|FOLDER --out DIR')
     if not 0 <= args.opacity <= 1:
         parser.error(f'--opacity must be 0 to 1, got {args.opacity}')
     if not args.source.exists():
         parser.error(f'there is no {args.source}')
     if args.model.suffix == '.onnx' and (args.checkpoint or args.cfg_options):
-        parser.error('MODEL.onnx has weights and settings inside: leave out --checkpoint and --cfg-options')
+        parser.error('MODEL.onnx has weights and settings inside: leave out CHECKPOINT and --cfg-options')
     if args.model.suffix != '.onnx' and not args.checkpoint:
-        parser.error(f'{args.model} is a config: give its weights by --checkpoint, or take a MODEL.onnx')
+        parser.error(f'{args.model} is a config: predict.py CONFIG CHECKPOINT IMAGE|FOLDER, or take a MODEL.onnx')
     return args
 
 
@@ -70,9 +73,10 @@ def record(args: argparse.Namespace, predictor) -> dict:
     """What the predictions depend on."""
     from mmseg_sr.checkpoints.reading import sha256_of
     from mmseg_sr.config import read_options
+    from mmseg_sr.names import find_checkpoint
     from mmseg_sr.version import __version__
 
-    weights = Path(args.checkpoint or args.model)
+    weights = Path(find_checkpoint(args.checkpoint) if args.checkpoint else args.model)
     digest = str(weights)  # an address
     if weights.is_file():
         with weights.open('rb') as file:
@@ -100,8 +104,8 @@ def work(args: argparse.Namespace) -> int:
     claim(args.out, record(args, predictor), args.overwrite)
     report = predict_pictures(predictor, pictures, args.out, args.batch, args.opacity)
     failed = f', {len(report.failed)} failed' if report.failed else ''
-    print(f'{report.written} predicted, {report.skipped} were there{failed}: {args.out}')
-    answer({'out': str(args.out), **vars(report)})
+    sentence = f'{report.written} predicted, {report.skipped} were there{failed}: {args.out}'
+    answer(args, sentence, {'out': str(args.out), **vars(report)})
     return 2 if report.failed else 0
 
 

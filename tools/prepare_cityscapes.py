@@ -9,7 +9,7 @@ where there are only labelIds, cityscapesscripts' label table turns them into la
 
 Every image and annotation is checked: 2,975 train, 500 val and 1,525 test frames, and each file readable. What is
 missing or unreadable is named, and the exit status is 2. Run it again at any time: only what is missing is made.
-The last line of the output is a JSON document with the number of frames of each split.
+The JSON document has the number of frames of each split.
 """
 
 import argparse
@@ -35,8 +35,8 @@ def work(args: argparse.Namespace) -> None:
     from mmseg_sr.datasets.cityscapes import prepare
 
     counts = prepare(args.sources, args.out, subset=args.subset, jobs=args.jobs)
-    print(f'{args.out} is ready for mmseg')
-    answer(counts)
+    frames = ', '.join(f'{number:,} {split}' for split, number in counts.items())
+    answer(args, f'{args.out} is ready for mmseg: {frames} frames', counts)
 
 
 main = program(parse_args, work)

@@ -9,7 +9,7 @@ iteration. Every tool here loads both, and so do mmseg's init_model and MMSegInf
 file that is not what its name says is refused.
 
 The weights must fill the model of --config. Published twice, the bytes are the same; a folder with other weights of
-this name is refused. The last line of the output is a JSON document: path, sha256 and bytes of each file. Exit status 2
+this name is refused. The JSON document has path, sha256 and bytes of each file. Exit status 2
 and one message for a mistake in what was given.
 """
 
@@ -49,7 +49,8 @@ def work(args: argparse.Namespace) -> None:
 
     metrics = read_metrics(args.metrics) if args.metrics else None
     files = publish(args.checkpoint, args.out, args.name, args.config, metrics)
-    answer({suffix.removeprefix('.'): file for suffix, file in files.items()})
+    paths = ' and '.join(file['path'] for file in files.values())
+    answer(args, f'published as {paths}', {suffix.removeprefix('.'): file for suffix, file in files.items()})
 
 
 main = program(parse_args, work)

@@ -11,8 +11,8 @@ data are found. A checkpoint, and its baseline, are first tested by tools/test.p
 --baseline-metrics name what its --metrics wrote before, and no test is run: there are no intervals over images then.
 Curves are drawn from the logs beside a checkpoint. --cfg-options go to both configs.
 
-What is missing leaves a sentence in the page. The last line of the output is a JSON document: the page, its size, and
-these sentences. Exit status 2 and one message for a mistake in what was given.
+What is missing leaves a sentence in the page. The JSON document has the page, its size, and these
+sentences. Exit status 2 and one message for a mistake in what was given.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from _cli import Parser, answer, at_least, program
+from _cli import Parser, answer, at_least, counted, program
 
 TEST = Path(__file__).resolve().with_name('test.py')
 
@@ -67,6 +67,7 @@ def page_of_checkpoint(args: argparse.Namespace) -> tuple:
     """Test a checkpoint and its baseline where that is not done, make their page, and say where it goes."""
     from mmseg_sr.checkpoints.reading import read_checkpoint
     from mmseg_sr.config import load_config, read_options
+    from mmseg_sr.names import find_checkpoint
     from mmseg_sr.report.collect import checkpoint_page
     from mmseg_sr.report.gallery import Network
 
@@ -75,7 +76,7 @@ def page_of_checkpoint(args: argparse.Namespace) -> tuple:
     networks = []
     for name, (config, checkpoint), _ in given:
         cfg = load_config(config, read_options(args.cfg_options))
-        networks.append(Network(name, given[0][0], cfg, checkpoint))
+        networks.append(Network(name, given[0][0], cfg, find_checkpoint(checkpoint)))
         read_checkpoint(checkpoint)  # a wrong one is known before the first test
     with tempfile.TemporaryDirectory() as folder:
         tests = {}
@@ -113,7 +114,9 @@ def work(args: argparse.Namespace) -> None:
     page, default = page_of_experiment(args) if len(args.source) == 1 else page_of_checkpoint(args)
     out = args.out or default
     write(page, out)
-    answer({'out': str(out), 'bytes': out.stat().st_size, 'missing': page.gallery.gaps})
+    gaps, size = page.gallery.gaps, out.stat().st_size
+    missing = f'; {counted(len(gaps), "gap")}, which it names' if gaps else ''
+    answer(args, f'{out}, {size:,} bytes{missing}', {'out': str(out), 'bytes': size, 'missing': gaps})
 
 
 main = program(parse_args, work)

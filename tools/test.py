@@ -4,7 +4,7 @@
     python tools/test.py CONFIG CHECKPOINT --tta --metrics metrics.json
     python tools/test.py CONFIG CHECKPOINT --out predictions --show-dir drawings
 
-The last line of the output is a JSON document; --metrics writes it to a file too. `metrics` has mIoU, mAcc, aAcc and
+The JSON document has all numbers; --metrics writes it to a file too. `metrics` has mIoU, mAcc, aAcc and
 IoU.<class> in percent, unrounded, null for a class that is in neither prediction nor ground truth; evaluators other
 than IoUMetric report as they are.
 
@@ -98,6 +98,17 @@ def describe(args: argparse.Namespace, cfg, metrics: dict, seconds: float) -> di
     }
 
 
+def sentence(args: argparse.Namespace, metrics: dict[str, float | None]) -> str:
+    """Say the main numbers, and where the files are."""
+    main = {name: value for name, value in metrics.items() if name in ('mIoU', 'mAcc')}
+    main = main or {name: value for name, value in metrics.items() if not name.startswith('IoU.')}
+    numbers = [f'{name} {"-" if value is None else f"{value:.2f}"}' for name, value in list(main.items())[:4]]
+    written = {'metrics': args.metrics, 'confusion matrices': args.confusion}
+    written |= {'predictions': args.out, 'drawings': args.show_dir}
+    places = [f'{what} in {place}' for what, place in written.items() if place]
+    return '; '.join(filter(None, [', '.join(numbers), *places])) or 'tested; the config evaluates nothing'
+
+
 def test(args: argparse.Namespace) -> None:
     from mmseg_sr.processes import is_first_process
     from mmseg_sr.runs import launch
@@ -106,7 +117,8 @@ def test(args: argparse.Namespace) -> None:
     start = time.monotonic()
     metrics = launch.test(cfg, args.checkpoint, tta=args.tta, without_sr=args.without_sr)
     if is_first_process(cfg):
-        answer(describe(args, cfg, metrics, time.monotonic() - start), args.metrics)
+        document = describe(args, cfg, metrics, time.monotonic() - start)
+        answer(args, sentence(args, document['metrics']), document, args.metrics)
 
 
 def work(args: argparse.Namespace) -> None:

@@ -21,8 +21,9 @@ started more than once is best started with --resume at once.
 
 import argparse
 import os
+from pathlib import Path
 
-from _cli import Parser, program
+from _cli import Parser, answer, counted, program
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,6 +48,7 @@ def work(args: argparse.Namespace) -> None:
 def train(args: argparse.Namespace) -> None:
     from mmseg_sr.checkpoints.resuming import resume_newest
     from mmseg_sr.config import load_config, merge_options, read_options, with_amp
+    from mmseg_sr.processes import is_first_process
     from mmseg_sr.runs import launch
 
     flags = {
@@ -62,7 +64,13 @@ def train(args: argparse.Namespace) -> None:
         cfg = with_amp(cfg)
     if args.resume is True:  # goes before a load_from of the config, which is where the run began
         cfg = resume_newest(cfg)
-    launch.train(cfg)
+    runner = launch.train(cfg)
+    if is_first_process(cfg):
+        note = Path(runner.work_dir, 'last_checkpoint')  # mmengine's
+        saved = note.read_text(encoding='utf-8').strip() if note.is_file() else None
+        document = {'config': args.config, 'iterations': runner.iter, 'checkpoint': saved, 'work_dir': runner.work_dir}
+        place = f'the last checkpoint is {saved}' if saved else f'no checkpoint was saved in {runner.work_dir}'
+        answer(args, f'{counted(runner.iter, "iteration")} trained; {place}', document)
 
 
 main = program(parse_args, work)

@@ -17,14 +17,14 @@ by --images. Files in the output folder, for each SR block by its name:
 Taking memory blocks out costs one more pass an image for each of them; --no-ablation leaves it, and the last two
 figures, out. Where the data are not there, --images alone are looked at, and what needs labels is left out.
 
-The last line of the output is memory.json as one line. Exit status 2 and one message for a mistake in what was given.
+The JSON document is memory.json. Exit status 2 and one message for a mistake in what was given.
 """
 
 import argparse
 import json
 from pathlib import Path
 
-from _cli import Parser, answer, at_least, program
+from _cli import Parser, answer, at_least, counted, program
 
 MAX_DPI = 2000  # a figure of some 10 inches, and 65,536 pixels are all that matplotlib draws
 
@@ -66,13 +66,12 @@ def find_data(cfg, args: argparse.Namespace):
 
 def look(model, dataset, samples: list[dict], args: argparse.Namespace) -> tuple[list, list]:
     """What was seen in all images, and in those to draw."""
-    from tqdm import tqdm
-
     from mmseg_sr.datasets.build import spread
     from mmseg_sr.memory.observe import observe
+    from mmseg_sr.progress import Bar
 
     def see(samples, total: int, task: str) -> list:
-        return [observe(model, sample, not args.no_ablation) for sample in tqdm(samples, task, total, unit='image')]
+        return [observe(model, sample, not args.no_ablation) for sample in Bar(samples, task, total, unit='image')]
 
     drawn = see(samples, len(samples), 'images') if samples else []
     if dataset is None:
@@ -144,7 +143,8 @@ def work(args: argparse.Namespace) -> None:
         'files': sorted(files),
         'blocks': {name: summary.document() for name, summary in summaries.items()},
     }
-    answer(document, out / 'memory.json')
+    figures = sum(name.endswith('.png') for name in files)
+    answer(args, f'{counted(figures, "figure")} and the numbers are in {out}', document, out / 'memory.json')
 
 
 main = program(parse_args, work)

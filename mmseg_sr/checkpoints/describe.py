@@ -8,6 +8,7 @@ from torch import Tensor
 from ..datasets.classes import listed
 from ..models.low_rank import block_norms
 from ..models.resize_state import keys_of, options_of
+from ..names import find_checkpoint
 from .reading import read_checkpoint, sha256_of
 from .resuming import RESUMES
 from .weights import dataset_meta_of, is_finite, plain_weights
@@ -26,6 +27,7 @@ def describe(source: str | Path) -> dict:
     Raises:
         UserError: As :func:`.read_checkpoint`.
     """
+    source = find_checkpoint(source)
     checkpoint = read_checkpoint(source)
     weights, meta = plain_weights(checkpoint), checkpoint.get('meta', {})
     with open(source, 'rb') as file:

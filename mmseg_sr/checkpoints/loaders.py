@@ -14,14 +14,17 @@ from mmengine.runner.checkpoint import _load_checkpoint_to_model, load_state_dic
 from torch import nn
 
 from ..errors import UserError
+from ..names import no_weights, released
 from ..openmmlab import HOME, SCHEME
-from .reading import DIGEST, load, read_checkpoint
+from .reading import load, read_checkpoint
 from .weights import check_some_fit, plain_weights
 
 
 def load_from_local(filename: str, map_location: object = None) -> object:
-    """Load a local file, as :func:`.load` does."""
+    """Load a local file, as :func:`.load` does, or a released model by its name."""
     filename = os.path.expanduser(filename)
+    if filename in released():
+        return load_from_safetensors(released()[filename], map_location)
     if not os.path.isfile(filename):
         raise FileNotFoundError(f'{filename} can not be found.')
     return load(filename, map_location)
@@ -47,11 +50,7 @@ def load_from_mmseg_sr(address: str, map_location: str | torch.device | None = N
     """
     path = HOME / address.removeprefix(SCHEME)
     if not path.is_file():
-        released = sorted(DIGEST.sub('', file.stem) for file in (HOME / 'checkpoints').glob('*.safetensors'))
-        raise UserError(
-            f'mmseg_sr comes with no weights of {path.name}. Train it and give the file, weights=FILE. '
-            f'It comes with those of {", ".join(released)}'
-        )
+        raise no_weights(path.name)
     return load_from_safetensors(str(path), map_location)
 
 
@@ -92,7 +91,7 @@ def check_local_weights(cfg: Config) -> None:
         UserError: Names the key and the file.
     """
     for key, value in [*pretrained_of(cfg.model), ('load_from', cfg.get('load_from') or '')]:
-        if value and '://' not in value and not Path(value).is_file():
+        if value and '://' not in value and value not in released() and not Path(value).is_file():
             raise UserError(f'{key}: there is no file {value}')
 
 

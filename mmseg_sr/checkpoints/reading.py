@@ -21,6 +21,7 @@ from mmengine.runner import CheckpointLoader
 
 from ..config import TRUST
 from ..errors import UserError, blame, one_line
+from ..names import find_checkpoint
 from .allowed import ALLOWED, Refused, made
 
 DIGEST = re.compile(r'-([0-9a-f]{8})$')  # how the name of a published file ends: the first digits of its sha256
@@ -32,10 +33,10 @@ OTHERS = {  # what downloads leave instead of a checkpoint, by its beginning
 
 
 def read_checkpoint(source: str | Path) -> dict:
-    """Read a checkpoint to the CPU: a local file, which is opened once, or an address that mmengine knows.
+    """Read a checkpoint to the CPU: a local file, which is opened once, an address, or a name.
 
     Args:
-        source: A .pth or a .safetensors file, or an address.
+        source: A .pth or a .safetensors file, an address that mmengine knows, or the name of a released model.
 
     Raises:
         UserError: For a file that is not there, is damaged, is no checkpoint, holds more than tensors, plain values and
@@ -44,7 +45,7 @@ def read_checkpoint(source: str | Path) -> dict:
     if '://' in str(source):
         with blame(f'get {source}'):
             return _checked(CheckpointLoader.load_checkpoint(str(source), map_location='cpu'), source)
-    check_is_there(source)
+    source = find_checkpoint(source)
     with open(source, 'rb') as file:
         if Path(source).suffix == '.safetensors':
             return _checked(_read_safetensors(file), source)
@@ -55,12 +56,6 @@ def read_checkpoint(source: str | Path) -> dict:
             file.seek(0)
             _check_digest(source, file)
         return checkpoint
-
-
-def check_is_there(source: str | Path) -> None:
-    """Refuse a local checkpoint that is not there; an address is asked when it is read."""
-    if '://' not in str(source) and not Path(source).is_file():
-        raise UserError(f'no such checkpoint: {source}')
 
 
 def _checked(checkpoint: object, source: str | Path) -> dict:

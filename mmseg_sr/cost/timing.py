@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 from scipy import stats
-from tqdm import tqdm
+
+from ..progress import Bar
 
 
 def in_turn(
@@ -29,7 +30,7 @@ def in_turn(
         ((5,), True)
     """
     seconds, names = {name: [] for name in functions}, list(functions)
-    for turn in tqdm(range(-warmup, rounds), disable=not show, leave=False):
+    for turn in Bar(range(-warmup, rounds), 'time', disable=not show, leave=False, unit='round'):
         # Rotated, so that nobody always follows the same neighbour, whose memory lies in the caches.
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             _wait()

@@ -8,10 +8,9 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from tqdm import tqdm
-
 from ..atomic import replacing
 from ..errors import UserError
+from ..progress import Bar
 
 Members = dict[PurePosixPath, tuple[zipfile.ZipFile, zipfile.ZipInfo]]
 
@@ -30,14 +29,14 @@ def extract(archives: Sequence[Path], out: Path, roots: Sequence[str]) -> int:
             _add_members(members, path, stack.enter_context(_open(path)), roots)
         members = {
             name: (archive, info)
-            for name, (archive, info) in tqdm(members.items(), desc='look for what is there', unit='file')
+            for name, (archive, info) in Bar(members.items(), desc='look for what is there', unit='file')
             if not _is_extracted(out / name, info)
         }
         existing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
         needed, free = sum(info.file_size for _, info in members.values()), shutil.disk_usage(existing).free
         if needed > free:
             raise UserError(f'{out}: unpacking needs {needed / 1e9:.1f} GB, only {free / 1e9:.1f} GB are free')
-        for name, (archive, info) in tqdm(members.items(), desc='unpack', unit='file'):
+        for name, (archive, info) in Bar(members.items(), desc='unpack', unit='file'):
             _extract_member(archive, info, out / name)
     return len(members)
 

@@ -21,6 +21,7 @@ from PIL import Image, UnidentifiedImageError
 from tqdm.contrib.concurrent import thread_map
 
 from ..errors import one_line
+from ..progress import Bar
 from .classes import listed
 from .loading import label_fault, leaves, loaders, orphans, samples
 
@@ -82,7 +83,7 @@ def check(
     splits = _splits(datasets, (trained or classes, classes), ignored, channels)
     pairs = [pair for split in splits.values() for pair in split.pairs.values()]
     # Threads: what decodes and hashes lets go of Python's lock, and a process would first import for seconds.
-    threads = dict(max_workers=min(workers, MAX_THREADS), desc='check', unit='image')
+    threads = dict(max_workers=min(workers, MAX_THREADS), desc='check', unit='image', tqdm_class=Bar)
     looks = iter(thread_map(lambda pair: pair(), pairs, **threads))
     images: dict[str, dict[str, str]] = {}  # sha256 of a file -> split -> the file
     for name, split in splits.items():

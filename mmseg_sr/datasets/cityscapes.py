@@ -17,10 +17,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..atomic import replacing
 from ..errors import UserError
+from ..progress import Bar
 from .archives import extract
 from .label_maps import LABEL_IDS, POLYGONS, image_size, make_labels
 
@@ -112,7 +111,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _link_folder(source: Path, out: Path) -> None:
     paths = [path for root in (IMAGES, LABELS) for path in _files(source / root)]
-    for path in tqdm(paths, desc='link', unit='file'):
+    for path in Bar(paths, desc='link', unit='file'):
         target = out / path.relative_to(source)
         if target.exists() and filecmp.cmp(path, target):
             continue
@@ -153,11 +152,11 @@ def _label_all(frames: Sequence[Frame], jobs: int) -> list[str]:
     """Make the labels of all frames; return what was wrong with some."""
     bar = {'total': len(frames), 'desc': 'labels', 'unit': 'frame'}
     if jobs == 1:
-        return [problem for problem in tqdm(map(_label_one, frames), **bar) if problem]
+        return [problem for problem in Bar(map(_label_one, frames), **bar) if problem]
     # Spawned, not forked: a fork of a process in which torch runs threads may hang. Ctrl-C is for the parent.
     context = multiprocessing.get_context('spawn')
     with ProcessPoolExecutor(jobs, context, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
-        return [problem for problem in tqdm(pool.map(_label_one, frames, chunksize=4), **bar) if problem]
+        return [problem for problem in Bar(pool.map(_label_one, frames, chunksize=4), **bar) if problem]
 
 
 def _label_one(frame: Frame) -> str | None:

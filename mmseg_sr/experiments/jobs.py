@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-from tqdm import tqdm
-
 from ..errors import UserError
+from ..progress import Bar
 from .logs import last_words, progress
 
 GRACE = 40  # seconds from SIGTERM to SIGKILL; torch.distributed.run gives its processes 30
@@ -98,8 +97,7 @@ class _Crew:
         self.failures: list[Failure] = []
         self.left = {chain.name: sum(job.weight for job in chain.jobs()) for chain in chains}
         self.total = sum(self.left.values())
-        pause = 0.5 if sys.stderr.isatty() else 30
-        self.bar = tqdm(total=self.total, bar_format=BAR, mininterval=pause, disable=not self.total)
+        self.bar = Bar(total=self.total, bar_format=BAR, disable=not self.total)
 
     def work(self, chain: Chain) -> Iterator[None]:
         """Do what is missing of a chain; yield while there is nothing to do but wait."""
@@ -172,7 +170,7 @@ def _locked(lock: IO) -> Iterator[None]:
             return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if not said:
-                tqdm.write(f'{Path(lock.name).parent}: another process works on it, waiting', file=sys.stderr)
+                Bar.write(f'{Path(lock.name).parent}: another process works on it, waiting', file=sys.stderr)
             said = True
             yield
 

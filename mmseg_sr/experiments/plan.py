@@ -11,7 +11,7 @@ groups: '[^/_]*[/_]'               # drive or city of an image: what this regula
 options: {train_dataloader.num_workers: 1}     # values of the config to overwrite, in all arms
 arms:
   FCN:
-    config: configs/fcn/....py     # beside the YAML file, or in the checkout
+    config: configs/fcn/....py     # beside the YAML file, in the checkout, or a model of the index
     paper: {mIoU: [77.33, 0.16]}   # published mean and standard deviation, to stand beside ours
   FCN+SR:
     config: configs/fcn/...-sr.py
@@ -35,6 +35,7 @@ from pydantic import ValidationError
 
 from ..errors import UserError
 from ..metrics.intervals import GROUPS, LEAST_SEEDS
+from ..names import find_config
 from ..openmmlab import HOME
 from .schema import Loader, Plan, in_words, slug
 
@@ -137,18 +138,26 @@ def _arm(path: Path, plan: Plan, name: str) -> Arm:
     for other, role in ((baseline, 'baseline'), *((control, 'control') for control in lines.controls)):
         if other not in plan.arms:
             raise UserError(f'{place}: no arm is named {other!r} to be its {role}; there are {", ".join(plan.arms)}')
-    found = [folder / lines.config for folder in (path.parent, HOME) if (folder / lines.config).is_file()]
-    if not found:
-        raise UserError(f'{place}: no such config: {lines.config}, neither in {path.parent} nor in {HOME}')
     return Arm(
         name,
-        found[0].resolve(),
+        _config(path, place, lines.config),
         lines.config,
         {**plan.options, **lines.options},
         baseline,
         lines.paper,
         tuple(lines.controls),
     )
+
+
+def _config(path: Path, place: str, written: str) -> Path:
+    """Find a config beside the YAML file, in the checkout, or by its name."""
+    for folder in (path.parent, HOME):
+        if (folder / written).is_file():
+            return (folder / written).resolve()
+    try:
+        return find_config(written).resolve()
+    except UserError as error:
+        raise UserError(f'{place}: {error} (neither in {path.parent} nor in {HOME})') from error
 
 
 def _primary(path: Path, plan: Plan, arms: Mapping[str, Arm]) -> Primary:

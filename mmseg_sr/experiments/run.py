@@ -19,6 +19,7 @@ from ..checkpoints.loaders import check_local_weights
 from ..datasets.build import check_data
 from ..errors import UserError
 from ..openmmlab import HOME
+from ..progress import Bar
 from .jobs import Failure, Job, run_chains
 from .plan import Experiment
 from .results import Cell, cells, stale
@@ -74,7 +75,7 @@ def commands(exp: Experiment, tools: Path = TOOLS) -> list[str]:
 def _try(chains: Sequence['_Training']) -> None:
     """Build the networks and data of these chains before anything is started; refuse all mistakes in one message."""
     found: dict[str, list[str]] = {}
-    for arm in {chain.arm.name: chain.arm for chain in chains}.values():
+    for arm in Bar({chain.arm.name: chain.arm for chain in chains}.values(), 'try', leave=False, unit='arm'):
         for mode in (None, *chains[0].exp.modes):
             try:
                 cfg = resolve(arm, mode=mode)

@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from ..atomic import replacing, write_text
 from ..errors import UserError
+from ..progress import Bar
 from .painting import paint
 from .streets import draw_scene
 from .world import Camera, city_style
@@ -48,7 +48,7 @@ def draw_mini_cityscapes(
     _check_arguments(arguments)
     _claim(out, arguments)
     frames = [(split, index) for split, count in (('train', train), ('val', val)) for index in range(count)]
-    for split, index in tqdm(frames, desc='draw', unit='frame'):
+    for split, index in Bar(frames, desc='draw', unit='frame'):
         _write_frame(out, split, index, size, seed)
 
 

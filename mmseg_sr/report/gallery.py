@@ -10,13 +10,13 @@ from markupsafe import Markup
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset, pseudo_collate
 from torch import nn
-from tqdm import tqdm
 
 from ..datasets.build import check_pictures, load_split, read_picture, spread
 from ..errors import UserError, blame
 from ..memory.observe import observe
 from ..memory.summary import summarise
 from ..models.find import sr_blocks
+from ..progress import Bar
 from ..runs.models import class_names, load_model
 from .html import drawing, painting, photograph
 from .memory_figures import block_figures, in_words
@@ -58,7 +58,7 @@ def look(networks: Sequence[Network], pictures: int = 3, images: int = 20) -> Ga
     for the memory, are chosen evenly. A missing checkpoint or data set leaves a sentence, and no exception.
     """
     gallery, predicted = Gallery(), {}
-    for network in tqdm(networks, desc='look', unit='network'):
+    for network in networks:
         try:
             model = load_model(network.cfg, network.checkpoint, whole=True)
             dataset = load_split(network.cfg, 'val')
@@ -68,7 +68,8 @@ def look(networks: Sequence[Network], pictures: int = 3, images: int = 20) -> Ga
                 predicted[network.name] = _predict(model, dataset, pictures)
                 gallery.legend = gallery.legend or list(zip(classes, palette, strict=True))
             if images and sr_blocks(model):
-                seen = [observe(model, _read(dataset, index)) for index in spread(len(dataset), images)]
+                chosen = Bar(spread(len(dataset), images), network.name, unit='image')
+                seen = [observe(model, _read(dataset, index)) for index in chosen]
                 gallery.memories[network.name] = _memories(model, seen, pictures or 1, classes, palette)
         except UserError as error:
             gallery.gaps.append(f'{network.name}: {error}.')

@@ -20,12 +20,13 @@ from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
 from ..checkpoints.loaders import pretrained_of
-from ..checkpoints.reading import check_is_there, read_checkpoint
+from ..checkpoints.reading import read_checkpoint
 from ..checkpoints.resuming import RESUMES, resume_newest
 from ..checkpoints.weights import check_finite, check_some_fit, check_weights, plain_weights, without_blocks
 from ..config import evaluators, prepare, require, with_tta
 from ..errors import UserError, blame, one_line
 from ..kinds import is_kind
+from ..names import find_checkpoint
 from ..processes import is_first_process, process_group, quiet
 from .rehearsal import rehearse
 from .runner import Loaded, build_network, build_runner
@@ -93,7 +94,7 @@ def test(cfg: Config, checkpoint: str | Path, tta: bool = False, without_sr: boo
             evaluator['type'] = 'ClassIoUMetric'
     cfg = with_tta(cfg) if tta else cfg
     cfg.load_from, cfg.resume = str(checkpoint), False
-    check_is_there(checkpoint)
+    find_checkpoint(checkpoint)  # says at once that there is none
     with process_group(cfg):
         network = build_network(cfg, 'test_dataloader')
         notes = rehearse(cfg, network, test=True)  # before the checkpoint takes its memory

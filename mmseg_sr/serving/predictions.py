@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from ..atomic import check_folder, replacing, write_text
 from ..datasets.build import read_picture
 from ..errors import UserError
+from ..progress import Bar
 from .predict import Predictor
 
 IMAGES = {'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm'}
@@ -102,7 +102,7 @@ def predict_pictures(predictor: Predictor, pictures: Mapping, out: Path, batch: 
 
 def _prepared(predictor: Predictor, pictures: Mapping[str, Path], out: Path, report: Report) -> Iterator[tuple]:
     """Name, picture and image of what is to be predicted; the rest goes into the report."""
-    for name, path in tqdm(pictures.items(), 'predict', unit='image'):
+    for name, path in Bar(pictures.items(), 'predict', unit='image'):
         if all(_is_whole(out / folder / f'{name}.png') for folder in FOLDERS):
             report.skipped += 1
             continue
@@ -111,7 +111,7 @@ def _prepared(predictor: Predictor, pictures: Mapping[str, Path], out: Path, rep
             yield name, picture, predictor.prepared(picture)
         except UserError as error:
             reason = report.failed[str(path)] = str(error)
-            tqdm.write(f'error: {reason}' if str(path) in reason else f'error: {path}: {reason}', file=sys.stderr)
+            Bar.write(f'error: {reason}' if str(path) in reason else f'error: {path}: {reason}', file=sys.stderr)
 
 
 def _is_whole(path: Path) -> bool:

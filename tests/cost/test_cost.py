@@ -1,9 +1,13 @@
 """What is said of costs is so: parameters, multiply-adds, memory; and a mistake is one message."""
 
 import json
+import re
+from pathlib import Path
 
+import mmseg
 import pytest
 import torch
+from in_process import python
 from mmengine.registry import MODELS, DefaultScope
 from tiny_config import SR, write_config
 from torch.distributed._tools.mem_tracker import MemTracker
@@ -107,7 +111,24 @@ def test_the_tool_compares_and_writes(call, config, tmp_path):
     assert result['shape'] == [64, 96] and set(result['rows']) == {'baseline', 'SR'}
     assert result['rows']['SR']['memory_mib']['weights'] > result['rows']['baseline']['memory_mib']['weights']
     assert {'low', 'high', 'ratio'} == set(result['ratio']['train'])
-    assert f'| {config.stem} | +' in ' '.join(done.out.split()) and 'aten::softmax' in done.out
+    printed = ' '.join(done.out.split())
+    assert f'| {config.stem} | +' in printed and 'aten::softmax' in printed
+    for name, row in result['rows'].items():
+        numbers = f'{row["parameters"]["all"]:,} | {row["multiply_adds"]["all"] / 1e9:,.3f} |'
+        speed = [f'{row[what]["images_per_second"]:,.2f}' for what in ('train', 'predict')]
+        assert f'| {config.stem} | {name} | 64x96 | {numbers} {" | ".join(speed)} |' in printed
+    assert done.err.splitlines()[-1].startswith(
+        f'{config.stem}: SR adds {result["rows"]["SR"]["parameters"]["sr"]:,} par'
+    )
+
+
+def test_gflops_are_those_that_mmseg_s_tool_prints(call, config, tmp_path):
+    tool = Path(mmseg.__file__).parent / '.mim/tools/analysis_tools/get_flops.py'
+    theirs = python(tool, config, '--shape', 64, cwd=tmp_path).out
+    (result,) = call('cost', '--shape', 64, config, '--rounds', 1, '--batch', 2).document['results']
+    (flops,) = re.findall(r'Flops: ([\d.]+)M', theirs)
+    assert result['shape'] == [64, 64]
+    assert result['rows']['SR']['multiply_adds']['all'] / 1e6 == pytest.approx(float(flops), abs=1e-3)
 
 
 @pytest.mark.parametrize(

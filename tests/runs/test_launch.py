@@ -54,6 +54,9 @@ def trained(home) -> tuple[Path, Path]:
     done = command(sys.executable, ROOT / 'tools/train.py', config, '--seed', 1, '--deterministic', cwd=home)
     assert done.status == 0, done.err
     assert done.out.count('SyncBN runs as BN') == 1
+    saved = str(home / 'work/tiny/iter_4.pth')
+    assert done.err.splitlines()[-1] == f'4 iterations trained; the last checkpoint is {saved}'
+    assert (done.document['iterations'], done.document['checkpoint']) == (4, saved)
     written = Config.fromfile(home / 'work/tiny/tiny.py')
     assert written.randomness == dict(seed=1, deterministic=True)
     return config, home / 'work/tiny/iter_4.pth'
@@ -64,8 +67,11 @@ def tested(home, trained) -> dict:
     """The JSON document of tools/test.py for that model."""
     words = ['--metrics', home / 'numbers/one.json', '--out', home / 'out', '--show-dir', home / 'show']
     program = [sys.executable, ROOT / 'tools/test.py', *trained, '--work-dir', home / 'work/test']
-    document = command(*program, *words, cwd=home).document
+    done = command(*program, *words, cwd=home)
+    document, (miou, macc) = done.document, (done.document['metrics'][name] for name in ('mIoU', 'mAcc'))
     assert document == json.loads((home / 'numbers/one.json').read_text())
+    files = f'metrics in {home / "numbers/one.json"}; predictions in {home / "out"}; drawings in {home / "show"}'
+    assert done.err.splitlines()[-1] == f'mIoU {miou:.2f}, mAcc {macc:.2f}; {files}'
     return document
 
 

@@ -119,7 +119,7 @@ def test_its_data_memory_and_costs_are_looked_at(network):
 
 def test_it_is_served_or_refused_in_one_line(network):
     name, config, weights, call = network
-    done = call('predict', config, '--checkpoint', weights, 'data/img/0.png', '--out', 'predicted')
+    done = call('predict', config, weights, 'data/img/0.png', '--out', 'predicted')
     if name in ('grey', 'arrays'):
         assert 'the test pipeline has' in done.mistake
     else:

@@ -38,7 +38,7 @@ def test_predictions_have_the_ids_that_a_test_writes(call, tmp_path):
     write_checkpoint(config, tmp_path / 'w.pth')
     assert load(load_config(config), tmp_path / 'w.pth')[1].classes == list(CLASSES), 'the weights tell none'
     assert call('test', config, 'w.pth', '--out', 'tested').status == 0
-    assert call('predict', config, '--checkpoint', 'w.pth', 'data/img', '--out', 'predicted').document['written'] == 5
+    assert call('predict', config, 'w.pth', 'data/img', '--out', 'predicted').document['written'] == 5
     for path in tmp_path.glob('tested/*.png'):
         ids = np.array(Image.open(path))
         assert ids.min() >= 1 and np.array_equal(ids, Image.open(tmp_path / 'predicted/labels' / path.name))

@@ -52,8 +52,9 @@ def streets(tmp_path_factory) -> Path:
     return folder
 
 
-def predict(home, source: Path, out: Path, *arguments: object, model: Path | None = None):
-    return call('predict', model or home.dynamic, source, '--out', out, *arguments, folder=home.folder)
+def predict(home, source: Path, out: Path, *arguments: object, model: Path | None = None, checkpoint=()):
+    weights = [checkpoint] if checkpoint else []
+    return call('predict', model or home.dynamic, '--out', out, *weights, source, *arguments, folder=home.folder)
 
 
 def read(path: Path) -> np.ndarray:
@@ -74,10 +75,11 @@ def same_but_for_ties(labels: np.ndarray, result) -> bool:
 
 
 def test_onnx_and_pytorch_give_mmseg_s_labels_and_the_same_files(home, streets, tmp_path):
-    weights = ('--checkpoint', home.checkpoint, '--batch', 2)
-    for folder, arguments, model in (('onnx', (), home.dynamic), ('torch', weights, home.config)):
-        document = predict(home, streets, tmp_path / folder, *arguments, model=model).document
-        assert document == {'out': str(tmp_path / folder), 'written': 5, 'skipped': 0, 'failed': {}}
+    torch_s = dict(model=home.config, checkpoint=home.checkpoint)
+    for folder, arguments, network in (('onnx', (), {}), ('torch', ('--batch', 2), torch_s)):
+        done = predict(home, streets, tmp_path / folder, *arguments, **network)
+        assert done.document == {'out': str(tmp_path / folder), 'written': 5, 'skipped': 0, 'failed': {}}
+        assert done.err.splitlines()[-1] == f'5 predicted, 0 were there: {tmp_path / folder}'
         assert contents(tmp_path / folder).keys() == FILES
     for seed, (name, size) in enumerate(SIZES.items()):
         result = predicted(home.segmentor, picture(size, seed))
@@ -96,7 +98,7 @@ def test_a_real_frame_resized_as_in_the_test_gets_labels_of_its_own_size(home, c
         tmp_path, 'resized', f"val_dataloader['dataset']['pipeline'] = test_pipeline = {pipeline}\n"
     )
     for numbers in ((1, 0), (0, 1)):
-        said = predict(home, frame, tmp_path / 'out', '--checkpoint', checkpoint, model=config).document
+        said = predict(home, frame, tmp_path / 'out', model=config, checkpoint=checkpoint).document
         assert (said['written'], said['skipped']) == numbers
     (path,) = (tmp_path / 'out/labels').iterdir()
     bgr = cv2.imread(str(frame))
@@ -128,9 +130,9 @@ def test_windows_of_one_size_average_to_mmseg_s_slide_inference(home, size, stri
 
 def test_windows_smaller_than_the_image_are_taken_where_the_config_says_so(home, streets, tmp_path):
     options = ('model.test_cfg.mode=slide', 'model.test_cfg.crop_size=(48,40)', 'model.test_cfg.stride=(24,30)')
-    arguments = ('--checkpoint', home.checkpoint, '--cfg-options', *options)
     windows = ('--mode', 'slide', '--window', 48, 40, '--stride', 24, 30)
-    assert predict(home, streets, tmp_path / 'config', *arguments, model=home.config).status == 0
+    network = dict(model=home.config, checkpoint=home.checkpoint)
+    assert predict(home, streets, tmp_path / 'config', '--cfg-options', *options, **network).status == 0
     assert predict(home, streets, tmp_path / 'onnx', *windows).status == 0
     assert predict(home, streets, tmp_path / 'whole').status == 0
     for name in SIZES:
@@ -193,9 +195,9 @@ def test_a_checkpoint_is_read_once_and_its_bytes_are_hashed_once(home, streets, 
 
     monkeypatch.setattr(safetensors, 'safe_open', counted)
     once = opened(lambda: read_checkpoint(path))
-    arguments = ('--checkpoint', path, '--batch', 2)
+    network = dict(model=home.config, checkpoint=path)
     assert once >= 1
-    assert opened(lambda: predict(home, streets, tmp_path / 'out', *arguments, model=home.config)) == once + 1
+    assert opened(lambda: predict(home, streets, tmp_path / 'out', '--batch', 2, **network)) == once + 1
     weights = json.loads((tmp_path / 'out' / RECORD).read_text())['weights']
     assert weights == hashlib.sha256(path.read_bytes()).hexdigest() and contents(tmp_path / 'out').keys() == FILES
 
@@ -276,8 +278,8 @@ def test_a_mistake_is_one_message_and_nothing_is_written(home, streets, tmp_path
     onnx.save(foreign, tmp_path / 'foreign.onnx')
     (tmp_path / 'no.mp4').write_bytes(b'no image')
     mistakes = {
-        'give its weights by --checkpoint': (home.config, streets),
-        'leave out --checkpoint': (home.fixed, streets, '--checkpoint', home.checkpoint),
+        'is a config: predict.py CONFIG CHECKPOINT IMAGE': (home.config, streets),
+        'there is no --checkpoint any more: predict.py CONFIG CHECKPOINT': (home.config, streets, '--checkpoint', 'a'),
         'no such model': (tmp_path / 'nothing.onnx', streets),
         'broken.onnx is no ONNX model': (tmp_path / 'broken.onnx', streets),
         'was not written by tools/export.py': (tmp_path / 'foreign.onnx', streets),
@@ -293,6 +295,8 @@ def test_a_mistake_is_one_message_and_nothing_is_written(home, streets, tmp_path
     for advice, (model, source, *arguments) in mistakes.items():
         assert advice in predict(home, source, tmp_path / 'out', *arguments, model=model).mistake
         assert contents(tmp_path / 'out') == {}
+    both = predict(home, streets, tmp_path / 'out', model=home.fixed, checkpoint=home.checkpoint)
+    assert 'leave out CHECKPOINT' in both.mistake and contents(tmp_path / 'out') == {}
 
 
 def test_labels_cannot_be_averaged_or_resized(home, streets, tmp_path):
