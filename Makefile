@@ -30,7 +30,7 @@ $(VENV)/developer: $(VENV)/installed
 	touch $@
 
 demo: $(VENV)/installed
-	$(BIN)/python scripts/demo.py
+	$(BIN)/python -W ignore::UserWarning scripts/demo.py
 
 app: $(VENV)/installed
 	@$(BIN)/pip install --disable-pip-version-check --quiet --requirement projects/app/requirements.txt

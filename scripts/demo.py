@@ -3,11 +3,11 @@
     python scripts/demo.py
     python scripts/demo.py --out demo --experiment experiments/mini_cityscapes.yaml
 
-Draws mini-Cityscapes and tests the released pair of networks on it: a table in the first minute. Then trains both anew
-from the same seed for the same number of steps, tests them single-scale and multi-scale + flip, and prints one table
-more. Everything is in the folder: data/, runs/ (logs, checkpoints, tests),
-results.json, results.md, report/ (what the difference is worth), predictions.png and report.html, a page with all of
-it to open in a browser. Run again it reuses what is there.
+Draws mini-Cityscapes and tests the released networks on it: a table and a picture in the first minute. Then trains a
+pair of them anew from the same seed for the same number of steps, tests both single-scale and multi-scale + flip, and
+prints one table more. Everything is in the folder: data/, released.png, runs/ (logs, checkpoints, tests), results.json,
+results.md, report/ (what the difference is worth), predictions.png and report.html, a page with all of it to open in a
+browser. Run again it reuses what is there.
 
 The networks are tiny, the streets are drawn and there is one seed: the numbers say that everything runs. They mean
 nothing for Cityscapes.
@@ -23,6 +23,7 @@ from pathlib import Path
 import mmcv
 import numpy as np
 from matplotlib.figure import Figure
+from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
 from mmseg.utils import get_palette
 
@@ -35,6 +36,7 @@ from mmseg_sr.experiments import markdown
 from mmseg_sr.experiments.numbers import METRICS
 from mmseg_sr.experiments.plan import Experiment, load
 from mmseg_sr.experiments.results import rows as rows_of
+from mmseg_sr.experiments.results import training_dir
 from mmseg_sr.experiments.run import run
 from mmseg_sr.mini_cityscapes import draw_mini_cityscapes
 from mmseg_sr.openmmlab import HOME
@@ -46,6 +48,7 @@ from mmseg_sr.runs.launch import test
 
 WARNING = 'Drawn streets, tiny networks, one seed: these numbers mean nothing for Cityscapes.'
 PICTURES = 4
+RELEASED = {'FCN': '', 'FCN+SR': '-sr', 'FCN+SR, memory of the scene': '-sr-scene-rank16'}
 
 
 def table(rows: list[dict], baseline: str) -> str:
@@ -61,31 +64,36 @@ def table(rows: list[dict], baseline: str) -> str:
     return f'{markdown.table(head, lines)}\n\n{WARNING}\n'
 
 
-def released(out: Path) -> str:
-    """Test the released networks without and with SR on the drawn streets: a table in the first minute."""
-    lines = []
-    for name, part in (('FCN', ''), ('FCN+SR', '-sr')):
-        stem = f'fcn_r18-w16-d8{part}_1xb4-2k_mini-cityscapes-128x256'
-        (weights,) = (HOME / 'checkpoints').glob(f'{stem}-*.safetensors')
-        cfg = load_config(
-            HOME / f'configs/mini_cityscapes/{stem}.py', {'work_dir': str(out / 'released'), 'log_level': 'ERROR'}
-        )
-        metrics = test(cfg, weights)
+def released(data: Path, out: Path) -> str:
+    """Test the released networks on the drawn streets and draw what they predict: a table in the first minute."""
+    lines, networks = [], {}
+    for name, part in RELEASED.items():
+        model = f'fcn_r18-w16-d8{part}_1xb4-2k_mini-cityscapes-128x256'  # of the model index: config and weights
+        networks[name] = load_config(model, {'work_dir': str(out / 'released'), 'log_level': 'ERROR'}), model
+        metrics = test(*networks[name])
         lines.append([name, *(f'{metrics[metric]:.2f}' for metric in METRICS)])
+    draw_predictions(networks, data, out / 'released.png')
     return markdown.table(['released network', *METRICS], lines)
 
 
-def draw_predictions(exp: Experiment, data: Path, out: Path) -> None:
-    """Draw pictures of val, their ground truth and what each network makes of them."""
+def trained(exp: Experiment) -> dict[str, tuple[Config, Path]]:
+    """Find the config and the last checkpoint of each network of an experiment."""
+    found = {}
+    for arm in exp.arms.values():
+        cfg = load_config(arm.config, dict(arm.options))
+        found[arm.name] = cfg, training_dir(exp, arm, exp.seeds[0]) / f'iter_{cfg.train_cfg.max_iters}.pth'
+    return found
+
+
+def draw_predictions(networks: Mapping[str, tuple[Config, str | Path]], data: Path, out: Path) -> None:
+    """Draw pictures of val, their ground truth and what each network, a config and a checkpoint, makes of them."""
     frames = [frame for frame in find_frames(data) if frame.split == 'val'][:PICTURES]
     truths = [mmcv.imread(f'{data / "gtFine" / frame.name}_gtFine_labelTrainIds.png', 'unchanged') for frame in frames]
     columns = {'ground truth': truths}
-    for arm in Bar(exp.arms.values(), desc='predict', unit='network'):
-        cfg = prepare(load_config(arm.config, dict(arm.options)))
-        checkpoint = exp.work_dir / arm.name / f'seed{exp.seeds[0]}' / f'iter_{cfg.train_cfg.max_iters}.pth'
-        model = init_model(cfg, str(checkpoint), device='cpu')
+    for name, (cfg, checkpoint) in Bar(networks.items(), 'predict', unit='network'):
+        model = init_model(prepare(cfg), str(checkpoint), device='cpu')
         results = [inference_model(model, str(frame.image)) for frame in frames]
-        columns[arm.name] = [result.pred_sem_seg.data[0].numpy().astype(np.uint8) for result in results]
+        columns[name] = [result.pred_sem_seg.data[0].numpy().astype(np.uint8) for result in results]
     pictures = [mmcv.imread(str(frame.image), channel_order='rgb') for frame in frames]
     prediction_grid(pictures, columns, [truth == 255 for truth in truths]).savefig(out, dpi=100)
 
@@ -121,10 +129,8 @@ def main() -> int:
     prepare_cityscapes([data], data, subset=True)
     os.environ['MINI_CITYSCAPES_ROOT'] = str(data)
 
-    print(
-        f'\n{released(args.out)}\n\nNow both networks are trained anew, on fewer streets and for fewer steps.\n',
-        flush=True,
-    )
+    print(f'\n{released(data, args.out)}\n\nTheir predictions: {args.out / "released.png"}\n')
+    print('Now the first two networks are trained anew, on fewer streets and for fewer steps.\n', flush=True)
 
     # Both networks train at the same time, each on its half of the cores: threads that wait for a busy core crawl.
     jobs = min(2, os.cpu_count() or 1)
@@ -134,7 +140,7 @@ def main() -> int:
     if failures:
         raise UserError('\n'.join(map(str, failures)))
     rows = rows_of(exp)
-    draw_predictions(exp, data, args.out / 'predictions.png')
+    draw_predictions(trained(exp), data, args.out / 'predictions.png')
     document = markdown.write(exp, args.out / 'report')
     document = {**document, 'notes': [*document['notes'], WARNING]}
     write(experiment_page(exp, document), args.out / 'report.html')

@@ -27,20 +27,17 @@ from mmseg_sr.memory.interventions import without
 from mmseg_sr.memory.observe import observe
 from mmseg_sr.mini_cityscapes import draw_mini_cityscapes
 from mmseg_sr.models.find import sr_blocks
-from mmseg_sr.openmmlab import HOME
 from mmseg_sr.report.pictures import colour
 from mmseg_sr.runs.models import class_names, load_model
 
-STEM = 'fcn_r18-w16-d8{}_1xb4-2k_mini-cityscapes-128x256'
+NAME = 'fcn_r18-w16-d8{}_1xb4-2k_mini-cityscapes-128x256'  # of the model index
 FRAME = 3  # of val
 
 
 def load(variant: str) -> tuple[Config, nn.Module]:
     """Load a released network."""
-    stem = STEM.format(variant)
-    (weights,) = HOME.glob(f'checkpoints/{stem}-*.safetensors')
-    cfg = load_config(HOME / f'configs/mini_cityscapes/{stem}.py')
-    return cfg, load_model(cfg, weights)
+    cfg = load_config(NAME.format(variant))
+    return cfg, load_model(cfg, NAME.format(variant))
 
 
 def street_figure(data: Path) -> Figure:

@@ -1,7 +1,11 @@
 """See what the memory of an SR model does: figures, and the numbers behind them.
 
+    python tools/visualize_sr.py
     python tools/visualize_sr.py CONFIG CHECKPOINT
     python tools/visualize_sr.py CONFIG CHECKPOINT --images street.png --out figures
+
+Without CONFIG and CHECKPOINT it shows the released network with a memory of the scene, on drawn streets
+(tools/make_mini_cityscapes.py).
 
 It looks at --num-images images of the config's data, evenly chosen, and draws --pictures of them, or the files given
 by --images. Files in the output folder, for each SR block by its name:
@@ -26,13 +30,14 @@ from pathlib import Path
 
 from _cli import Parser, answer, at_least, counted, program
 
+RELEASED = 'fcn_r18-w16-d8-sr-scene-rank16_1xb4-2k_mini-cityscapes-128x256'  # of the model index
 MAX_DPI = 2000  # a figure of some 10 inches, and 65,536 pixels are all that matplotlib draws
 
 
 def parse_args() -> argparse.Namespace:
     parser = Parser(__doc__)
-    parser.add_argument('config', metavar='CONFIG', help='config file')
-    parser.add_argument('checkpoint', metavar='CHECKPOINT', help='file of the weights')
+    parser.add_argument('config', nargs='?', default=RELEASED, metavar='CONFIG', help='config file')
+    parser.add_argument('checkpoint', nargs='?', metavar='CHECKPOINT', help='file of the weights')
     parser.add_argument('--images', nargs='+', type=Path, default=[], metavar='FILE', help='images to draw')
     parser.add_argument('--num-images', type=at_least(1), default=50, metavar='N', help='to look at (default: 50)')
     parser.add_argument('--pictures', type=at_least(1), default=3, metavar='N', help='of them to draw (default: 3)')
@@ -43,6 +48,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_config_options()
     parser.add_trust()
     args = parser.parse_args()
+    if args.checkpoint is None and args.config != RELEASED:
+        parser.error(f'{args.config} needs a CHECKPOINT: file of the weights')
+    args.checkpoint = args.checkpoint or RELEASED
     if args.dpi > MAX_DPI:
         parser.error(f'--dpi must be at most {MAX_DPI}')
     return args

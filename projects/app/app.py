@@ -30,7 +30,7 @@ from _cli import Parser, program
 if TYPE_CHECKING:
     from trial import Trial
 
-RELEASED = 'fcn_r18-w16-d8{}_1xb4-2k_mini-cityscapes-128x256'
+RELEASED = 'fcn_r18-w16-d8{}_1xb4-2k_mini-cityscapes-128x256'  # names of the model index, of config and weights
 EXAMPLES = 3
 
 
@@ -60,23 +60,11 @@ def load_trial(args: argparse.Namespace) -> 'Trial':
     from mmseg_sr.config import load_config, read_options
     from mmseg_sr.report.gallery import Network
 
-    given = {'SR': args.source or released('-sr-scene-rank16')}
+    given = {'SR': args.source or 2 * [RELEASED.format('-sr-scene-rank16')]}
     if args.baseline or not args.source:
-        given['baseline'] = args.baseline or released('')
+        given['baseline'] = args.baseline or 2 * [RELEASED.format('')]
     options = read_options(args.cfg_options)
     return Trial(*[Network(name, 'baseline', load_config(pair[0], options), pair[1]) for name, pair in given.items()])
-
-
-def released(variant: str) -> tuple[Path, Path]:
-    """Find the config and the weights of a network that comes with mmseg_sr."""
-    from mmseg_sr.errors import UserError
-    from mmseg_sr.openmmlab import HOME
-
-    stem = RELEASED.format(variant)
-    found = sorted((HOME / 'checkpoints').glob(f'{stem}-*.safetensors'))
-    if not found:
-        raise UserError(f'checkpoints/ has no {stem}: name a CONFIG and a CHECKPOINT')
-    return HOME / f'configs/mini_cityscapes/{stem}.py', found[-1]
 
 
 def draw_examples() -> list[bytes]:

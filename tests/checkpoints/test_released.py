@@ -63,6 +63,15 @@ def test_the_memory_of_the_scene_matters(data, call, tmp_path, monkeypatch):
         assert round(done.document['metrics'][name], 2) == round(model['without_sr'][name], 2) < model['metrics'][name]
 
 
+def test_it_is_what_figures_are_drawn_of_where_no_network_is_named(data, call, tmp_path, monkeypatch):
+    monkeypatch.setenv('MINI_CITYSCAPES_ROOT', str(data))
+    few = ['--num-images', 2, '--pictures', 1, '--dpi', 20]
+    done = call('visualize_sr', *few, '--out', tmp_path / 'out')
+    (block,) = done.document['blocks'].values()
+    assert max(block['flips']) > 0.1, 'without a memory block the picture is another one'
+    assert 'needs a CHECKPOINT' in call('visualize_sr', ROOT / RELEASED['models'][0]['config'], *few).mistake
+
+
 def test_weights_index_and_record_name_each_other():
     files = {path.relative_to(ROOT).as_posix(): path for path in (ROOT / 'checkpoints').iterdir()}
     assert files.keys() == {model['weights'] for model in RELEASED['models']} and len(files) == 3
