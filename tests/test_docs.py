@@ -9,6 +9,7 @@ from pathlib import Path
 import execute_tour
 import mmengine.config.config
 import mmengine.config.utils
+import mmengine.registry.build_functions
 import mmseg
 import nbformat
 import numpy as np
@@ -246,7 +247,6 @@ def written(tmp_path, monkeypatch) -> Path:
     """A folder with the configs of the pages, and the data that they name."""
     for title, code in CONFIGS.items():
         (tmp_path / title).write_text(code)
-    (tmp_path / 'mine.py').write_text(CONFIGS['mine_sr.py'])
     for kind, shape, suffix in (('images', (8, 8, 3), 'jpg'), ('labels', (8, 8), 'png')):
         for split in ('train', 'val'):
             (tmp_path / f'data/mine/{kind}/{split}').mkdir(parents=True)
@@ -259,8 +259,10 @@ def test_configs_are_read_and_built(written, fresh):
     assert len(CONFIGS) >= 4
     for title in CONFIGS:
         cfg = load_config(written / title, {'model.pretrained': None})
-        blocks = [name for name, _ in build_model(cfg).named_modules() if name.endswith(('layer3.sr', 'neck.sr.2'))]
-        assert len(blocks) == 1, title
+        with torch.device('cpu' if title == 'segformer_sr.py' else 'meta'):  # whose drop rates are numbers of a tensor
+            modules = build_model(cfg).named_modules()
+        blocks = [name for name, _ in modules if name.endswith(('layer3.sr', 'neck.sr.2'))]
+        assert len(blocks) == (title != 'mine.py'), title
         if title == 'mine_sr.py':
             datasets = build_datasets(cfg)
             assert {name: len(dataset) for name, dataset in datasets.items()} == {'train': 1, 'val': 1, 'test': 1}
@@ -288,7 +290,7 @@ def test_experiments_are_read(written):
 
 def test_every_message_is_one_that_the_code_gives():
     sources = [*ROOT.glob('mmseg_sr/**/*.py'), *ROOT.glob('tools/*.py')]
-    theirs = (torch.nn.functional, mmengine.config.utils, mmengine.config.config)
+    theirs = (torch.nn.functional, mmengine.config.utils, mmengine.config.config, mmengine.registry.build_functions)
     theirs = [Path(module.__file__) for module in theirs]
     given = {text for path in [*sources, *theirs] for text in texts_of(path)}
     messages = re.findall(r'^### `(.+)`$', PAGES['trouble'], re.M)
