@@ -12,7 +12,7 @@ from .hooks.monitor import SRMonitorHook
 from .hooks.preemption import PreemptionHook
 from .hooks.sr_only import SROnlyHook
 from .metrics.iou import ClassIoUMetric
-from .models import SRBackbone, SRBlock, SRNeck
+from .models import CBAMBlock, SEBlock, SRBackbone, SRBlock, SRNeck
 from .scene import scene_block  # noqa: F401  (registers what scene=True asks for)
 from .scene.places import PackSceneInputs, SceneDataPreProcessor, SceneRandomCrop
 from .version import __version__
@@ -21,6 +21,7 @@ openmmlab.apply_changes(loaders)
 
 __all__ = [
     'AtomicCheckpointHook',
+    'CBAMBlock',
     'CamVidDataset',
     'ChannelsLastHook',
     'ClassIoUMetric',
@@ -29,6 +30,7 @@ __all__ = [
     'LossGuardHook',
     'PackSceneInputs',
     'PreemptionHook',
+    'SEBlock',
     'SRBackbone',
     'SRBlock',
     'SRMonitorHook',

@@ -1,10 +1,10 @@
-"""Write the numbers of README.md and docs/*.md, from the files that commands wrote.
+"""Write the numbers of README.md, docs/*.md and configs/*/README.md, from the files that commands wrote.
 
     python scripts/numbers_in_pages.py            # or: make numbers
     python scripts/numbers_in_pages.py --check    # write nothing; exit status 5 and the differences where a page is old
 
-A place for numbers is two comments, which cog (cogapp) finds. The first calls a function of this file, of
-tables_in_pages.py or of texts_in_pages.py; what the function shows stands between them:
+A place for numbers is two comments, which cog (cogapp) finds. The first calls a function of this file or of one of
+the *_in_pages.py beside it; what the function shows stands between them:
 
     <!-- [[[cog differences('camvid_cpu') ]]] -->
     <!-- [[[end]]] -->
@@ -20,12 +20,13 @@ from cogapp import Cog
 
 SCRIPTS = Path(__file__).resolve().parent
 ROOT = SCRIPTS.parent
-CALLS = 'from numbers_in_pages import *; from tables_in_pages import *; from texts_in_pages import *'
+CALLS = '; '.join(f'from {name}_in_pages import *' for name in ('numbers', 'tables', 'configs', 'texts'))
+PAGES = ('README.md', 'docs/*.md', 'configs/*/README.md')
 
 
 def main(options: list[str]) -> int:
     """Let cog run the calls in README.md and all pages."""
-    pages = sorted(map(str, [ROOT / 'README.md', *ROOT.glob('docs/*.md')]))
+    pages = sorted(str(path) for pattern in PAGES for path in ROOT.glob(pattern))
     mode = ['--check', '--diff'] if options == ['--check'] else ['-r', *options]
     return Cog().main(['cog', '--verbosity=1', *mode, '-n', 'utf-8', '-I', str(SCRIPTS), '-p', CALLS, *pages])
 

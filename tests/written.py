@@ -9,7 +9,10 @@ import texts_in_pages
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {path.stem: path.read_text() for path in sorted(ROOT.glob('docs/*.md'))}
-TEXTS = {'README': (ROOT / 'README.md').read_text(), **PAGES}
+ZOO = {path.parent.name: path.read_text() for path in sorted(ROOT.glob('configs/*/README.md'))}
+FILES = {'README': ROOT / 'README.md', **{name: ROOT / f'docs/{name}.md' for name in PAGES}}
+FILES |= {f'configs/{name}': ROOT / f'configs/{name}/README.md' for name in ZOO}
+TEXTS = {name: path.read_text() for name, path in FILES.items()}
 
 # What the scripts take before and between the arguments that they hand on.
 SCRIPTS = {

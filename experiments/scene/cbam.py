@@ -1,3 +1,2 @@
 _base_ = './sr.py'
-custom_imports = dict(imports=['mmseg_sr', 'experiments.scene.rivals'])
-model = dict(backbone=dict(sr=dict(_delete_=True, type='CBAM', after='layer5')))
+model = dict(backbone=dict(sr=dict(_delete_=True, type='CBAMBlock', after='layer5')))

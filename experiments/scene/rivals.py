@@ -1,4 +1,4 @@
-"""What else could be put at the block's place: coordinates, SE, CBAM and height attention, to compare with.
+"""What else could be put at the block's place: coordinates, mmseg's SE and height attention, to compare with.
 
 Shape letters: N batch, C channels, (h, w) size of the map.
 """
@@ -32,24 +32,6 @@ class SE(SELayer):
     @apart
     def __init__(self, in_channels: int):
         super().__init__(in_channels)
-
-
-@MODELS.register_module()
-class CBAM(nn.Module):
-    """Attention over channels, then over space: https://arxiv.org/abs/1807.06521"""
-
-    @apart
-    def __init__(self, in_channels: int, ratio: int = 16):
-        super().__init__()
-        hidden = in_channels // ratio
-        self.channels = nn.Sequential(
-            nn.Conv2d(in_channels, hidden, 1, bias=False), nn.ReLU(), nn.Conv2d(hidden, in_channels, 1, bias=False)
-        )
-        self.space = nn.Conv2d(2, 1, kernel_size=7, padding=3, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x * torch.sigmoid(self.channels(x.mean((2, 3), keepdim=True)) + self.channels(x.amax((2, 3), keepdim=True)))
-        return x * torch.sigmoid(self.space(torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)))
 
 
 class _Placed(nn.Module):

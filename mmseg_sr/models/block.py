@@ -36,7 +36,7 @@ class _Linear(nn.Linear):
 # mmengine's initialisers choose layers by the name of their class and of its direct bases. One class between keeps
 # the Kaiming init_cfg of every backbone, and the random numbers it would draw, away from the block.
 class SRConv2d(_Conv2d):
-    """Squeeze: the convolution of an SR block."""
+    """A convolution of a block, such as the squeeze of an SR block."""
 
 
 class SRLinear(_Linear):
