@@ -103,13 +103,6 @@ def painting(image: NDArray[np.uint8], alt: str) -> Markup:
     return _element(picture, alt, 'png', optimize=True)
 
 
-def drawing(figure: Figure, alt: str) -> Markup:
-    """Turn a figure with many pixels into an image element, on white: WebP without loss, half the size of PNG."""
-    file = io.BytesIO()
-    figure.savefig(file, format='png', dpi=110, facecolor='white')
-    return _element(Image.open(file).convert('RGB'), alt, 'webp', lossless=True)
-
-
 def _shrink(image: NDArray[np.uint8], how: Image.Resampling) -> Image.Image:
     picture = Image.fromarray(image)
     picture.thumbnail((WIDEST, picture.height), how, reducing_gap=None)

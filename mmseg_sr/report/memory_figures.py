@@ -117,8 +117,8 @@ def maps_figure(
             plain = show(ax, values, picture, name, cmap='cividis', vmin=lowest, vmax=highest)
         change = f'difference ({100 * mean_shift(before, after):.2g} %)'
         signed = show_signed(row[4], after - before, picture, change, limit)
-    colour_bar(figure, plain, figure.axes[: grid.size], 'mean activation over the channels', 'bottom')
-    colour_bar(figure, signed, figure.axes[: grid.size], 'after − before (dots: negative)', 'bottom')
+    colour_bar(figure, plain, figure.axes[: grid.size], 'mean activation over the channels')
+    colour_bar(figure, signed, figure.axes[: grid.size], 'after − before (dots: negative)')
     present = np.unique(np.concatenate([np.unique(picture.prediction) for picture in pictures]))
     handles = [Patch(facecolor=np.asarray(palette[k]) / 255, edgecolor='k', label=short(names[k])) for k in present]
     legend = figure.legend(handles=handles, loc='outside lower center', ncols=2 * columns - 1, fontsize=SMALL)
@@ -141,7 +141,7 @@ def memory_figure(title: str, means: NDArray, norms: NDArray, weights: NDArray, 
         signed = show_signed(ax, values, None, name, np.abs(means).max())
     for ax in grid.flat[len(means) :]:
         ax.remove()
-    colour_bar(figure, signed, figure.axes, 'mean over the channels (dots: negative)', 'bottom')
+    colour_bar(figure, signed, figure.axes, 'mean over the channels (dots: negative)')
     return figure
 
 
@@ -179,7 +179,7 @@ def places_figure(title: str, pictures: Sequence[Picture], change: Sequence[NDAr
         show_picture(row[0], picture.image, picture.name)
         for block, (ax, values) in enumerate(zip(row[1:], maps, strict=True)):
             shown = show(ax, values, picture, f'block {block}', cmap='cividis', vmin=0, vmax=highest)
-    colour_bar(figure, shown, figure.axes, 'mean |change of a logit| over the classes', 'bottom')
+    colour_bar(figure, shown, figure.axes, 'mean |change of a logit| over the classes')
     return figure
 
 

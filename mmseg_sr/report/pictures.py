@@ -119,12 +119,12 @@ def show_signed(ax: Axes, values: NDArray, picture: Picture | None, name: str, l
     return shown
 
 
-def colour_bar(figure: Figure, shown: AxesImage, axes: Axes | Sequence, label: str, place: str = 'right') -> None:
-    """Set a colour bar beside one or several axes, with small and large numbers as powers of ten."""
+def colour_bar(figure: Figure, shown: AxesImage, axes: Axes | Sequence, label: str) -> None:
+    """Set a colour bar below one or several axes, with small and large numbers as powers of ten."""
     exponent = ScalarFormatter(useMathText=True)
     exponent.set_powerlimits((-3, 4))
-    thin = 20 if place == 'right' else 5 * figure.get_figwidth()
-    bar = figure.colorbar(shown, ax=axes, format=exponent, shrink=0.9, pad=0.01, location=place, aspect=thin)
+    thin = 5 * figure.get_figwidth()
+    bar = figure.colorbar(shown, ax=axes, format=exponent, shrink=0.9, pad=0.01, location='bottom', aspect=thin)
     bar.set_label(label, fontsize=SMALL)
     bar.ax.tick_params(labelsize=SMALL)
-    bar.long_axis.get_offset_text().set_fontsize(SMALL)
+    bar.ax.xaxis.get_offset_text().set_fontsize(SMALL)
