@@ -90,7 +90,7 @@ setup(
         'cityscapesscripts>=2.2.4',
         'jinja2',
         'matplotlib',
-        'pillow',
+        'pillow>=10.1',  # draws text in a size
         'pydantic>=2.6',
         'pyyaml',
         'safetensors>=0.4',

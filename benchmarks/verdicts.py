@@ -173,8 +173,8 @@ def power_figure() -> Figure:
         for seeds, style in ((3, ':'), (5, '-'), (10, '--'), (20, '-.')):
             axes.plot(gains, [100 * power(gain, 1, seeds, arms) for gain in gains], style, label=f'{seeds} seeds')
         axes.set_title(f'{arms} arm{"s" * (arms > 1)} in the question', fontsize='medium')
-        axes.set_xlabel('true gain / standard deviation of the difference')
         axes.grid(alpha=0.4)
+    figure.supxlabel('true gain / standard deviation of the difference', fontsize='medium')
     figure.axes[0].set_ylabel('experiments that show it, %')
     figure.axes[0].legend()
     return figure

@@ -23,9 +23,10 @@ from pathlib import Path
 import mmcv
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
-from mmseg.utils import get_palette
+from mmseg.utils import get_classes, get_palette
 
 from mmseg_sr.atomic import write_text
 from mmseg_sr.config import load_config, prepare
@@ -101,8 +102,11 @@ def draw_predictions(networks: Mapping[str, tuple[Config, str | Path]], data: Pa
 def prediction_grid(
     pictures: Sequence[np.ndarray], columns: Mapping[str, Sequence[np.ndarray]], void: Sequence[np.ndarray]
 ) -> Figure:
-    """Draw a row a picture (H, W, 3): itself, and a label map (H, W) for each column, black where its void is true."""
-    size = (2 * pictures[0].shape[1] / pictures[0].shape[0] * (len(columns) + 1), 2 * len(pictures) + 0.3)
+    """Draw a row a picture (H, W, 3): itself, and a label map (H, W) for each column, black where its void is true.
+
+    A legend below has the classes that are in a column.
+    """
+    size = (2 * pictures[0].shape[1] / pictures[0].shape[0] * (len(columns) + 1), 2 * len(pictures) + 0.9)
     figure = Figure(figsize=size, layout='constrained', facecolor='white')
     axes = figure.subplots(len(pictures), len(columns) + 1, squeeze=False)
     for row, picture, mask, *maps in zip(axes, pictures, void, *columns.values(), strict=True):
@@ -113,6 +117,11 @@ def prediction_grid(
         cell.set_title(title)
     for cell in axes.flat:
         cell.set_axis_off()
+    names, palette = get_classes('cityscapes'), np.divide(get_palette('cityscapes'), 255)
+    shown = [np.unique(labels[~mask]) for maps in columns.values() for labels, mask in zip(maps, void, strict=True)]
+    present = [index for index in np.unique(np.concatenate(shown)) if index < len(names)]
+    handles = [Patch(facecolor=palette[index], edgecolor='black', label=names[index]) for index in present]
+    figure.legend(handles=handles, loc='outside lower center', ncols=10, frameon=False)
     return figure
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from numbers_in_pages import ROOT, read, rows, show, table
 
+from mmseg_sr.experiments.markdown import corrected
 from mmseg_sr.experiments.plan import load
 from mmseg_sr.experiments.seeds import plan_seeds, to_markdown
 
@@ -61,8 +62,8 @@ def differences(*experiments: str) -> None:
     """Write the differences of mIoU to the baseline, with their intervals over seeds, and the verdicts."""
     lines = []
     for row in (row for experiment in experiments for row in of_miou(experiment)):
-        line = [row['arm'], row['mode'], row['seeds'], f'{row["difference"]:+.2f}', interval(row['over_seeds'])]
-        lines.append([*line, row['verdict'] or 'also looked at'])
+        line = [row['arm'], row['mode'], row['seeds'], f'{row["difference"]:+.2f}']
+        lines.append([*line, interval(row['over_seeds']) + corrected(row), row['verdict'] or 'also looked at'])
     table('network | tested on | seeds | mIoU | 95 % over seeds | verdict', lines)
 
 
@@ -122,7 +123,7 @@ def verdict(text: str, experiment: str, arm: str) -> None:
     """Write a sentence: the difference of mIoU of a network to its baseline, its interval over seeds, the verdict."""
     (row,) = (row for row in of_miou(experiment) if row['arm'] == arm)
     over = row['over_seeds']
-    change = f'{row["difference"]:+.2f} mIoU ({row["seeds"]} seeds, 95 % interval {interval(over)})'
+    change = f'{row["difference"]:+.2f} mIoU ({row["seeds"]} seeds, 95 % interval {interval(over)}{corrected(row)})'
     show(f'{text} {change}: **{row["verdict"]}**.')
 
 
@@ -141,7 +142,7 @@ def summary() -> None:
         scores = [means[row['baseline']], means[arm], change, row['verdict']]
         lines.append([data, f'[{what}](results/{experiment}/report.md)', row['seeds'], *scores])
     lines.append(['Cityscapes', '[Table IV of the paper](experiments/table4.yaml)', *'----', 'not measured'])
-    table('data | with SR | seeds | mIoU without | mIoU with | difference, 95 % over seeds | verdict', lines)
+    table('data | with SR | seeds | mIoU without | mIoU with | difference, corrected 95 % over seeds | verdict', lines)
 
 
 def cost(name: str, heads: str) -> None:

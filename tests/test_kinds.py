@@ -54,7 +54,7 @@ def test_a_config_of_python_throughout_is_trained_and_tested_like_another(pure, 
     named = call('test', write_config(pure.parent, extra=SR), *words).document['metrics']
     assert call('test', pure, *words, *outputs).document['metrics'] == named and 'IoU.road' in named
     assert len(np.load(tmp_path / 'c.npz')['images']) == len(list(tmp_path.glob('out/*.png'))) == 5
-    assert len(list(tmp_path.glob('drawn/**/*.png'))) == 5
+    assert len(list(tmp_path.glob('drawn/**/test_*.png'))) == 5
     submitted = ['--format-only', '--tta', '--out', tmp_path / 'submitted']
     assert call('test', pure, *words, *submitted).document['metrics'] == {}
     assert len(list(tmp_path.glob('submitted/*.png'))) == 5

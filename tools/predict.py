@@ -5,9 +5,9 @@
     python tools/predict.py MODEL.onnx streets --out predictions --mode slide --stride 256 512
 
 Writes for each image, folders below included, DIR/labels/NAME.png, the ids of the classes, and DIR/overlays/NAME.png,
-the picture with their colours laid over it. Where the data set has reduce_zero_label (ADE20K), the ids are those in its
-label files, from 1 on, as tools/test.py --out writes them. Both kinds of network give the same files, but for pixels
-where two classes are as good.
+the picture with their colours laid over it; DIR/legend.png names the colours. Where the data set has reduce_zero_label
+(ADE20K), the ids are those in its label files, from 1 on, as tools/test.py --out writes them. Both kinds of network
+give the same files, but for pixels where two classes are as good.
 
 Images are read, resized and predicted, whole or in windows, as the config tests them; --mode, --window and --stride say
 otherwise. A network exported for one size takes whole images of that size, or windows of it.

@@ -11,7 +11,8 @@ than IoUMetric report as they are.
 --out writes predictions as PNG files of class ids (of Cityscapes label ids where the evaluator is CityscapesMetric, of
 those in the label files, from 1 on, where the data set has reduce_zero_label). Where several evaluators write, the
 first fills DIR and every other DIR/<its type>: their ids differ. Images of several folders get folders of the same
-names, in --show-dir too; CityscapesMetric's have one, where no two have one name.
+names, in --show-dir too; CityscapesMetric's have one, where no two have one name. legend.png beside the drawings of
+--show-dir names the colours of the classes.
 
 --format-only writes predictions for a server that has the labels, and evaluates nothing: images without labels will do.
 For Cityscapes they are label ids, in files named as its server and cityscapesscripts want them:

@@ -139,9 +139,14 @@ def _differences(differences: Sequence[dict]) -> str:
     for row in differences:
         line = [f'{row["arm"]} - {row["baseline"]}', row['mode'], row['metric'], str(row['seeds'])]
         line += [f'{row["difference"]:+.2f}', _form('{:+.2f}', row['paper'])]
-        line += [_interval(row['over_seeds']), row['verdict'] or 'also looked at']
+        line += [_interval(row['over_seeds']) + corrected(row), row['verdict'] or 'also looked at']
         lines.append([*line, str(row['seeds_needed'] or ('-' if row['seeds'] < 2 else '> 10,000'))])
     return table([*head, 'seeds needed'], lines)
+
+
+def corrected(row: dict) -> str:
+    """Say behind the interval of a difference for how many arms it is corrected, if it is."""
+    return f', corrected for {row["corrected_for"]} arms' if row.get('corrected_for') else ''
 
 
 def _images(differences: Sequence[dict]) -> str:

@@ -90,6 +90,8 @@ def _answer(document: dict, exp: Experiment, table: Table) -> None:
         row, removal = asked[name], verdict.removal
         row['over_seeds'] = {**_interval(verdict.interval), 'p_corrected': verdict.p_corrected}
         row['verdict'] = verdict.form
+        if verdict.p_corrected is not None and len(exp.primary.arms) > 1:
+            row['corrected_for'] = len(exp.primary.arms)
         document['verdicts'].append({key: row[key] for key in SAME + ('metric', 'difference', 'over_seeds', 'verdict')})
         document['verdicts'][-1] |= {
             'reason': verdict.reason,
@@ -131,7 +133,8 @@ def _add(document: dict, exp: Experiment, table: Table, arm: Arm, mode: Mode, ar
     for metric, row in zip(METRICS, found, strict=False):
         paper = [each.paper[metric][0] for each in (arm, exp.arms[arm.baseline]) if metric in each.paper]
         published = round(paper[0] - paper[1], 6) if len(paper) == 2 else None
-        more = {'verdict': None, 'seeds_needed': _seeds_needed(exp, *values[metric]), 'paper': published}
+        more = {'verdict': None, 'corrected_for': None, 'paper': published}
+        more['seeds_needed'] = _seeds_needed(exp, *values[metric])
         document['differences'].append({**same, 'metric': metric, **row, 'resampling': resampling, **more})
     rows = found[len(METRICS) :]
     corrected = holm([gain.p_value for gain in seeds[len(METRICS) :]])

@@ -37,7 +37,7 @@ def class_chart(names: Sequence[str], values: Sequence[float | None], label: str
             if interval.get('low') is not None:
                 axes.plot([interval['low'], interval['high']], [place] * 2, color='black', linewidth=1)
         axes.axvline(0, color='black', linewidth=0.8)
-        axes.set_yticks(range(len(names)), [name if len(name) <= 20 else f'{name[:19]}…' for name in names])
+        axes.set_yticks(range(len(names)), map(short, names))
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.tick_params(axis='y', length=0)
         axes.spines['left'].set_visible(False)
@@ -72,6 +72,16 @@ def curve_chart(curves: Mapping[str, Sequence[Mapping[int, float]]], label: str)
     return figure
 
 
+def short(name: str) -> str:
+    """Cut a name that is too long for a chart.
+
+    Example:
+        >>> short('road'), short('the name of a class in a chart')
+        ('road', 'the name of a class…')
+    """
+    return name if len(name) <= 20 else f'{name[:19].rstrip()}…'
+
+
 def forest_plot(differences: Sequence[dict], metric: str = 'mIoU') -> Figure:
     """Draw the differences of a report in a metric with their intervals over seeds, and thin ones over images.
 
@@ -97,7 +107,9 @@ def forest_plot(differences: Sequence[dict], metric: str = 'mIoU') -> Figure:
                 axes.plot([interval['low'], interval['high']], [height, height], color=shade, linewidth=width)
         hollow = 'none' if color == NOT_SHOWN else 'full'
         axes.plot([row['difference']], [-position], marker, color=color, markersize=6, fillstyle=hollow)
-    kinds = [(2, 'over seeds'), (0.8, 'over images, for these networks')]
+    arms = max((row.get('corrected_for') or 1 for row in rows), default=1)
+    seeds = 'over seeds' + f'; of verdicts, corrected for {arms} arms' * (arms > 1)
+    kinds = [(2, seeds), (0.8, 'over images, for these networks')]
     for width, words in kinds[: 1 + any(row['over_images'] for row in rows)]:
         axes.plot([], [], color=NOT_SHOWN, linewidth=width, label=f'95 % {words}')
     axes.set_yticks(range(0, -len(rows), -1), map(_label, rows))
@@ -105,7 +117,7 @@ def forest_plot(differences: Sequence[dict], metric: str = 'mIoU') -> Figure:
     axes.set_xlabel(f'difference in {metric} (percent points)')
     axes.spines[['top', 'right', 'left']].set_visible(False)
     axes.tick_params(axis='y', length=0)
-    figure.legend(loc='outside upper right', ncols=2, frameon=False, fontsize='small')
+    figure.legend(loc='outside upper right', frameon=False)
     return figure
 
 

@@ -4,6 +4,9 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from mmengine.config import Config
+
+from ..config import dataset_of, leaf_datasets
 from ..errors import UserError
 from ..experiments import settings
 from ..experiments.logs import scalars
@@ -28,7 +31,7 @@ def experiment_page(exp: Experiment, document: dict, pictures: int = 3, images: 
     work = ['--work-dir', str(exp.work_dir)]
     again = ['python', 'tools/report_page.py', str(exp.path), *work]
     return Page(
-        title=exp.name,
+        title=title_of(networks, len(exp.seeds)),
         document=document,
         commands=[f'{document["command"]} {shlex.join(work)}', shlex.join(again)],
         sources=_texts([exp.path.resolve(), *(arm.config for arm in exp.arms.values())]),
@@ -61,7 +64,7 @@ def checkpoint_page(networks: Sequence[Network], tests: Mapping, command: str, p
     exp = Experiment(path.stem, path, path.parent, first.name, arms, (0,), (Mode(modes[0]),), primary)
     scores = rows[0]['metrics'] if first is last else {}
     return Page(
-        title=exp.name,
+        title=title_of(networks, 1),
         document=summarize(exp, rows, lambda row: areas_in(tests[row['arm']][1], row)),
         commands=[command],
         sources=_texts(files.values()),
@@ -69,6 +72,41 @@ def checkpoint_page(networks: Sequence[Network], tests: Mapping, command: str, p
         gallery=look(networks, pictures, images),
         scores={key.removeprefix('IoU.'): value for key, value in scores.items() if key.startswith('IoU.')},
     )
+
+
+def title_of(networks: Sequence[Network], seeds: int) -> str:
+    """Say what is compared: networks, their architecture, data, seeds."""
+    ours = dict.fromkeys(each.name for each in networks if each.name != each.baseline)
+    theirs = dict.fromkeys(each.baseline for each in networks)
+    kinds = dict.fromkeys(_architecture(each.cfg) for each in networks if each.name == each.baseline)
+    compared = f'{_and(ours)} against {_and(theirs)}: ' if ours else ''
+    return f'{compared}{_and(kinds)} on {_data(networks[0].cfg)}, {seeds} seed{"s" * (seeds != 1)}'
+
+
+def _and(names: Iterable[str]) -> str:
+    *first, last = names
+    return f'{", ".join(first)} and {last}' if first else last
+
+
+def _architecture(cfg: Config) -> str:
+    """Name decode head and backbone."""
+    heads, backbone = cfg.model.get('decode_head', cfg.model), cfg.model.get('backbone', {})
+    inner = backbone.get('backbone', backbone)
+    head, kind = (_kind(each) for each in (heads[-1] if isinstance(heads, list) else heads, inner))
+    depth, added = f'-{inner.get("depth")}' * ('depth' in inner), ' and SR' * (inner is not backbone)
+    return f'{head.removesuffix("Head")} with {kind}{depth}{added}' if kind else head
+
+
+def _kind(node: Mapping) -> str:
+    kind = node.get('type', '')
+    return getattr(kind, '__name__', kind).rpartition('.')[2]
+
+
+def _data(cfg: Config) -> str:
+    """Name the data: as the config's name does, where it is like mmseg's, else as their folder."""
+    *_, data = fields = Path(cfg.filename).stem.split('_')
+    leaf = leaf_datasets(dataset_of(cfg, 'test_dataloader'))[0]
+    return data if len(fields) > 3 else Path(leaf.get('data_root') or '').name or _kind(leaf)
 
 
 def _read_test(path: Path, checkpoint: str | Path) -> dict:

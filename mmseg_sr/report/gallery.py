@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from markupsafe import Markup
+from matplotlib.figure import Figure
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset, pseudo_collate
 from torch import nn
@@ -18,7 +19,7 @@ from ..memory.summary import summarise
 from ..models.find import sr_blocks
 from ..progress import Bar
 from ..runs.models import class_names, load_model
-from .html import drawing, painting, photograph
+from .html import inline_svg, painting, photograph
 from .memory_figures import block_figures, in_words
 from .pictures import changed_pixels, colour, paint_changes, shares
 
@@ -46,7 +47,7 @@ class Gallery:
     """The pictures of a page."""
 
     scenes: list = field(default_factory=list)  # name of an image, and rows of views: of the image, of each network
-    memories: dict = field(default_factory=dict)  # of each network its SR blocks: name, Summary.document(), views
+    memories: dict = field(default_factory=dict)  # of each network its SR blocks: see _memories
     legend: list = field(default_factory=list)  # classes and their colours
     gaps: list[str] = field(default_factory=list)  # sentences on what is missing
 
@@ -70,7 +71,8 @@ def look(networks: Sequence[Network], pictures: int = 3, images: int = 20) -> Ga
             if images and sr_blocks(model):
                 chosen = Bar(spread(len(dataset), images), network.name, unit='image')
                 seen = [observe(model, _read(dataset, index)) for index in chosen]
-                gallery.memories[network.name] = _memories(model, seen, pictures or 1, classes, palette)
+                key = f'memory{len(gallery.memories)}'
+                gallery.memories[network.name] = _memories(key, model, seen, pictures or 1, classes, palette)
         except UserError as error:
             gallery.gaps.append(f'{network.name}: {error}.')
     _show(gallery, networks, predicted)
@@ -98,14 +100,30 @@ def _predict(model: nn.Module, dataset: BaseDataset, count: int) -> list[tuple[s
     return found
 
 
-def _memories(model: nn.Module, seen: Sequence, pictures: int, classes: list[str], palette: list) -> list[tuple]:
+def _memories(
+    key: str, model: nn.Module, seen: Sequence, pictures: int, classes: list[str], palette: list
+) -> list[tuple]:
+    """Name, Summary.document(), words of :func:`in_words` and views of each SR block; ``key`` begins ids."""
     drawn, found = [seen[index] for index in spread(len(seen), pictures)], []
     for name, block in sr_blocks(model).items():
         summary = summarise(seen, name, block, classes)
-        words, figures = in_words(summary), block_figures(name, summary, drawn, palette)
-        views = [View(drawing(figure, words[kind]), words[kind]) for kind, figure in figures.items()]
-        found.append((name, summary.document(), views))
+        figures, words, views = block_figures(name, summary, drawn, palette, columns=2), in_words(summary), []
+        figures.pop('scores', None)  # a table of the page
+        for kind, figure in figures.items():
+            alt = figure.get_suptitle()
+            views.append(View(inline_svg(_without_words(figure), f'{key}-{name}-{kind}', alt), words[kind]))
+        found.append((name, summary.document(), words, views))
     return found
+
+
+def _without_words(figure: Figure) -> Figure:
+    """Take title and notes out of a figure: the page says it below."""
+    figure.suptitle('')
+    figure.supxlabel('')
+    figure.set_figheight(figure.get_figheight() - 0.5)
+    for legend in figure.legends:
+        legend.set_title(None)
+    return figure
 
 
 def _show(gallery: Gallery, networks: Sequence[Network], predicted: Mapping[str, list]) -> None:
@@ -113,7 +131,9 @@ def _show(gallery: Gallery, networks: Sequence[Network], predicted: Mapping[str,
     paths = {name: [path for path, *_ in images] for name, images in predicted.items()}
     first = next(iter(paths.values()), [])
     gallery.gaps += [f'{name}: its data are other images.' for name, each in paths.items() if each != first]
+    order = [network.name for network in networks]
     shown = [network for network in networks if paths.get(network.name) == first]
+    shown.sort(key=lambda network: order.index(network.baseline))  # each after its baseline
     palette = [each for _, each in gallery.legend]
     for index, path in enumerate(first):
         images = {network.name: predicted[network.name][index] for network in shown}

@@ -2,7 +2,9 @@
 
 import base64
 import io
+import math
 import re
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -17,6 +19,7 @@ NONE, SPACE = '–', '\u00a0'  # for no number; before a unit, which stays on it
 CSS_COLOURS = {'#000000': 'currentColor', **{colour: f'var(--{name})' for name, colour in COLOURS.items()}}
 NO_METADATA = dict.fromkeys(('Creator', 'Date', 'Format', 'Type'))
 WIDEST = 640  # pixels of a picture
+IMAGE_DPI = 150  # of pictures within a figure
 
 
 def number(value: float | None, form: str = '.2f', unit: str = '') -> str:
@@ -31,6 +34,16 @@ def number(value: float | None, form: str = '.2f', unit: str = '') -> str:
     return format(value, form).replace('-', '−') + (SPACE + unit if unit else '')
 
 
+def signed(largest: float) -> str:
+    """Choose the form that shows the sign and, of the largest of some numbers, three digits.
+
+    Example:
+        >>> signed(0.00151), signed(24.0), signed(0)
+        ('+.5f', '+.1f', '+.2f')
+    """
+    return f'+.{max(0, 2 - math.floor(math.log10(abs(largest) or 1)))}f'
+
+
 def interval(given: dict | None) -> str:
     """Write an interval of differences.
 
@@ -40,6 +53,19 @@ def interval(given: dict | None) -> str:
     """
     known = given and given['low'] is not None
     return f'{number(given["low"], "+.2f")} to {number(given["high"], "+.2f")}' if known else NONE
+
+
+def relative(text: str) -> str:
+    """Write the absolute paths in a text as they are from the current folder: the page tells no machine's folders.
+
+    Example:
+        >>> relative(f'python {Path.cwd()}/train.py --out "{Path.cwd().parent}/a b"')
+        'python train.py --out "../a b"'
+    """
+    for level, folder in enumerate([Path.cwd(), *Path.cwd().parents]):
+        start = re.escape(f'{folder}/'.replace('//', '/'))
+        text = re.sub(rf'(?<![^\s\'"(=]){start}(?=[^\s/])', '../' * level, text)
+    return text
 
 
 def inline_svg(figure: Figure, name: str, alt: str) -> Markup:
@@ -53,9 +79,9 @@ def inline_svg(figure: Figure, name: str, alt: str) -> Markup:
     """
     file = io.StringIO()
     with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': name}):
-        figure.savefig(file, format='svg', transparent=True, metadata=NO_METADATA)
+        figure.savefig(file, format='svg', transparent=True, metadata=NO_METADATA, dpi=IMAGE_DPI)
     text = file.getvalue()
-    text = re.sub(r'<style.*?</style>|<!--.*?-->', '', text[text.index('<svg') :], flags=re.DOTALL)
+    text = re.sub(r'<style.*?</style>|<!--.*?-->| id="image\w+"', '', text[text.index('<svg') :], flags=re.DOTALL)
     text = re.sub(r' (?:id="|xlink:href="#|clip-path="url\(#)', rf'\g<0>{name}-', text)
     for colour, css in CSS_COLOURS.items():
         text = text.replace(colour, css)
@@ -75,13 +101,6 @@ def painting(image: NDArray[np.uint8], alt: str) -> Markup:
     if picture.getcolors(256):
         picture = picture.convert('P', palette=Image.Palette.ADAPTIVE, colors=256)
     return _element(picture, alt, 'png', optimize=True)
-
-
-def drawing(figure: Figure, alt: str) -> Markup:
-    """Turn a figure with many pixels into an image element, on white: WebP without loss, half the size of PNG."""
-    file = io.BytesIO()
-    figure.savefig(file, format='png', dpi=110, facecolor='white')
-    return _element(Image.open(file).convert('RGB'), alt, 'webp', lossless=True)
 
 
 def _shrink(image: NDArray[np.uint8], how: Image.Resampling) -> Image.Image:

@@ -15,13 +15,18 @@ from ..datasets.build import read_picture
 from ..memory.observe import Seen
 from ..memory.stats import GroupWeights, mean_shift
 from ..memory.summary import Summary
+from .charts import COLOURS, WIDTH, short
 from .pictures import SMALL, Picture, colour, colour_bar, row_height, show, show_picture, show_signed
 
-BAR, EDGE = '#8fb3d9', '#22405e'
+PANEL = WIDTH / 2  # inches
 
 
-def block_figures(name: str, summary: Summary, drawn: Sequence[Seen], palette: Sequence) -> dict[str, Figure]:
+def block_figures(
+    name: str, summary: Summary, drawn: Sequence[Seen], palette: Sequence, columns: int = 5
+) -> dict[str, Figure]:
     """Draw what the SR block ``name`` does: a summary of all images, and some ``drawn``, whose files are read.
+
+    Most figures have ``columns`` of panels: two fit a phone.
 
     Returns:
         'weights' (with labels only), 'drives' (where file names give them), 'maps', 'memory', and, where memory blocks
@@ -34,65 +39,75 @@ def block_figures(name: str, summary: Summary, drawn: Sequence[Seen], palette: S
     count, overall, figures = len(summary.weights), summary.everything, {}
     if summary.by_class is not None:
         note = f"over {count} images, each weighted by the class's share of its pixels"
-        figures['weights'] = weights_figure(name, summary.classes, summary.by_class, overall, note)
+        figures['weights'] = weights_figure(name, summary.classes, summary.by_class, overall, note, columns)
     if summary.by_drive is not None:
         note = f'over {count} images, those of each city or drive by themselves'
-        figures['drives'] = weights_figure(name, summary.drives, summary.by_drive, overall, note)
+        figures['drives'] = weights_figure(name, summary.drives, summary.by_drive, overall, note, columns)
     maps = [(block.before, block.after) for block in blocks]
-    figures['maps'] = maps_figure(name, pictures, maps, summary.classes, palette)
-    figures['memory'] = memory_figure(name, summary.memory_means, summary.norms, overall.mean[0])
+    figures['maps'] = maps_figure(name, pictures, maps, summary.classes, palette, columns)
+    figures['memory'] = memory_figure(name, summary.memory_means, summary.norms, overall.mean[0], columns)
     if summary.flips is not None:
         note = f'mean over {count} images; mean |logit|: {summary.logit_size:.2g}'
         figures['scores'] = scores_figure(name, summary.classes, summary.score_change, summary.flips, note)
-        figures['places'] = places_figure(name, pictures, [block.place_change for block in blocks])
+        figures['places'] = places_figure(name, pictures, [block.place_change for block in blocks], columns)
     return figures
 
 
 def in_words(summary: Summary) -> dict[str, str]:
-    """Say what each figure of :func:`block_figures` shows, with its chief numbers, for readers who cannot see it."""
+    """Say what each figure of :func:`block_figures` shows and how to read it, with its chief numbers."""
     weights = ', '.join(f'{weight:.2f}' for weight in summary.everything.mean[0])
     norms = ', '.join(f'{norm:.2g}' for norm in summary.norms)
+    bars = 'Bars: mean and standard deviation; marks: over all images; in brackets: images with it. Over all:'
     flips = ', '.join(f'{100 * share:.2g} %' for share in (() if summary.flips is None else summary.flips))
     return {
-        'weights': f'Softmax weight of each memory block, for all images and by class. Over all images: {weights}.',
-        'drives': f'Softmax weight of each memory block by city or drive. Over all images: {weights}.',
-        'maps': 'Pictures, their predictions, and the channel mean of the map before the block, after it and the '
-        f'difference. What is added has {100 * summary.shift.mean():.2g} % of the norm of the map.',
-        'memory': f'Channel mean of each memory block, cell by cell. Norms: {norms}.',
-        'scores': "Change of each class's score when a memory block is taken out, for each block. Pixels that are "
-        f'predicted as another class then: {flips}.',
-        'places': 'Where in the pictures the scores change when a memory block is taken out, for each block.',
+        'weights': 'Softmax weight of each memory block in all images and by class, each image weighted by the '
+        f"class's share of its pixels. {bars} {weights}.",
+        'drives': f'Softmax weight of each memory block by city or drive. {bars} {weights}.',
+        'maps': 'The channel mean of the map before the block and after it. In brackets: the mean of the difference, '
+        f'relative to that before. What is added has {100 * summary.shift.mean():.2g} % of the norm of the map.',
+        'memory': 'Channel mean of each memory block, cell by cell; the norm is of all its channels, the weight the '
+        f'mean over the images. Norms: {norms}.',
+        'scores': "Change of each class's mean logit when a memory block is taken out. Pixels that are predicted as "
+        f'another class then: {flips}. Mean size of a logit: {summary.logit_size:.2g}.',
+        'places': 'Where the logits change when a memory block is taken out: the mean size of the change over the '
+        'classes, in pixels of the picture.',
     }
 
 
-def weights_figure(title: str, names: Sequence[str], weights: GroupWeights, overall: GroupWeights, note: str) -> Figure:
+def weights_figure(
+    title: str, names: Sequence[str], weights: GroupWeights, overall: GroupWeights, note: str, columns: int = 5
+) -> Figure:
     """Draw the softmax weights of all images, and of each of K groups; one with NaN is in no image: Figs 2, 5, 6, 7."""
     panels = [('all', overall.mean[0], overall.std[0], overall.images[0])]
     panels += zip(names, *weights, strict=True)
-    columns = 4 if len(panels) <= 12 else 5
+    width, columns = PANEL * columns, columns + 1
     rows = -(-len(panels) // columns)
-    title, note = f'Softmax weights of the memory blocks · {title}', f'Bars: mean, with the standard deviation, {note}.'
-    note = f'memory block\n\n{note}\nIn brackets: images with it. Black marks: mean over all images.'
-    figure, grid = _sheet(title, note, (2.3 * columns, 1.55 * rows + 1.2), rows, columns, shared=True)
+    note = f'Bars: mean and standard deviation, {note}.\nIn brackets: images with it. Black marks: over all images.'
+    title = f'Softmax weights of the memory blocks · {title}'
+    figure, grid = _sheet(title, note, (width, 1.2 * rows + 1), rows, columns, shared=True)
     blocks = np.arange(overall.mean.shape[1])
     for ax, (name, mean, std, images) in zip(grid.flat, panels, strict=False):
-        ax.set_title(f'{name} ({images})', fontsize=9, weight='bold' if ax is grid[0, 0] else 'normal')
+        ax.set_title(f'{short(name)} ({images})', fontsize=SMALL, weight='bold' if ax is grid[0, 0] else 'normal')
+        ax.tick_params(labelsize=SMALL)
         if np.isnan(mean).any():
             ax.text(0.5, 0.5, 'in no image', transform=ax.transAxes, ha='center', fontsize=SMALL)
             continue
-        ax.bar(blocks, mean, yerr=std, color=BAR, edgecolor=EDGE, ecolor=EDGE, capsize=2)
-        ax.plot(blocks, overall.mean[0], 'k_', markersize=60 / len(blocks), markeredgewidth=1.5)
+        ax.bar(blocks, mean, yerr=std, color=COLOURS['blue'], alpha=0.6, ecolor='black', capsize=2)
+        ax.plot(blocks, overall.mean[0], 'k_', markersize=50 / len(blocks), markeredgewidth=1.5)
     for ax in grid.flat[len(panels) :]:
         ax.remove()
     grid[0, 0].set(xticks=blocks, ylim=(0, 1 if np.nanmax(overall.mean) > 0.4 else None))
-    figure.supylabel('softmax weight', fontsize=9)
+    grid[-1, 0].set_xlabel('memory block', fontsize=SMALL)
+    figure.supylabel('softmax weight', fontsize=SMALL)
     return figure
 
 
-def maps_figure(title: str, pictures: Sequence[Picture], maps: Sequence, names: Sequence[str], palette) -> Figure:
+def maps_figure(
+    title: str, pictures: Sequence[Picture], maps: Sequence, names: Sequence[str], palette, columns: int = 5
+) -> Figure:
     """Draw for each picture its prediction, channel-mean maps (h, w) before and after the block, difference: Fig. 3."""
-    title, size = f'Channel-mean activation around the SR block · {title}', row_height(pictures) * len(pictures)
-    figure, grid = _sheet(title, '', (12, size + 1.5), len(pictures), 5)
+    title = f'Channel-mean activation around the SR block · {title}'
+    figure, grid = _rows(title, '', pictures, 5, columns)
     lowest, highest = min(np.min(pair) for pair in maps), max(np.max(pair) for pair in maps)
     limit = max(np.abs(after - before).max() for before, after in maps)
     for row, picture, (before, after) in zip(grid, pictures, maps, strict=True):
@@ -102,22 +117,23 @@ def maps_figure(title: str, pictures: Sequence[Picture], maps: Sequence, names: 
             plain = show(ax, values, picture, name, cmap='cividis', vmin=lowest, vmax=highest)
         change = f'difference ({100 * mean_shift(before, after):.2g} %)'
         signed = show_signed(row[4], after - before, picture, change, limit)
-    colour_bar(figure, plain, grid[:, 2:4], 'mean activation over the channels')
-    colour_bar(figure, signed, grid[:, 4], 'after − before (dots: negative)')
+    colour_bar(figure, plain, figure.axes[: grid.size], 'mean activation over the channels')
+    colour_bar(figure, signed, figure.axes[: grid.size], 'after − before (dots: negative)')
     present = np.unique(np.concatenate([np.unique(picture.prediction) for picture in pictures]))
-    handles = [Patch(facecolor=np.asarray(palette[k]) / 255, edgecolor='k', label=names[k]) for k in present]
-    legend = figure.legend(handles=handles, loc='outside lower center', ncols=min(len(present), 10), fontsize=SMALL)
+    handles = [Patch(facecolor=np.asarray(palette[k]) / 255, edgecolor='k', label=short(names[k])) for k in present]
+    legend = figure.legend(handles=handles, loc='outside lower center', ncols=2 * columns - 1, fontsize=SMALL)
+    legend.set_frame_on(False)
     note = 'Axes: pixels of the picture. In brackets: mean |after − before| relative to mean |before|.'
     legend.set_title(note, prop={'size': SMALL})
     return figure
 
 
-def memory_figure(title: str, means: NDArray, norms: NDArray, weights: NDArray) -> Figure:
+def memory_figure(title: str, means: NDArray, norms: NDArray, weights: NDArray, columns: int = 5) -> Figure:
     """Draw the channel mean (P, H, W) of each memory block, with its norm (P,) and mean softmax weight (P,): Fig. 4."""
-    columns = min(len(means), 5)
+    columns = min(len(means), columns)
     rows = -(-len(means) // columns)
-    height = min(2.1 * means.shape[1] / means.shape[2], 3)
-    size = (max(2.1 * columns, 4) + 1.4, (height + 0.5) * rows + 1.2)
+    height = min(0.85 * PANEL * means.shape[1] / means.shape[2], 3)
+    size = (max(PANEL * columns, WIDTH), (height + 0.5) * rows + 1.4)
     note = 'Axes: cells of the map. Norm: of all channels. Weight: mean over the images.'
     figure, grid = _sheet(f'Memory blocks · {title}', note, size, rows, columns)
     for index, (ax, values) in enumerate(zip(grid.flat, means, strict=False)):
@@ -125,7 +141,7 @@ def memory_figure(title: str, means: NDArray, norms: NDArray, weights: NDArray) 
         signed = show_signed(ax, values, None, name, np.abs(means).max())
     for ax in grid.flat[len(means) :]:
         ax.remove()
-    colour_bar(figure, signed, grid, 'mean over the channels (dots: negative)')
+    colour_bar(figure, signed, figure.axes, 'mean over the channels (dots: negative)')
     return figure
 
 
@@ -152,24 +168,29 @@ def scores_figure(title: str, names: Sequence[str], change: NDArray, flips: NDAr
     return figure
 
 
-def places_figure(title: str, pictures: Sequence[Picture], change: Sequence[NDArray]) -> Figure:
+def places_figure(title: str, pictures: Sequence[Picture], change: Sequence[NDArray], columns: int = 5) -> Figure:
     """Draw where in each picture each memory block changes the scores: mean |change of the logits| (P, h, w)."""
-    columns = min(len(change[0]), 5)
-    rows = -(-len(change[0]) // columns)  # for each picture
-    size = (2.2 * (columns + 1) + 1, row_height(pictures) * rows * len(pictures) + 1.2)
+    count = len(change[0]) + 1
     title = f'Where the scores change without a memory block · {title}'
     note = 'Axes: pixels of the picture. |Logit without the block − logit with it|.'
-    figure, grid = _sheet(title, note, size, rows * len(pictures), columns + 1)
-    for ax in grid.flat:
-        ax.set_axis_off()
+    figure, grid = _rows(title, note, pictures, count, min(columns, count))
     highest = max(each.max() for each in change) or 1
-    for index, (picture, maps) in enumerate(zip(pictures, change, strict=True)):
-        show_picture(grid[index * rows, 0], picture.image, picture.name)
-        for block, values in enumerate(maps):
-            ax = grid[index * rows + block // columns, 1 + block % columns]
+    for row, picture, maps in zip(grid, pictures, change, strict=True):
+        show_picture(row[0], picture.image, picture.name)
+        for block, (ax, values) in enumerate(zip(row[1:], maps, strict=True)):
             shown = show(ax, values, picture, f'block {block}', cmap='cividis', vmin=0, vmax=highest)
-    colour_bar(figure, shown, grid, 'mean |change of a logit| over the classes')
+    colour_bar(figure, shown, figure.axes, 'mean |change of a logit| over the classes')
     return figure
+
+
+def _rows(title: str, note: str, pictures: Sequence[Picture], count: int, columns: int) -> tuple[Figure, NDArray]:
+    """Make a figure with ``count`` panels for each picture, in lines of some columns: axes (pictures, count)."""
+    rows = -(-count // columns) * len(pictures)
+    figure, grid = _sheet(title, note, (PANEL * columns, row_height(pictures) * rows + 1.6), rows, columns)
+    grid = grid.reshape(len(pictures), -1)
+    for ax in grid[:, count:].flat:
+        ax.remove()
+    return figure, grid[:, :count]
 
 
 def _sheet(title: str, note: str, size: tuple, rows: int = 1, columns: int = 1, shared: bool = False) -> tuple:

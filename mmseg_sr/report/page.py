@@ -16,7 +16,7 @@ from ..experiments.markdown import HOW_TO_READ, sentence
 from ..experiments.numbers import METRICS
 from . import charts
 from .gallery import Gallery
-from .html import inline_svg, interval, number
+from .html import inline_svg, interval, number, relative, signed
 
 JINJA = dict(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
 CURVES = (  # key in the logs, label, caption, and the least number of points that make a curve
@@ -29,7 +29,7 @@ CURVES = (  # key in the logs, label, caption, and the least number of points th
 class Page:
     """The parts of a report page."""
 
-    title: str
+    title: str  # what was compared: networks, data, seeds
     document: dict  # the report: see mmseg_sr.experiments.numbers.summarize
     commands: Sequence[str] = ()  # make the page again
     sources: Mapping[str, str] = field(default_factory=dict)  # texts of the config files, by name
@@ -54,7 +54,7 @@ def render(page: Page) -> str:
     """
     loader = PackageLoader('mmseg_sr.report')
     environment = Environment(loader=loader, **JINJA)
-    environment.filters |= {each.__name__: each for each in (interval, number, sentence)}
+    environment.filters |= {each.__name__: each for each in (interval, number, relative, sentence, signed)}
     script, style = (loader.get_source(environment, f'page.{kind}')[0] for kind in ('js', 'css'))
     return environment.get_template('page.html.j2').render(
         page=page,
@@ -104,9 +104,8 @@ def _comparisons(classes: Sequence[dict]) -> list[dict]:
     for (arm, baseline, mode), rows in groupby(classes, lambda row: (row['arm'], row['baseline'], row['mode'])):
         rows = list(rows)
         kind = 'over_seeds' if rows[0]['seeds'] > 1 else 'over_images'
-        ordered = sorted((row for row in rows if row['difference'] is not None), key=lambda row: -row['difference'])
-        names, values = [row['class'] for row in ordered], [row['difference'] for row in ordered]
-        figure = charts.class_chart(names, values, 'difference in IoU, points', [row[kind] for row in ordered])
+        names, values = [row['class'] for row in rows], [row['difference'] for row in rows]
+        figure = charts.class_chart(names, values, 'difference in IoU, points', [row[kind] for row in rows])
         said = ', '.join(f'{name} {number(value, "+.2f")}' for name, value in zip(names, values, strict=True))
         alt = f'IoU of each class, {arm} minus {baseline}, {mode}, in percent points: {said}.'
         chart = inline_svg(figure, f'classes-{len(found)}', alt)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 SAME, BETTER, WORSE, VOID = 0, 1, 2, 3
 BLUE, ORANGE, BLACK = (0, 114, 178), (230, 120, 0), (0, 0, 0)  # told apart by colour-blind people too
 SMALL = 8  # points of text
+INK = '#101010'  # on what is light in a dark page too, where the page replaces black
 
 
 @dataclass
@@ -100,7 +101,7 @@ def show(ax: Axes, values: NDArray, picture: Picture | None, name: str, **option
     shown = ax.imshow(values, extent=(0, width, height, 0), interpolation='nearest', **options)
     ax.set_title(name, fontsize=SMALL)
     ax.set_axis_on()
-    ax.tick_params(labelsize=6)
+    ax.tick_params(labelsize=SMALL)
     ax.locator_params(nbins=3, integer=True)
     return shown
 
@@ -114,15 +115,16 @@ def show_signed(ax: Axes, values: NDArray, picture: Picture | None, name: str, l
     left, right, bottom, top = shown.get_extent()
     x = left + (columns * step + 0.5) * (right - left) / values.shape[1]
     y = top + (rows * step + 0.5) * (bottom - top) / values.shape[0]
-    ax.plot(x, y, 'ko', markersize=2.2, markeredgecolor='white', markeredgewidth=0.4)
+    ax.plot(x, y, 'o', color=INK, markersize=2.2, markeredgecolor='white', markeredgewidth=0.4)
     return shown
 
 
-def colour_bar(figure: Figure, shown: AxesImage, axes: Axes | NDArray, label: str) -> None:
-    """Set a colour bar beside one or several axes, with small and large numbers as powers of ten."""
+def colour_bar(figure: Figure, shown: AxesImage, axes: Axes | Sequence, label: str) -> None:
+    """Set a colour bar below one or several axes, with small and large numbers as powers of ten."""
     exponent = ScalarFormatter(useMathText=True)
     exponent.set_powerlimits((-3, 4))
-    bar = figure.colorbar(shown, ax=axes, format=exponent, shrink=0.9, pad=0.01)
+    thin = 5 * figure.get_figwidth()
+    bar = figure.colorbar(shown, ax=axes, format=exponent, shrink=0.9, pad=0.01, location='bottom', aspect=thin)
     bar.set_label(label, fontsize=SMALL)
     bar.ax.tick_params(labelsize=SMALL)
-    bar.ax.yaxis.get_offset_text().set_fontsize(SMALL)
+    bar.ax.xaxis.get_offset_text().set_fontsize(SMALL)

@@ -21,8 +21,10 @@ from mmseg.evaluation import CityscapesMetric
 
 from ..config import dataset_of, evaluators, leaf_datasets, require
 from ..datasets.build import check_pictures, load_split
+from ..datasets.legend import write_legend
 from ..errors import UserError
 from ..kinds import is_kind, kind_of
+from ..processes import is_first_process
 
 
 def with_predictions(cfg: Config, out: Path) -> Config:
@@ -102,6 +104,7 @@ class KeepFolders(Hook):
 
     mmseg names it after the image alone: of two images of one name the second overwrites the first. What a
     CityscapesMetric writes lies in one folder, as its server and everybody's scripts know it, where the names differ.
+    Beside what is drawn lies a legend of the classes.
 
     Raises:
         UserError: Where two images have one name in one folder.
@@ -123,6 +126,9 @@ class KeepFolders(Hook):
             for backend in hook._visualizer._vis_backends.values():
                 if isinstance(backend, LocalVisBackend):
                     _ = backend.experiment  # which makes the folder's name
+                    if is_first_process(runner.cfg):
+                        meta = hook._visualizer.dataset_meta
+                        write_legend(Path(backend._img_save_dir), meta['classes'], meta['palette'])
                     draw = _apart(hook.after_test_iter, backend, '_img_save_dir', folders)
                     hook.after_test_iter = partial(_by_place, draw)
 

@@ -3,6 +3,7 @@
 DIR/predict.json             what made them: a folder is taken up again only by the same
 DIR/labels/<name>.png        ids of the classes, one byte a pixel
 DIR/overlays/<name>.png      the picture, coloured
+DIR/legend.png               which colour means which class
 """
 
 import json
@@ -18,6 +19,7 @@ from PIL import Image
 
 from ..atomic import check_folder, replacing, write_text
 from ..datasets.build import read_picture
+from ..datasets.legend import write_legend
 from ..errors import UserError
 from ..progress import Bar
 from .predict import Predictor
@@ -84,7 +86,7 @@ def _differences(path: Path, record: Mapping[str, object]) -> list[str]:
 
 
 def predict_pictures(predictor: Predictor, pictures: Mapping, out: Path, batch: int, opacity: float) -> Report:
-    """Write label map and overlay of each picture that does not have them yet, with a progress bar.
+    """Write label map and overlay of each picture that does not have them yet, with a progress bar, and a legend.
 
     ``pictures`` are paths by name. Up to ``batch`` neighbours of one size go through the network at once. A picture
     that cannot be read, or that the network does not take, is named on stderr.
@@ -97,6 +99,7 @@ def predict_pictures(predictor: Predictor, pictures: Mapping, out: Path, batch: 
                 _write(out / f'labels/{name}.png', each + np.uint8(predictor.metadata.reduce_zero_label))
                 _write(out / f'overlays/{name}.png', overlay(picture, each, predictor.metadata.palette, opacity))
                 report.written += 1
+    write_legend(out, predictor.metadata.classes, predictor.metadata.palette)
     return report
 
 

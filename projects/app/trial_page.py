@@ -6,8 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from trial import Trial, Tried
 
+from mmseg_sr.report.charts import WIDTH
 from mmseg_sr.report.gallery import View
-from mmseg_sr.report.html import drawing, painting, photograph
+from mmseg_sr.report.html import inline_svg, painting, photograph
 from mmseg_sr.report.pictures import SAME, WORSE, Picture, colour, colour_bar, paint_changes, row_height, show_signed
 
 
@@ -40,7 +41,7 @@ def _memories(tried: Tried) -> Iterator[tuple[str, View]]:
     for name, scaled in tried.scaled.blocks.items():
         blocks = {'as trained': tried.trained.blocks[name], 'as scaled': scaled}
         limit = max(np.abs(block.after - block.before).max() for block in blocks.values())
-        figure = Figure(figsize=(7, row_height([picture]) * 1.5), layout='constrained')
+        figure = Figure(figsize=(WIDTH, row_height([picture]) + 0.4), layout='constrained')
         axes = figure.subplots(1, 2)
         for ax, (title, block) in zip(axes, blocks.items(), strict=True):
             title = f'{title} ({100 * block.shift:.2g} %)'
@@ -51,4 +52,4 @@ def _memories(tried: Tried) -> Iterator[tuple[str, View]]:
             f'What the memory adds to the feature map (dots: negative; in brackets the norm of all of it, relative to '
             f'that of the map). Softmax weights times scales: {weights}.'
         )
-        yield name, View(drawing(figure, f'Two maps. {said}'), said)
+        yield name, View(inline_svg(figure, f'recalled-{name}', 'Two maps: as trained, and as scaled.'), said)

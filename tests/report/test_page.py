@@ -3,9 +3,12 @@
 import base64
 import html
 import json
+import os
 import re
 import shlex
 import shutil
+import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +16,12 @@ import pytest
 from browsing import opened
 from tiny_report import HOSTILE, write_experiment, write_rows, write_trainings
 
+from mmseg_sr.config import load_config
 from mmseg_sr.experiments import markdown as report
 from mmseg_sr.experiments.plan import Experiment
-from mmseg_sr.report import page
-from mmseg_sr.report.collect import experiment_page
+from mmseg_sr.report import charts, page
+from mmseg_sr.report.collect import experiment_page, title_of
+from mmseg_sr.report.gallery import Network
 
 SHOW_ALL = "for (const e of document.querySelectorAll('[hidden], details')) { e.hidden = false; e.open = true; }"
 SECTIONS = ['Verdict', 'Results', 'Classes', 'Training', 'Predictions', 'Memory', 'Cost', 'Reproduce']
@@ -62,6 +67,71 @@ def test_the_verdict_comes_first_in_the_words_of_the_report(written, document):
         assert f'2 seeds: no verdict {report.sentence(row)}' in said
 
 
+def test_the_title_says_what_was_compared_and_a_sentence_what_sr_is(written, root):
+    (head,) = re.findall('<header>.*?</header>', written.read_text(), re.DOTALL)
+    title = 'FCN+SR and small against FCN: FCN with ResNet-18 on data, 2 seeds'
+    assert words(head).startswith(title) and 'SR is the Squeeze-and-Remember block: ' in head
+    assert f'<title>{title} – report</title>' in written.read_text()
+    for stem, title in (
+        ('camvid/fcn_m-v2-d16{}_1xb8-800_camvid-160x160', 'FCN with MobileNetV2 on camvid-160x160'),
+        ('deeplabv3/deeplabv3_r50-d8{}_4xb2-80k_cityscapes-512x1024', 'ASPP with ResNetV1c-50 on cityscapes-512x1024'),
+    ):
+        cfgs = [load_config(root / f'configs/{stem.format(part)}.py') for part in ('', '-sr')]
+        baseline, ours = Network('A', 'A', cfgs[0], ''), Network('B', 'A', cfgs[1], '')
+        assert title_of([baseline, ours], 5) == f'B against A: {title}, 5 seeds'
+        assert title_of([baseline], 1) == f'{title}, 1 seed'
+        assert ' and SR on ' in title_of([replace(ours, baseline='B')], 1)
+
+
+def test_classes_stand_in_the_order_of_the_data_everywhere(written, document):
+    order = [row['class'] for row in document['classes'] if row['arm'] == 'small']
+    assert order == ['road', 'car', HOSTILE, 'train']
+    classes = html.unescape(section(written, 'classes'))
+    for shown in (
+        re.findall(r'<tr><th scope="row">(.*?)</th><td', classes)[:4],
+        re.findall(
+            r'([^ ,]+|<img.*?"tree") [+−]', re.findall('aria-label="IoU of each class.*?: (.*)\\."', classes)[0]
+        ),
+        re.findall(r'</span>(.*?)</li>', html.unescape(section(written, 'predictions'))),
+        re.findall(r'<tr><th scope="row">(.*?)</th><td style', html.unescape(section(written, 'memory')))[:4],
+    ):
+        assert shown == order
+    labels = charts.class_chart(order, [1, 2, 3, 4], '').axes[0].get_yticklabels()
+    assert [label.get_text()[:4] for label in labels] == [name[:4] for name in order]
+
+
+def test_no_card_says_a_sentence_twice(written):
+    cards = re.findall(r'<(?:figure|div class="card).*?</(?:figure|div)>', written.read_text(), re.DOTALL)
+    assert len(cards) > 20
+    for card in cards:
+        said = ' '.join([words(card), *re.findall(r'(?:alt|aria-label)="(.*?)"', card)])
+        said = [each.strip() for each in re.split(r'[.:;·](?: |$)', said) if len(each.split()) > 3]
+        assert len(said) == len(set(said)), said
+
+
+def test_corrected_intervals_are_called_so_where_they_stand(tmp_path):
+    exp = write_experiment(tmp_path, seeds=(0, 1, 2))
+    write_rows(exp)
+    document = report.document_of(exp)
+    page.write(experiment_page(exp, document), tmp_path / 'page.html')
+    for row in document['differences']:
+        start = re.escape(f'{row["arm"]} - FCN {row["metric"]} {row["difference"]:+.2f}')
+        said = words(section(tmp_path / 'page.html', 'results'))
+        (found,) = re.findall(f'{start} [^ ]+ [^ ]+ to [^ ]+( corrected for 2 arms)? ', said)
+        assert bool(found) == (row['metric'] == 'mIoU')
+    assert 'over seeds; of verdicts, corrected for 2 arms' in words(section(tmp_path / 'page.html', 'verdict'))
+    assert len(re.findall(r'\], corrected for 2 arms +\|', report.to_markdown(document))) == 2
+    assert '], corrected for' not in report.to_markdown(report.document_of(write_one(tmp_path / 'one')))
+
+
+def write_one(folder: Path) -> Experiment:
+    """An experiment that asks about one network: nothing to correct."""
+    folder.mkdir()
+    exp = write_experiment(folder, seeds=(0, 1, 2))
+    write_rows(exp)
+    return replace(exp, primary=replace(exp.primary, arms=('small',)))
+
+
 def test_one_seed_is_no_verdict(tmp_path):
     exp = write_experiment(tmp_path, seeds=(0,))
     write_rows(exp)
@@ -80,7 +150,7 @@ def test_one_seed_is_no_verdict(tmp_path):
     assert 'There is no memory to show' in words(section(path, 'memory'))
 
 
-def test_data_that_are_not_there_leave_a_sentence(tmp_path):
+def test_data_that_are_not_there_leave_a_sentence(tmp_path, monkeypatch):
     exp = write_experiment(tmp_path)
     write_rows(exp)
     write_trainings(exp)
@@ -88,6 +158,13 @@ def test_data_that_are_not_there_leave_a_sentence(tmp_path):
     made = experiment_page(exp, report.document_of(exp))
     assert not made.gallery.scenes and len(made.gallery.gaps) == 3
     assert all('dataset of val' in gap for gap in made.gallery.gaps)
+
+    monkeypatch.chdir(tmp_path)
+    text = re.sub('<details>.*?</details>', '', page.render(made), flags=re.DOTALL)  # configs stand as they are
+    assert f'"{tmp_path}' not in text and not re.search(r'[ >]/\w', text), 'no folder of the machine'
+    commands = re.findall('<pre>(.*?)</pre>', text)
+    assert 'tiny.yaml --work-dir &#39;my work&#39;' in commands[0]
+    assert commands[1] == commands[0].replace('experiment.py run', 'report_page.py')
 
 
 def test_the_tables_have_the_numbers_of_the_report_and_the_paper(written, document):
@@ -153,13 +230,48 @@ def test_pictures_are_there_and_say_what_they_show(written, browser):
         "e.getBoundingClientRect().height, e.alt || e.getAttribute('aria-label') || '', e.naturalWidth ?? 1])"
     )
     kinds = [kind for kind, *_ in found]
-    # Forest, two comparisons, loss, mIoU. Two scenes of picture, truth, three predictions and two maps of changes;
-    # six figures of two memories: file names tell no drives.
-    assert kinds.count('svg') == 5 and kinds.count('IMG') == 2 * 7 + 2 * 5
+    # Forest, two comparisons, loss, mIoU, and four figures of two memories: file names tell no drives.
+    # Two scenes of picture, truth, three predictions and two maps of changes.
+    assert kinds.count('svg') == 5 + 2 * 4 and kinds.count('IMG') == 2 * 7
     for kind, width, height, text, loaded in found:
         assert width > 100 and height > 50 and loaded > 0 and len(text) >= 10, (kind, text)
     assert any('labelled pixels better (blue)' in text for *_, text, _ in found)
     assert not browser.find('img[src=x]')
+
+
+def test_an_image_is_a_row_and_on_a_phone_a_column(written, browser):
+    places = (
+        "return [...document.querySelector('.scene').querySelectorAll('figure')].map(e => {"
+        'const r = e.getBoundingClientRect(); return [Math.round(r.left), Math.round(r.top), Math.round(r.right)]})'
+    )
+    for width in (1280, 1900):
+        browser.show(written.as_uri(), width)
+        picture, truth, baseline, ours, changes, other, others = browser.do(places)
+        row = [picture, truth, baseline, ours, changes]
+        assert len({top for _, top, _ in row}) == 1 and row == sorted(row)
+        assert changes[2] - picture[0] > 0.87 * width, 'the full width'
+        assert (other[0], others[0]) == (ours[0], changes[0]) and other[1] == others[1] > ours[1]
+    browser.show(written.as_uri(), 390)
+    found = browser.do(places)
+    assert len({(left, right) for left, _, right in found}) == 1
+    assert [top for _, top, _ in found] == sorted({top for _, top, _ in found})
+
+
+def test_a_table_is_sorted_by_click_and_by_keyboard(written, browser):
+    browser.show(written.as_uri())
+    rows = "return [...document.querySelectorAll('#classes tbody')[0].rows].map(r => r.cells[{}].textContent)"
+    heads = "return [...document.querySelectorAll('#classes thead')[0].rows[0].cells].map(c => c.ariaSort)"
+    before = browser.do(rows.format(0))
+    name, _, _, difference, *_ = browser.find('#classes thead')[0].find_elements('css selector', 'button')
+    difference.click()
+    found = [float(each.replace('−', '-')) for each in browser.do(rows.format(3))]
+    assert found == sorted(found, reverse=True) and min(found) < 0 < max(found)
+    assert browser.do(heads)[:5] == [None, None, None, 'descending', None]
+    difference.send_keys(browser.keys.ENTER)
+    assert [float(each.replace('−', '-')) for each in browser.do(rows.format(3))] == found[::-1]
+    name.send_keys(browser.keys.SPACE)
+    assert browser.do(rows.format(0)) == sorted(before, key=str.lower)
+    assert browser.do(heads)[:5] == ['ascending', None, None, None, None]
 
 
 def test_a_tab_is_chosen_by_click_and_by_keyboard(written, browser):
@@ -196,13 +308,18 @@ def test_on_a_phone_the_keyboard_reaches_all_that_scrolls_and_nothing_hangs_over
     assert browser.do('return document.documentElement.scrollWidth') == 360
     browser.do(SHOW_ALL)
     assert browser.do('return document.documentElement.scrollWidth') == 360
+    heights = browser.do(
+        "return [...document.querySelectorAll('.chart svg text')].map(e => e.getBoundingClientRect().height)"
+    )
+    assert len(heights) > 200 and min(heights) > 8, 'pixels: to be read without a lens'
 
 
 def test_the_dark_scheme_turns_page_and_charts(written, browser):
     colour, found = 'return getComputedStyle(document.querySelector("{}")).{}', {}
     for scheme in ('light', 'dark'):
         browser.show(written.as_uri(), 1200, scheme)
-        places = (('body', 'backgroundColor'), ('body', 'color'), ('.chart svg', 'fill'))
+        browser.do(SHOW_ALL)
+        places = [('body', 'backgroundColor'), ('body', 'color'), ('.chart svg', 'fill'), ('.figures svg text', 'fill')]
         colours = [re.findall(r'\d+', browser.do(colour.format(*place)))[:3] for place in places]
         found[scheme] = [np.mean([int(value) for value in each]) for each in colours]
     assert found['light'][0] > 200 and max(found['light'][1:]) < 60
@@ -220,7 +337,18 @@ def test_on_paper_everything_is_open_and_light(written, browser):
     assert browser.do("return document.querySelectorAll('details[open]').length") == 0
     pdf = browser.call('Page.printToPDF', {'printBackground': True})['data']
     browser.media('light')
-    assert base64.b64decode(pdf).startswith(b'%PDF')
+    drawn = pages_of(base64.b64decode(pdf))
+    assert 5 < len(drawn) < 16 and min(drawn) > 20, 'no page is empty, or has a line alone'
+
+
+def pages_of(pdf: bytes) -> list[int]:
+    """Texts and pictures of each page of a PDF file by Chromium."""
+    objects = dict(re.findall(rb'\n(\d+) 0 obj\n(.*?)\nendobj', pdf, re.DOTALL))
+    contents = [
+        re.search(rb'/Contents (\d+) ', each) for each in objects.values() if re.search(rb'/Type /Page\b', each)
+    ]
+    streams = [objects[found[1]].split(b'stream\n', 1)[1].rpartition(b'\nendstream')[0] for found in contents]
+    return [len(re.findall(rb'TJ|Tj| Do', zlib.decompress(stream))) for stream in streams]
 
 
 def test_without_scripts_it_is_plain_sections(written, browser):
@@ -267,8 +395,9 @@ def test_a_checkpoint_is_tested_and_compared(exp, pair, call, tmp_path):
     assert '1 seed: no verdict model against baseline, single-scale: ' in said
     assert 'model against baseline: ' in words(section(page, 'predictions'))
     (command,) = re.findall('<pre>(python .*?)</pre>', section(page, 'reproduce'))
-    arguments = ['tools/report_page.py', *source, '--baseline', *pair, *options]
-    assert shlex.split(html.unescape(command)) == ['python', *map(str, arguments)]
+    files = [os.path.relpath(path, tmp_path) for path in (*source, *pair)]
+    arguments = ['tools/report_page.py', *files[:2], '--baseline', *files[2:], *options]
+    assert shlex.split(html.unescape(command)) == ['python', *arguments]
 
 
 def test_a_checkpoint_alone_is_tested(pair, call, tmp_path):

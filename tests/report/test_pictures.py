@@ -77,6 +77,12 @@ def test_the_demo_s_grid_has_a_row_a_picture_and_shows_what_it_was_given(root):
     assert (cells[0, 1].images[0].get_array() == ROAD).all() and (cells[0, 2].images[0].get_array() == SIDEWALK).all()
     shown = np.asarray(cells[1, 2].images[0].get_array())
     assert (shown[void[1]] == 0).all() and (shown[~void[1]] == SIDEWALK).all()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ['road', 'sidewalk'], 'what is in it'
+    assert [(np.multiply(patch.get_facecolor()[:3], 255)).round().tolist() for patch in legend.get_patches()] == [
+        ROAD,
+        SIDEWALK,
+    ]
     FigureCanvasAgg(figure).draw()
 
 

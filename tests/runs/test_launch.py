@@ -93,7 +93,7 @@ def test_a_checkpoint_tests_as_it_validated(home, tested):
 def test_written_predictions_are_class_ids_that_give_the_metrics(home, tested):
     images = sorted((home / 'out').glob('*.png'))
     assert [image.name for image in images] == [f'{index}.png' for index in range(5)]
-    assert len(list((home / 'show').rglob('*.png'))) == 5
+    assert len(list((home / 'show').rglob('test_*.png'))) == 5 == len(list((home / 'show').rglob('*.png'))) - 1
     predicted = np.stack([np.array(Image.open(image)) for image in images])
     truth = np.stack([np.array(Image.open(home / 'data/ann' / image.name)) for image in images])
     predicted, truth = predicted[truth != 255], truth[truth != 255]

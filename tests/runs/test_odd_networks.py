@@ -92,7 +92,9 @@ def test_it_is_trained_and_tested(network):
     if name == 'arrays':
         assert '.npy: it is damaged, or no picture' in drawn.mistake
     else:
-        assert drawn.status == 0 and len(list(config.parent.glob('drawn/**/*.png'))) == (10 if name == 'mixed' else 5)
+        assert drawn.status == 0 and len(list(config.parent.glob('drawn/**/test_*.png'))) == (
+            10 if name == 'mixed' else 5
+        )
 
 
 def test_its_data_memory_and_costs_are_looked_at(network):

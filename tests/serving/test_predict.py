@@ -31,7 +31,7 @@ from mmseg_sr.serving.predictions import RECORD
 onnx = pytest.importorskip('onnx', reason='pip install "mmseg-sr[export]" to test exported networks')
 
 SIZES = {'a': (64, 64), 'b': (64, 64), 'sub/c': (50, 90), 'sub/deep/d': (90, 50), 'e': (64, 64)}
-FILES = {f'{kind}/{name}.png' for kind in ('labels', 'overlays') for name in SIZES}
+FILES = {f'{kind}/{name}.png' for kind in ('labels', 'overlays') for name in SIZES} | {'legend.png'}
 
 
 @pytest.fixture(scope='module')
@@ -89,6 +89,8 @@ def test_onnx_and_pytorch_give_mmseg_s_labels_and_the_same_files(home, streets, 
             mixed = picture(size, seed) / 2 + np.array(PALETTE)[labels] / 2
             drawn = read(tmp_path / folder / f'overlays/{name}.png')
             assert np.abs(drawn - mixed).max() <= 0.5
+    colours = {tuple(pixel) for pixel in read(tmp_path / 'onnx/legend.png').reshape(-1, 3).tolist()}
+    assert colours >= set(map(tuple, PALETTE)), 'the legend has the colours of the overlays'
 
 
 def test_a_real_frame_resized_as_in_the_test_gets_labels_of_its_own_size(home, camvid, tmp_path):

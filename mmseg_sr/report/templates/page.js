@@ -37,6 +37,31 @@ for (const group of document.querySelectorAll('.tabs')) {
   group.prepend(list);
   select(0);
 }
+// A click on the head of a column sorts a table by it; without this script they stay as they are.
+const value = (row, column) => {
+  const text = row.cells[column].textContent.trim().replace('−', '-').replaceAll(',', '');
+  return text === '–' ? -Infinity : Number.isNaN(parseFloat(text)) ? text : parseFloat(text);
+};
+for (const table of document.querySelectorAll('table')) {
+  const [body] = table.tBodies, heads = [...table.tHead.rows[0].cells];
+  if (body.rows.length < 3) continue;
+  heads.forEach((head, column) => {
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener('click', () => {
+      const rows = [...body.rows].map((row) => [value(row, column), row]);
+      const words = rows.some(([key]) => typeof key === 'string');
+      const down = head.ariaSort ? head.ariaSort === 'ascending' : !words;
+      const order = ([a], [b]) => (words ? String(a).localeCompare(b, undefined, { numeric: true }) : a - b) || 0;
+      rows.sort((a, b) => (down ? order(b, a) : order(a, b)));
+      body.append(...rows.map(([, row]) => row));
+      heads.forEach((each) => each.removeAttribute('aria-sort'));
+      head.setAttribute('aria-sort', down ? 'descending' : 'ascending');
+    });
+  });
+}
 // On paper everything is open; style shows all panels there.
 let opened = [];
 addEventListener('beforeprint', () => {
