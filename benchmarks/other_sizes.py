@@ -28,7 +28,6 @@ import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 from torch import nn
-from tqdm import tqdm
 
 from mmseg_sr.atomic import write_text
 from mmseg_sr.config import load_config
@@ -41,6 +40,7 @@ from mmseg_sr.metrics.confusion import areas_of, confusion_of, metrics_of
 from mmseg_sr.metrics.intervals import over_images
 from mmseg_sr.mini_cityscapes import draw_mini_cityscapes
 from mmseg_sr.models.find import sr_blocks
+from mmseg_sr.progress import Bar
 from mmseg_sr.provenance import provenance
 from mmseg_sr.runs.models import load_sr_model
 
@@ -147,7 +147,7 @@ def measure(checkpoint: Path, data: Path, name: str) -> list[dict]:
     """Measure the rows of a network."""
     seen, removed, found = {}, {}, []
     order = sorted(ways(), key=lambda way: way['size'] != TRAINED or way['memory_size'] != MEMORY)  # the trained first
-    for way in tqdm(order, name, unit='way'):
+    for way in Bar(order, name, unit='way'):
         cfg = load_config(CONFIG, options_of(way, data))
         model, samples = load_sr_model(cfg, checkpoint), list(load_split(cfg, 'val'))
         ours = predict(model, samples)

@@ -25,6 +25,7 @@ from ..checkpoints.weights import check_finite, check_some_fit, check_weights, p
 from ..config import evaluators, prepare, require, with_tta
 from ..errors import UserError, blame, one_line
 from ..kinds import is_kind
+from ..names import released
 from ..processes import is_first_process, process_group, quiet
 from .rehearsal import rehearse
 from .runner import Loaded, build_network, build_runner
@@ -161,5 +162,5 @@ def check_local_weights(cfg: Config) -> None:
         UserError: Names the key and the file.
     """
     for key, value in [*_pretrained(cfg.model), ('load_from', cfg.get('load_from') or '')]:
-        if value and '://' not in value and not Path(value).is_file():
+        if value and '://' not in value and not Path(value).is_file() and value not in released():
             raise UserError(f'{key}: there is no file {value}')
