@@ -46,16 +46,16 @@ class BuildPackage(build_py):
 
 
 class BuildWheel(bdist_wheel):
-    """Put what mim runs beside the wheel's metadata too.
+    """Put what mim runs and searches into a folder of its own too.
 
-    onedl-mim 0.5.1 takes the folder of the first file that pip has recorded for the package's own. That is the folder
-    of the metadata, where a distribution is named as its package.
+    onedl-mim 0.5.1 takes the folder of the first file on pip's sorted list of what it has installed for the package's
+    own. That list begins with `../../../bin/mmseg-sr`, but for names that sort before a dot.
     """
 
     def write_wheelfile(self, wheelfile_base: str, *args, **kwargs) -> None:
         super().write_wheelfile(wheelfile_base, *args, **kwargs)
         if not self.get_finalized_command('build_py').editable_mode:
-            copy(('configs', 'tools'), Path(wheelfile_base) / '.mim')
+            copy(('configs', 'tools', 'model-index.yml'), Path(wheelfile_base).parent / '+mmseg_sr/.mim')
 
 
 setup(
@@ -112,7 +112,9 @@ setup(
             'regex',
             'setuptools>=77,<81',  # mmengine 0.10.7 imports pkg_resources; torch wants 77
         ],
-        'mim': ['onedl-mim>=0.5.1,<0.6'],
+        # mim takes opendatalab, and that openxlab; from 0.0.12 on it wants a rich, requests and setuptools of 2023, and
+        # pip would fetch 32 of its versions to find that out.
+        'mim': ['onedl-mim>=0.5.1,<0.6', 'openxlab<0.0.12'],
         'export': EXPORT,
         'docs': [
             'ipykernel',

@@ -3,8 +3,8 @@
     python .ci/installed.py          # the tools by the command mmseg-sr
     python .ci/installed.py --mim    # through mim
 
-Draws a few streets, trains 10 iterations, goes on for 2, tests, and uses configs, models and weights by name. Nothing
-may be installed along the way.
+Draws a few streets, trains 10 iterations, goes on for 2, tests, and uses configs, models and weights by name; mim
+searches them. Nothing may be installed along the way.
 """
 
 import argparse
@@ -57,6 +57,9 @@ def use_tools(mim: bool) -> None:
     config = f'{TRAINED}.py' if mim else TRAINED
     tested = tool('test', config, *(['-C'] if mim else []), 'work/iter_12.pth', '--work-dir', 'tested')
     assert '"mIoU"' in tested
+    if mim:
+        found = run('mim', 'search', 'mmseg_sr', '--config', RELEASED)
+        assert f'config id: {RELEASED}' in found and 'mini-cityscapes/miou' in found, found
 
 
 def use_names() -> None:

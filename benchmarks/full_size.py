@@ -19,9 +19,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tqdm import tqdm
-
 from mmseg_sr.atomic import write_text
+from mmseg_sr.progress import Bar
 from mmseg_sr.provenance import provenance
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,7 +76,7 @@ def measure(name: str, config: Path, work: Path, environment: dict, modes: list[
         *(tools / 'dist_train.sh', config, 2, '--work-dir', f'{run}-2', '--cfg-options'),
         *(*FEW_STEPS, 'train_cfg.max_iters=1'),
     ]
-    for mode, command in tqdm(commands.items(), desc=name):
+    for mode, command in Bar(commands.items(), desc=name):
         if not modes or any(word in mode for word in modes):
             yield {'network': name, 'mode': mode, **call(command, environment)}
 

@@ -22,12 +22,12 @@ import numpy as np
 import onnxruntime
 import torch
 from mmengine.registry import MODELS, DefaultScope
-from tqdm import tqdm
 
 from mmseg_sr.atomic import write_text
 from mmseg_sr.config import load_config, prepare
 from mmseg_sr.errors import command
 from mmseg_sr.models.find import sr_blocks
+from mmseg_sr.progress import Bar
 from mmseg_sr.provenance import provenance
 from mmseg_sr.serving.export import exporting, trace, write_onnx
 from mmseg_sr.serving.metadata import Metadata
@@ -103,7 +103,7 @@ def make(name: str, image: torch.Tensor, folder: Path) -> dict[str, Callable]:
         'onnxruntime': lambda: onnx(network, metadata, folder / 'model.onnx'),
     }
     with exporting(f'make {name}'):
-        return {way: maker() for way, maker in tqdm(makers.items(), desc=f'make {name}', file=sys.stdout)}
+        return {way: maker() for way, maker in Bar(makers.items(), desc=f'make {name}', file=sys.stdout)}
 
 
 def measure(ways: dict[str, Callable], image: torch.Tensor, rounds: int) -> dict[str, list[float]]:
@@ -111,7 +111,7 @@ def measure(ways: dict[str, Callable], image: torch.Tensor, rounds: int) -> dict
     times: dict[str, list[float]] = {way: [] for way in ways}
     order = list(ways)
     rng = np.random.default_rng(0)
-    for index in tqdm(range(rounds + 3), unit='round'):
+    for index in Bar(range(rounds + 3), unit='round'):
         for way in rng.permutation(order):
             start = time.process_time()
             ways[way](image)

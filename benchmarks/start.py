@@ -25,12 +25,12 @@ import mmseg
 import numpy as np
 import torch
 from mmengine.config import Config
-from tqdm import tqdm
 
 from mmseg_sr.atomic import write_text
 from mmseg_sr.config import load_config
 from mmseg_sr.datasets.cityscapes import prepare
 from mmseg_sr.mini_cityscapes import draw_mini_cityscapes
+from mmseg_sr.progress import Bar
 from mmseg_sr.provenance import provenance
 from mmseg_sr.runs.models import build_model
 
@@ -125,7 +125,7 @@ def main() -> None:
         folder = Path(name)
         todo = commands(folder, args.before and args.before.resolve())
         measured: dict[str, list] = {each: [] for each in todo}
-        for turn in tqdm(range(-1, args.rounds)):  # the first round fills the disk's cache
+        for turn in Bar(range(-1, args.rounds)):  # the first round fills the disk's cache
             for each in list(todo)[turn % len(todo) :] + list(todo)[: turn % len(todo)]:
                 result = run(*todo[each], folder)
                 if turn >= 0:

@@ -23,13 +23,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.random import Generator
 from scipy import stats
-from tqdm import tqdm
 
 from mmseg_sr.atomic import replacing, write_text
 from mmseg_sr.experiments.verdict import Trained, verdicts
 from mmseg_sr.metrics.confusion import areas_of
 from mmseg_sr.metrics.intervals import holm, over_images, over_seeds
 from mmseg_sr.metrics.power import least_gain, power
+from mmseg_sr.progress import Bar
 from mmseg_sr.provenance import provenance
 
 RESULTS = Path(__file__).resolve().parents[1] / 'results'
@@ -101,7 +101,7 @@ def methods(random: Generator, draws: int) -> list[dict]:
         ('skewed', 1, 0),
     ]
     rows = []
-    for seeds, arms in tqdm([(seeds, arms) for seeds in (3, 5, 10) for arms in (1, 3, 9)], 'methods'):
+    for seeds, arms in Bar([(seeds, arms) for seeds in (3, 5, 10) for arms in (1, 3, 9)], 'methods'):
         worst, found = Counter(), Counter()
         for kind, ratio, pairing in cases:
             scores = drawn(random, kind, draws, seeds, arms, ratio, pairing)
@@ -122,7 +122,7 @@ def forms(random: Generator, draws: int) -> list[dict]:
     truths = {'nothing': (0, 0), 'a gain by something else': (4, 0), 'a gain by the block': (4, 4)}
     for truth, (gain, block) in truths.items():
         count = Counter()
-        for scores in tqdm(drawn(random, 'normal', draws, 5, 3, 1, 0.5), truth):
+        for scores in Bar(drawn(random, 'normal', draws, 5, 3, 1, 0.5), truth):
             arms = {
                 str(arm): Trained(scores[:, arm] + gain, scores[:, 0], scores[:, arm] + gain - block)
                 for arm in (1, 2, 3)
@@ -137,7 +137,7 @@ def coverage_of_seeds(random: Generator, draws: int) -> list[dict]:
     for seeds in (3, 5, 10):
         row = {'seeds': seeds}
         for kind, draw in KINDS.items():
-            hits = [over_seeds(each, np.zeros(seeds)) for each in tqdm(draw(random, (draws, seeds)), kind)]
+            hits = [over_seeds(each, np.zeros(seeds)) for each in Bar(draw(random, (draws, seeds)), kind)]
             row[kind] = 100 * np.mean([each.low <= 0 <= each.high for each in hits])
         rows.append(row)
     return rows
@@ -148,7 +148,7 @@ def coverage_of_images(random: Generator, draws: int) -> list[dict]:
     rows = []
     for drives, neighbours in ((1, 0), (1, 0.5), (1, 0.73), (1, 0.9), (3, 0.5), (5, 0.73), (10, 0.73), (20, 0.73)):
         hits, lengths = {'jackknife': 0, 'single images': 0}, np.arange(100) * drives // 100
-        for _ in tqdm(range(draws), f'{drives} drives, {neighbours}'):
+        for _ in Bar(range(draws), f'{drives} drives, {neighbours}'):
             own = random.normal(size=100)
             for image in range(1, 100):
                 if lengths[image] == lengths[image - 1]:

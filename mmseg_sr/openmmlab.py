@@ -11,7 +11,7 @@ import contextlib
 import io
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -19,36 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-ONEDL = ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmsegmentation')
-UPSTREAM = ('mmengine', 'mmcv', 'mmsegmentation')
-
-
-def check_line(installed: Iterable[str]) -> str:
-    """Return the OpenMMLab line among ``installed``: 'onedl' or 'openmmlab'.
-
-    Args:
-        installed: Names of installed distributions.
-
-    Raises:
-        ImportError: Where a package is missing or both lines are there; the message says what to install.
-    """
-    names = {name.lower().replace('_', '-') for name in installed}
-    if 'mmcv-lite' in names:
-        names.add('mmcv')
-    onedl = [name for name in ONEDL if name in names]
-    upstream = [name for name in UPSTREAM if name in names]
-    if onedl and upstream:
-        raise ImportError(
-            f'both OpenMMLab lines are installed ({", ".join(onedl + upstream)}) and overwrite each other. '
-            f'Run: pip uninstall {" ".join(onedl + upstream)}, then: pip install "mmseg-sr[onedl]"'
-        )
-    wanted = UPSTREAM if upstream else ONEDL
-    missing = [name for name in wanted if name not in names]
-    if missing:
-        extra = 'openmmlab' if upstream else 'onedl'
-        raise ImportError(f'mmseg_sr needs {", ".join(missing)}. Run: pip install "mmseg-sr[{extra}]"')
-    return 'openmmlab' if upstream else 'onedl'
-
+from .installed import check_line
 
 LINE = check_line(name for name in (dist.metadata['Name'] for dist in metadata.distributions()) if name)
 

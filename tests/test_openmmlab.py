@@ -1,7 +1,9 @@
 """What ``import mmseg_sr`` changes for other code is listed, and nothing else is changed."""
 
 import ast
+import re
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -194,3 +196,17 @@ def test_either_openmmlab_line_is_accepted():
 def test_no_line_a_part_of_one_and_both_are_refused_with_advice(installed, advice):
     with pytest.raises(ImportError, match=advice):
         check_line(installed)
+
+
+def test_the_command_that_is_said_installs_where_it_is_said(monkeypatch):
+    with pytest.raises(ImportError) as error:
+        check_line([])
+    (said,) = re.findall(r'pip install "(mmseg-sr\[onedl\])"', str(error.value))
+    assert 'already satisfied: mmseg-sr[onedl]' in python('-m', 'pip', 'install', '--dry-run', '--no-index', said).out
+
+    def missing(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, 'distribution', missing)  # a checkout that was not installed
+    with pytest.raises(ImportError, match=re.escape(f'pip install "{ROOT}[onedl]"')):
+        check_line([])

@@ -127,6 +127,11 @@ def above_zero(text: str) -> float:
     return value
 
 
+def wants_json(args: argparse.Namespace) -> bool:
+    """Tell whether the JSON document is to be printed: where stdout is no terminal, or --json asks for it."""
+    return getattr(args, 'json', False) or not sys.stdout.isatty()
+
+
 def answer(args: argparse.Namespace, sentence: str, document: dict, out: Path | None = None) -> None:
     """End a tool: say what it did, and give its JSON document.
 
@@ -140,7 +145,7 @@ def answer(args: argparse.Namespace, sentence: str, document: dict, out: Path | 
         write_text(out, f'{text}\n')
     sys.stdout.flush()
     print(sentence, file=sys.stderr, flush=True)
-    if getattr(args, 'json', False) or not sys.stdout.isatty():
+    if wants_json(args):
         print(text)
 
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError, one_line
+from ..installed import source
 from .metadata import Metadata, threshold_of
 
 PROVIDERS = ('CUDAExecutionProvider', 'CPUExecutionProvider')
@@ -114,4 +115,4 @@ def require(*packages: str) -> None:
         try:
             __import__(package)
         except ImportError as error:
-            raise UserError(f'{package} is not installed: pip install "mmseg-sr[export]"') from error
+            raise UserError(f'{package} is not installed: pip install "{source()}[export]"') from error

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools'))
-from _cli import Parser, program
+from _cli import Parser, program, wants_json
 
 if TYPE_CHECKING:
     from trial import Trial
@@ -108,7 +108,8 @@ def work(args: argparse.Namespace) -> None:
     if not local:
         print(f'Everybody who reaches this machine at {args.host} can use the page.')
     print(f'Open {url} in a browser; Ctrl-C stops it.')
-    print(json.dumps({'url': url}), flush=True)
+    if wants_json(args):
+        print(json.dumps({'url': url}), flush=True)
     server.run()
 
 
