@@ -1,5 +1,6 @@
 """Configs and weights are found by the names of the model index wherever a file of them could be given."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,13 @@ def test_tools_take_names(call, tmp_path):
     assert files[0] == files[1] and len(np.unique(Image.open(tmp_path / 'names/labels/a.png'))) > 1
     (told,) = call('inspect_checkpoint', NAME).document.values()
     assert told['bytes'] == WEIGHTS.stat().st_size
+    scores = {'mIoU': 1.0, 'mAcc': 2.0, 'aAcc': 3.0}
+    for tested in (NAME, str(WEIGHTS)):
+        Path('m.json').write_text(json.dumps({'checkpoint': tested, 'mode': 'single-scale', 'metrics': scores}))
+        done = call(
+            'report_page', NAME, NAME, '--metrics', 'm.json', '--pictures', 0, '--num-images', 0, '--out', 'r.html'
+        )
+        assert Path('r.html').stat().st_size == done.document['bytes']
     assert NAME in call('test', NAME[:-1], NAME).mistake and NAME in call('inspect_checkpoint', NAME[:-1]).mistake
 
 

@@ -163,12 +163,24 @@ def _import_once() -> None:
     gc.enable()
 
 
-def program(parse: Callable[[], argparse.Namespace], work: Callable[..., int | None]) -> Callable[[], None]:
+def _log_to_stderr() -> None:
+    """Let mmengine log to stderr, so that stdout has what the tool prints and no more."""
+    from mmengine.logging import MMLogger
+
+    for handler in MMLogger.get_current_instance().handlers:
+        if getattr(handler, 'stream', None) is sys.stdout:
+            handler.setStream(sys.stderr)
+
+
+def program(
+    parse: Callable[[], argparse.Namespace], work: Callable[..., int | None], logs: bool = False
+) -> Callable[[], None]:
     """Make the ``main`` of a tool: parse the arguments, then import the package and work.
 
     Args:
         parse: Reads and checks the command line.
         work: Takes the arguments, returns the exit status; imports what it needs itself.
+        logs: mmengine's log is on stdout, as in mmseg's own tools.
     """
 
     def main() -> None:
@@ -180,6 +192,8 @@ def program(parse: Callable[[], argparse.Namespace], work: Callable[..., int | N
         try:
             if 'mmseg_sr' not in sys.modules:
                 _import_once()
+            if not logs:
+                _log_to_stderr()
             from mmseg_sr.config import TRUST
             from mmseg_sr.errors import command
         except KeyboardInterrupt:
