@@ -12,7 +12,7 @@ DELAY = 10  # seconds in which nothing is said: what ends by then needs no line
 class Bar(tqdm):
     """Wrap what is looped over as ``tqdm`` does, and take its arguments.
 
-    Where stderr is no terminal, what a bar draws over and over would fill a log: there it is lines.
+    Where its ``file``, stderr by default, is no terminal, what a bar draws over and over would fill a log: it is lines.
 
     Example:
         >>> [2 * number for number in Bar(range(3), 'double')]
@@ -20,9 +20,10 @@ class Bar(tqdm):
     """
 
     def __init__(self, *args, **kwargs):
-        if not sys.stderr.isatty():
+        stream = kwargs.get('file') or sys.stderr
+        if not stream.isatty():
             seldom = {'mininterval': SECONDS, 'maxinterval': SECONDS, 'delay': DELAY}
-            kwargs = {**seldom, 'file': _Lines(sys.stderr), **kwargs}
+            kwargs = {**seldom, **kwargs, 'file': _Lines(stream)}
         super().__init__(*args, **kwargs)
 
 

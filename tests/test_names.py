@@ -1,5 +1,6 @@
 """Configs and weights are found by the names of the model index wherever a file of them could be given."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -69,11 +70,19 @@ def test_tools_take_names(call, tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (64, 128, 3)).astype(np.uint8)
     Image.fromarray(picture).save(tmp_path / 'a.png')
     for out, network in (('names', (NAME, NAME)), ('mixed', (f'mmseg_sr::{CONFIG[8:]}', WEIGHTS))):
-        assert call('predict', *network, 'a.png', '--out', out).document['written'] == 1
+        done = call('predict', *network, 'a.png', '--out', out)
+        assert json.loads(done.out)['written'] == 1, 'the log of mmengine is elsewhere'
     files = [(tmp_path / out / 'labels/a.png').read_bytes() for out in ('names', 'mixed')]
     assert files[0] == files[1] and len(np.unique(Image.open(tmp_path / 'names/labels/a.png'))) > 1
     (told,) = call('inspect_checkpoint', NAME).document.values()
     assert told['bytes'] == WEIGHTS.stat().st_size
+    scores = {'mIoU': 1.0, 'mAcc': 2.0, 'aAcc': 3.0}
+    for tested in (NAME, str(WEIGHTS)):
+        Path('m.json').write_text(json.dumps({'checkpoint': tested, 'mode': 'single-scale', 'metrics': scores}))
+        done = call(
+            'report_page', NAME, NAME, '--metrics', 'm.json', '--pictures', 0, '--num-images', 0, '--out', 'r.html'
+        )
+        assert Path('r.html').stat().st_size == done.document['bytes']
     assert NAME in call('test', NAME[:-1], NAME).mistake and NAME in call('inspect_checkpoint', NAME[:-1]).mistake
 
 

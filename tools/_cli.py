@@ -31,18 +31,15 @@ class Parser(argparse.ArgumentParser):
         super().__init__(description=manual, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
         self.sizes: list[str] = []
         # Subparsers have them too, and what stands before the command may not be forgotten by them.
-        for option, text in (
-            ('--verbose', "show upstream's warnings too"),
-            ('--json', 'print the JSON document on a terminal too'),
-        ):
-            self.add_argument(option, action='store_true', default=argparse.SUPPRESS, help=text)
+        options = {'action': 'store_true', 'default': argparse.SUPPRESS}
+        self.add_argument('--verbose', help="show upstream's warnings too", **options)
+        self.add_argument('--json', help='print the JSON document on a terminal too', **options)
 
     def error(self, message: str) -> None:
         self.exit(2, f'error: {message}\n')
 
     def parse_known_args(self, args=None, namespace=None) -> tuple[argparse.Namespace, list[str]]:
-        words = list(sys.argv[1:] if args is None else args)
-        found, rest = super().parse_known_args(self._squared(words), namespace)
+        found, rest = super().parse_known_args(self._squared(sys.argv[1:] if args is None else [*args]), namespace)
         for name, value in vars(found).items():
             setattr(found, name, _at_home(value))
         return found, rest
@@ -163,12 +160,22 @@ def _import_once() -> None:
     gc.enable()
 
 
-def program(parse: Callable[[], argparse.Namespace], work: Callable[..., int | None]) -> Callable[[], None]:
+def _log_to_stderr() -> None:
+    """Let mmengine log to stderr, so that stdout has what the tool prints and no more."""
+    from mmengine.logging import MMLogger
+
+    for handler in MMLogger.get_current_instance().handlers:
+        if getattr(handler, 'stream', None) is sys.stdout:
+            handler.setStream(sys.stderr)
+
+
+def program(parse: Callable, work: Callable[..., int | None], logs: bool = False) -> Callable[[], None]:
     """Make the ``main`` of a tool: parse the arguments, then import the package and work.
 
     Args:
         parse: Reads and checks the command line.
         work: Takes the arguments, returns the exit status; imports what it needs itself.
+        logs: mmengine's log is on stdout, as in mmseg's own tools.
     """
 
     def main() -> None:
@@ -180,6 +187,8 @@ def program(parse: Callable[[], argparse.Namespace], work: Callable[..., int | N
         try:
             if 'mmseg_sr' not in sys.modules:
                 _import_once()
+            if not logs:
+                _log_to_stderr()
             from mmseg_sr.config import TRUST
             from mmseg_sr.errors import command
         except KeyboardInterrupt:

@@ -29,6 +29,7 @@ Exit status 2 and one message for a mistake in what was given.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from _cli import Parser, above_zero, answer, at_least, counted, program
@@ -65,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     exp = load(args.experiment, args.work_dir)
     if args.print_commands:
         print('\n'.join(experiment.commands(exp, TOOLS)))
+        print(f'that is a shell script of what is missing; its configs are in {exp.work_dir}', file=sys.stderr)
         return 0
     failures = experiment.run(exp, args.jobs, TOOLS)
     done, wanted = len(rows(exp)), len(cells(exp))

@@ -128,7 +128,7 @@ def work(args: argparse.Namespace) -> None:
     first_process_speaks(lambda: test(args))()
 
 
-main = program(parse_args, work)
+main = program(parse_args, work, logs=True)
 
 if __name__ == '__main__':
     main()

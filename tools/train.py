@@ -73,7 +73,7 @@ def train(args: argparse.Namespace) -> None:
         answer(args, f'{counted(runner.iter, "iteration")} trained; {place}', document)
 
 
-main = program(parse_args, work)
+main = program(parse_args, work, logs=True)
 
 if __name__ == '__main__':
     main()

@@ -75,7 +75,9 @@ def _read_safetensors(file: BinaryIO) -> dict:
     _check_digest(file.name, io.BytesIO(content))
     try:
         weights = safetensors.torch.load(content)
-        texts = json.loads(content[8 : 8 + int.from_bytes(content[:8], 'little')]).get('__metadata__', {})
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], 'little')])
+        texts = header.pop('__metadata__', {})
+        weights = {name: weights[name] for name in header}  # in the file's order: safetensors has another each time
     except Exception as error:  # damage has many shapes
         raise UserError(f'{file.name} is no checkpoint ({one_line(error)[:300]})') from error
     meta = dict(texts)

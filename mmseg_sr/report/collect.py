@@ -13,6 +13,7 @@ from ..experiments.logs import scalars
 from ..experiments.numbers import METRICS, summarize
 from ..experiments.plan import Arm, Experiment, Mode, Primary
 from ..experiments.results import areas_in, plain_metrics, read_json, training_dir, training_seconds
+from ..names import released
 from .gallery import Network, look
 from .page import Page
 
@@ -117,7 +118,8 @@ def _read_test(path: Path, checkpoint: str | Path) -> dict:
     missing = [metric for metric in METRICS if document['metrics'].get(metric) is None]
     if missing:
         raise UserError(f'{path} has no {", ".join(missing)}: the report needs an IoUMetric')
-    if Path(document['checkpoint']).name != Path(checkpoint).name:
+    files = [Path(released().get(str(each), each)).name for each in (document['checkpoint'], checkpoint)]
+    if files[0] != files[1]:
         raise UserError(f'{path} is of another checkpoint: {document["checkpoint"]}')
     return document
 

@@ -180,6 +180,10 @@ def test_a_foreign_safetensors_file_loads(tmp_path):
     safetensors.torch.save_file({'w': torch.ones(2)}, tmp_path / 'w.safetensors', {'cfg': '1', 'note': 'no JSON {'})
     checkpoint = read_checkpoint(tmp_path / 'w.safetensors')
     assert checkpoint['meta'] == {'cfg': '1', 'note': 'no JSON {'} and checkpoint['state_dict']['w'].tolist() == [1, 1]
+    names = [f'w{index:02}' for index in range(30)]
+    safetensors.torch.save_file({name: torch.ones(2) for name in names}, tmp_path / 'many.safetensors')
+    read = read_checkpoint(tmp_path / 'many.safetensors')['state_dict']
+    assert list(read) == names, 'what is published of it is the same, byte for byte'
     (tmp_path / 'broken.safetensors').write_bytes(b'no weights')
     with pytest.raises(UserError, match='is no checkpoint'):
         read_checkpoint(tmp_path / 'broken.safetensors')
