@@ -155,5 +155,6 @@ def _rows(networks: Sequence[Network], images: Mapping[str, tuple], palette: Seq
         if network.baseline != network.name and network.baseline in images:
             changes = changed_pixels(truth, ours, images[network.baseline][2])
             said = f'{network.name} against {network.baseline}: {shares(changes)}'
-            rows[-1].append(View(painting(paint_changes(changes, image), f'Changed pixels of {name}, {said}.'), said))
+            alt = f'Pixels of {name} that {network.name} changes.'
+            rows[-1].append(View(painting(paint_changes(changes, image), alt), said))
     return rows

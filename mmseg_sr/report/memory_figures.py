@@ -106,8 +106,7 @@ def maps_figure(
     title: str, pictures: Sequence[Picture], maps: Sequence, names: Sequence[str], palette, columns: int = 5
 ) -> Figure:
     """Draw for each picture its prediction, channel-mean maps (h, w) before and after the block, difference: Fig. 3."""
-    title = f'Channel-mean activation around the SR block · {title}'
-    figure, grid = _rows(title, '', pictures, 5, columns)
+    figure, grid = _rows(f'Channel-mean activation around the SR block · {title}', '', pictures, 5, columns)
     lowest, highest = min(np.min(pair) for pair in maps), max(np.max(pair) for pair in maps)
     limit = max(np.abs(after - before).max() for before, after in maps)
     for row, picture, (before, after) in zip(grid, pictures, maps, strict=True):
@@ -120,7 +119,8 @@ def maps_figure(
     colour_bar(figure, plain, figure.axes[: grid.size], 'mean activation over the channels')
     colour_bar(figure, signed, figure.axes[: grid.size], 'after − before (dots: negative)')
     present = np.unique(np.concatenate([np.unique(picture.prediction) for picture in pictures]))
-    handles = [Patch(facecolor=np.asarray(palette[k]) / 255, edgecolor='k', label=short(names[k])) for k in present]
+    shades = np.maximum(palette, 1) / 255  # never black, which the page replaces
+    handles = [Patch(facecolor=shades[k], edgecolor='k', label=short(names[k])) for k in present]
     legend = figure.legend(handles=handles, loc='outside lower center', ncols=2 * columns - 1, fontsize=SMALL)
     legend.set_frame_on(False)
     note = 'Axes: pixels of the picture. In brackets: mean |after − before| relative to mean |before|.'

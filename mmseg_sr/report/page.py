@@ -130,6 +130,6 @@ def _curves(curves: Mapping[str, Sequence[Sequence[dict]]]) -> list[tuple[str, M
                 drawn[name] = list(filter(None, lines))
         if max((len(line) for lines in drawn.values() for line in lines), default=0) >= least:
             ends = ', '.join(f'{name} {lines[0][max(lines[0])]:.3g}' for name, lines in drawn.items())
-            alt = f'{caption} At the end of the first training: {ends}.'
+            alt = f'Curves of the {label}. At the end of the first training: {ends}.'
             found.append((caption, inline_svg(charts.curve_chart(drawn, label), key, alt)))
     return found

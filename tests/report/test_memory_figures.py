@@ -67,7 +67,7 @@ def test_weights_figure(classes, blocks):
 def test_maps_figure(pictures):
     before = [random().random((5, 10)), random().random((6, 6)) + 4]
     after = [before[0] + 0.5, before[1] - np.linspace(0, 2, 6)]
-    palette = [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
+    palette = [[255, 0, 0], [0, 255, 0], [0, 0, 0]]
     maps = list(zip(before, after, strict=True))
     figure = figures.maps_figure('some.block', pictures, maps, ('road', 'car', 'tree'), palette)
     rows = [figure.axes[:5], figure.axes[5:10]]
@@ -86,6 +86,10 @@ def test_maps_figure(pictures):
     assert len(rows[1][4].lines[0].get_xdata()) == 30
     written = text(figure)
     assert all(part in written for part in ('some.block', 'street 1', 'road', 'tree', 'pixels of the picture'))
+    colours = [np.multiply(patch.get_facecolor()[:3], 255).round() for patch in figure.legends[0].get_patches()]
+    assert np.abs(np.subtract(colours, palette)).max() == 1 and np.min(colours) > 0, (
+        'black is for what a dark page turns'
+    )
     shift = 100 * 0.5 / before[0].mean()
     assert f'difference ({shift:.2g} %)' in written
 
