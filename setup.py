@@ -111,6 +111,7 @@ setup(
             'regex',
             'setuptools>=77,<81',  # mmengine 0.10.7 imports pkg_resources; torch wants 77
         ],
+        'classification': ['onedl-mmpretrain>=1.3.6,<1.4'],  # beside torchvision, see docs/install.md
         'mim': ['onedl-mim>=0.5.1,<0.6'],
         'export': EXPORT,
         'docs': [

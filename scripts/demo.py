@@ -23,9 +23,13 @@ from pathlib import Path
 import mmcv
 import numpy as np
 from matplotlib.figure import Figure
+from tqdm import tqdm
+
+import mmseg_sr  # noqa: F401  (before mmseg: it lets torchvision be imported)
+
+# isort: split
 from mmseg.apis import inference_model, init_model
 from mmseg.utils import get_palette
-from tqdm import tqdm
 
 from mmseg_sr.atomic import write_text
 from mmseg_sr.config import load_config, prepare
