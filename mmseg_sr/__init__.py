@@ -12,7 +12,7 @@ from .hooks.monitor import SRMonitorHook
 from .hooks.preemption import PreemptionHook
 from .hooks.sr_only import SROnlyHook
 from .metrics.iou import ClassIoUMetric
-from .models import CBAMBlock, SEBlock, SRBackbone, SRBlock, SRNeck
+from .models import CBAMBlock, InsertedBackbone, SEBlock, SRBackbone, SRBlock, SRNeck
 from .scene import scene_block  # noqa: F401  (registers what scene=True asks for)
 from .scene.places import PackSceneInputs, SceneDataPreProcessor, SceneRandomCrop
 from .version import __version__
@@ -27,6 +27,7 @@ __all__ = [
     'ClassIoUMetric',
     'DataGuardHook',
     'ExactResumeHook',
+    'InsertedBackbone',
     'LossGuardHook',
     'PackSceneInputs',
     'PreemptionHook',
