@@ -11,6 +11,7 @@ from .hooks.loss_guard import LossGuardHook
 from .hooks.monitor import SRMonitorHook
 from .hooks.preemption import PreemptionHook
 from .hooks.sr_only import SROnlyHook
+from .metrics.accuracy import ClassAccuracy
 from .metrics.iou import ClassIoUMetric
 from .models import CBAMBlock, InsertedBackbone, SEBlock, SRBackbone, SRBlock, SRNeck
 from .scene import scene_block  # noqa: F401  (registers what scene=True asks for)
@@ -24,6 +25,7 @@ __all__ = [
     'CBAMBlock',
     'CamVidDataset',
     'ChannelsLastHook',
+    'ClassAccuracy',
     'ClassIoUMetric',
     'DataGuardHook',
     'ExactResumeHook',
