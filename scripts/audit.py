@@ -13,7 +13,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from torch import nn
+
 from mmseg_sr.atomic import check_file, write_text
+from mmseg_sr.config import load_config
 from mmseg_sr.errors import command
 from mmseg_sr.experiments.plan import Arm, Experiment, load
 from mmseg_sr.experiments.settings import resolve
@@ -32,16 +35,16 @@ QUARTER = {'SR3': 'layer3.5.bn2', 'SR4': 'layer4.2.bn2'}  # in the last bottlene
 MOST = 20  # memories, the paper's largest number
 
 
+def parameters(model: nn.Module) -> int:
+    """Count the parameters of a network but for the biases of its SR blocks."""
+    blocks = sr_blocks(model).values()
+    biases = [each for block in blocks for name, each in block.named_parameters() if name.endswith('bias')]
+    return sum(each.numel() for each in model.parameters()) - sum(each.numel() for each in biases)
+
+
 def counted(arm: Arm, **options: object) -> int:
-    """Build the network of an arm, with other options; count its parameters but for the biases of SR blocks."""
-    model = build_model(resolve(replace(arm, options={**arm.options, **options})))
-    biases = [
-        weight
-        for block in sr_blocks(model).values()
-        for name, weight in block.named_parameters()
-        if name.endswith('bias')
-    ]
-    return sum(weight.numel() for weight in model.parameters()) - sum(weight.numel() for weight in biases)
+    """Build the network of an arm, with other options, and count its parameters."""
+    return parameters(build_model(resolve(replace(arm, options={**arm.options, **options}))))
 
 
 def row(table: str, arm: Arm, base: int, published: float) -> dict:
@@ -70,7 +73,7 @@ def fitting(extra: int, each: int, memories: int, base: int, published: float) -
     totals = {count: extra + (count - memories) * each for count in range(1, MOST + 1)}
     fits = [str(count) for count, total in totals.items() if f'{100 * total / base:.2f}' == f'{published:.2f}']
     low, high = (100 * extra / (published + half) / 1e6 for half in (0.005, -0.005))
-    return f'P = {" or ".join(fits)}' if fits else f'a network of {low:.2f} to {high:.2f} million'
+    return f'with P = {" or ".join(fits)}' if fits else f'in a network of {low:.2f} to {high:.2f} million'
 
 
 def rows(table: str, experiment: Experiment, published: tuple[float, ...]) -> list[dict]:
@@ -98,15 +101,13 @@ def main() -> None:
         for (table, name), published in PUBLISHED.items()
         for each in rows(table, load(HOME / f'experiments/{name}.yaml'), published)
     ]
-    fits = sum(each['rounds'] for each in found)
-    document = {
-        'command': 'python scripts/audit.py --out results/audit.json',
-        'of': len(found),
-        'fit': fits,
-        'rows': found,
-    }
+    configs = sorted((HOME / 'configs/classification').glob('*.py'))
+    document = {'command': 'python scripts/audit.py --out results/audit.json', 'of': len(found)}
+    document['fit'] = sum(each['rounds'] for each in found)
+    document['networks'] = {path.stem: parameters(build_model(load_config(path))) for path in configs}
+    document['rows'] = found
     write_text(args.out, json.dumps(document, indent=1) + '\n')
-    print(f'{fits} of {len(found)} rows round to the published figure')
+    print(f'{document["fit"]} of {document["of"]} rows round to the published figure')
 
 
 if __name__ == '__main__':

@@ -40,18 +40,16 @@ def InsertedBackbone(backbone: dict, insert: Mapping[str, dict], use: Sequence[s
             run once a pass or gives no map (N, C, h, w), and for options that are wrong.
 
     Example:
-        >>> from mmseg.registry import MODELS
+        >>> stock = dict(type='ResNet', depth=18, zero_init_residual=False)
         >>> drop = dict(type='torch.nn.Dropout2d', p=0.1, after=r'layer[34]')
         >>> se = dict(type='SEBlock', after=r'layer4\\.\\d+\\.bn2')
-        >>> resnet = MODELS.build(dict(type='InsertedBackbone', backbone=dict(type='ResNet', depth=18),
-        ...                            insert=dict(D2D=drop, SE=se), use=['SE']))
+        >>> resnet = InsertedBackbone(stock, insert=dict(D2D=drop, SE=se), use=['SE'])
         >>> [name for name, _ in resnet.named_modules() if name.endswith('SE')]
         ['layer4.0.bn2.SE', 'layer4.1.bn2.SE']
     """
     check_config('backbone', backbone)
-    names = _chosen(insert, use)
     network = MODELS.build(backbone)
-    places = {name: _fitting(network, name, insert[name].get('after')) for name in names}
+    places = {name: _fitting(network, name, insert[name].get('after')) for name in _chosen(insert, use)}
     outputs = outputs_of(network, {place: module for found in places.values() for place, module in found.items()})
     for name, found in places.items():
         for place, module in found.items():
@@ -59,10 +57,8 @@ def InsertedBackbone(backbone: dict, insert: Mapping[str, dict], use: Sequence[s
             if isinstance(module, nn.SyncBatchNorm):
                 raise ValueError(f'insert.{name}: {place} is a SyncBN, which is replaced on a CPU: take BN')
             if _is_overridden(network, place):
-                raise ValueError(
-                    f'insert.{name}: the weights of {place} are initialised apart, with all that is in it: set '
-                    'zero_init_residual=False in the backbone'
-                )
+                more = 'so would be what follows it: set zero_init_residual=False in the backbone'
+                raise ValueError(f'insert.{name}: the weights of {place} are initialised apart, and {more}')
             put_after(module, name, _build(name, insert[name], channels))
     return network
 
@@ -90,23 +86,21 @@ def _fitting(network: nn.Module, name: str, after: object) -> dict[str, nn.Modul
         raise ValueError(f'insert.{name}: after={after!r} is no name and no regular expression: {error}') from error
     if not found:
         tops = ', '.join(place for place in known if '.' not in place)
-        raise ValueError(
-            f'insert.{name}: {type(network).__name__} has no module that after={after!r} fits. It has {tops}, and what '
-            'they consist of'
-        )
+        kind = type(network).__name__
+        raise ValueError(f'insert.{name}: {kind} has no module that after={after!r} fits, only {tops} and their parts')
     return found
 
 
 def _is_overridden(network: nn.Module, place: str) -> bool:
     """Tell whether an ``override`` of mmengine's initialisation configs would reach into a module."""
-    module, (parent, _, _) = network.get_submodule(place), place.rpartition('.')
-    given = getattr(network.get_submodule(parent), 'init_cfg', None) or []
-    for each in given if isinstance(given, (list, tuple)) else [given]:
-        overrides = each.get('override') or []
-        for override in overrides if isinstance(overrides, (list, tuple)) else [overrides]:
-            if getattr(network.get_submodule(parent), override['name'], None) is module:
-                return True
-    return False
+    parent = network.get_submodule(place.rpartition('.')[0])
+    given = _listed(getattr(parent, 'init_cfg', None) or [])
+    names = [override['name'] for each in given for override in _listed(each.get('override') or [])]
+    return any(getattr(parent, name, None) is network.get_submodule(place) for name in names)
+
+
+def _listed(value: object) -> list:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _channels(place: str, outputs: Sequence[object]) -> int:
@@ -130,17 +124,17 @@ def _build(name: str, options: dict, channels: int) -> nn.Module:
             if options.get('init_cfg'):
                 built.init_weights()  # only what is in a module of mmengine's is asked to later
             return built
-    except (KeyError, TypeError, ValueError) as error:  # no such type; no such option, or one too few; a wrong value
+    except (KeyError, TypeError, ValueError) as error:  # no such type; another option, or one too few; a wrong value
         raise ValueError(f'insert.{name}: cannot build {options}: {one_line(error)}') from error
 
 
 def put_after(module: nn.Module, name: str, follower: nn.Module, frozen_with_it: bool = True) -> None:
     """Let ``follower`` run on what ``module`` gives out, as its child ``name``.
 
-    Where all weights of the module are frozen the follower's are too, unless ``frozen_with_it`` is off.
+    Where all weights of the module are frozen so are the follower's, unless ``frozen_with_it`` is off.
 
     Raises:
-        ValueError: Where the module has a child of this name.
+        ValueError: Where the module has something of this name.
     """
     if hasattr(module, name):
         raise ValueError(f'{type(module).__name__} has a {name!r} already')
@@ -159,9 +153,7 @@ def _run(module: nn.Module, args: object, output: Tensor, name: str) -> Tensor:
 
 
 def outputs_of(network: nn.Module, modules: Mapping[str, nn.Module]) -> dict[str, list]:
-    """List what each of these modules of a backbone gives out in a pass over an empty image.
-
-    The pass changes nothing in the network.
+    """List what these modules of a backbone give out in a pass over an empty image, which changes nothing in it.
 
     Raises:
         ValueError: For a backbone without a convolution, or that takes images of one size only.
@@ -169,7 +161,7 @@ def outputs_of(network: nn.Module, modules: Mapping[str, nn.Module]) -> dict[str
     first = first_convolution(network)
     if first is None:
         raise ValueError(f'{type(network).__name__} has no convolution: use SRNeck behind it')
-    outputs: dict[str, list] = {name: [] for name in modules}
+    outputs = {name: [] for name in modules}
     handles = [
         module.register_forward_hook(lambda module, args, output, name=name: outputs[name].append(output))
         for name, module in modules.items()

@@ -168,6 +168,27 @@ def test_what_is_made_for_segmentors_only_says_so_in_one_line(words, run, folder
     assert sorted(folder.iterdir()) == before
 
 
+def test_mistakes_are_found_before_a_training_makes_its_folder(run, folder):
+    train = ('train', 'tiny.py', '--work-dir', 'never', '--cfg-options')
+    assert 'the evaluation gives top1, top5' in run(*train, 'default_hooks.checkpoint.save_best=top2').mistake
+    assert 'use must name each of D, D2D' in run(*train, 'model.backbone.use=[SR5]').mistake
+    picture = next((folder / 'data').glob('test/kind_3/*.png'))
+    kept = picture.read_bytes()
+    picture.write_bytes(kept[:80])
+    assert f'cannot read the image {picture}' in run('test', 'tiny.py', f'{TRAINED}/best.pth', *SR).mistake
+    picture.unlink()
+    said = run('test', 'tiny.py', f'{TRAINED}/best.pth', *SR).mistake
+    assert f'1 files of test_dataloader are not there: {picture}' in said
+    picture.write_bytes(kept)
+    assert not (folder / 'never').exists()
+
+
+def test_a_head_of_other_classes_than_the_data_is_told(run, folder):
+    options = ('model.head.num_classes=12', 'train_cfg.max_iters=1')
+    done = run('train', 'tiny.py', '--work-dir', 'more', '--cfg-options', *options)
+    assert 'model.head has 12 classes and the data 10: it never sees the others' in done.out + done.err
+
+
 def test_missing_data_are_one_message(run, monkeypatch):
     monkeypatch.setenv('CIFAR10_ROOT', 'elsewhere')
     said = run('train', 'tiny.py', '--work-dir', 'none').mistake
