@@ -21,8 +21,9 @@ def InsertedBackbone(backbone: dict, insert: Mapping[str, dict], use: Sequence[s
     """Build ``backbone`` and put modules behind modules of it: a catalogue says which there are, a list which to use.
 
     So a row of a table is ``use=['D2D', 'SR4']``. A module is appended where it follows an ``nn.Sequential``, and
-    runs by a forward hook elsewhere: behind a norm layer, or in a VGG, which runs its layers one by one. Each has a
-    place of its own and runs once a pass. From one seed the stock weights are the same with and without them.
+    runs by a forward hook elsewhere: behind a norm layer, or in a VGG, which runs its layers one by one. Each runs once
+    a pass. From one seed the stock weights are the same with and without them, if the backbone's ``init_cfg`` draws for
+    none of their layers: it does for none of this project's blocks.
 
     Args:
         backbone: Config of a stock backbone. Its ``type`` is looked for in the default scope, in mmseg where there

@@ -48,6 +48,16 @@ def test_every_stock_weight_keeps_its_name_and_starts_the_same_from_one_seed():
     assert type(build()).__name__ == 'ResNet' and build().state_dict().keys() == stock.keys()
 
 
+def test_a_module_that_draws_weights_of_its_own_draws_them_apart():
+    states = []
+    conv = dict(type='torch.nn.Conv2d', out_channels=64, kernel_size=1, after='layer4')
+    for use in ([], ['CONV']):
+        torch.manual_seed(0)
+        network = MODELS.build(dict(type='InsertedBackbone', backbone=RESNET, insert=dict(CONV=conv), use=use))
+        states.append(torch.get_rng_state())
+    assert torch.equal(*states) and network.layer4.CONV.in_channels == 64
+
+
 def test_a_pass_is_that_of_a_network_rewired_by_hand():
     network = build('CBAM', 'SE', 'SR4')
     network.eval()  # which returns None there
