@@ -24,9 +24,10 @@ $(VENV)/installed: setup.py
 	$(BIN)/pip install --disable-pip-version-check --quiet --editable '.[onedl]'
 	touch $@
 
-# What a developer needs too.
+# What a developer needs too. torchvision would bring a torch of its own.
 $(VENV)/developer: $(VENV)/installed
-	$(BIN)/pip install --disable-pip-version-check --quiet --editable '.[onedl,dev,docs]'
+	$(BIN)/pip install --disable-pip-version-check --quiet --editable '.[onedl,classification,dev,docs]'
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps torchvision==0.28.0
 	touch $@
 
 demo: $(VENV)/installed

@@ -112,6 +112,7 @@ setup(
             'regex',
             'setuptools>=77,<81',  # mmengine 0.10.7 imports pkg_resources; torch wants 77
         ],
+        'classification': ['onedl-mmpretrain>=1.3.6,<1.4'],  # beside torchvision, see docs/install.md
         # mim takes opendatalab, and that openxlab; from 0.0.12 on it wants a rich, requests and setuptools of 2023, and
         # pip would fetch 32 of its versions to find that out.
         'mim': ['onedl-mim>=0.5.1,<0.6', 'openxlab<0.0.12'],

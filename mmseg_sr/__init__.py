@@ -11,8 +11,9 @@ from .hooks.loss_guard import LossGuardHook
 from .hooks.monitor import SRMonitorHook
 from .hooks.preemption import PreemptionHook
 from .hooks.sr_only import SROnlyHook
+from .metrics.accuracy import ClassAccuracy
 from .metrics.iou import ClassIoUMetric
-from .models import CBAMBlock, SEBlock, SRBackbone, SRBlock, SRNeck
+from .models import CBAMBlock, InsertedBackbone, SEBlock, SRBackbone, SRBlock, SRNeck
 from .scene import scene_block  # noqa: F401  (registers what scene=True asks for)
 from .scene.places import PackSceneInputs, SceneDataPreProcessor, SceneRandomCrop
 from .version import __version__
@@ -24,9 +25,11 @@ __all__ = [
     'CBAMBlock',
     'CamVidDataset',
     'ChannelsLastHook',
+    'ClassAccuracy',
     'ClassIoUMetric',
     'DataGuardHook',
     'ExactResumeHook',
+    'InsertedBackbone',
     'LossGuardHook',
     'PackSceneInputs',
     'PreemptionHook',

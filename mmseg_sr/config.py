@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import copy
+import importlib.util
 import logging
 import re
 import sys
@@ -15,6 +16,7 @@ from mmengine.logging import print_log
 from mmengine.utils import import_modules_from_strings
 
 from .errors import UserError, one_line
+from .installed import source
 from .kinds import is_kind
 from .names import find_config
 from .options import unread_options
@@ -94,6 +96,8 @@ def load_config(path: str | Path, options: dict | None = None) -> Config:
         cfg = Config.fromfile(path, import_custom_modules=False)
         unread = unread_options(cfg, options or {})
         cfg.merge_from_dict(options or {})
+        if cfg.get('default_scope') == 'mmpretrain' and not importlib.util.find_spec('mmpretrain'):
+            raise ImportError(f'classifiers are those of mmpretrain: pip install "{source()}[classification]"')
         import_modules_from_strings(**(cfg.get('custom_imports') or {'imports': None}))
     except Exception as error:  # a config is the user's program: it can raise anything
         given = f' with {options}' if options else ''
@@ -186,6 +190,13 @@ def set_pipeline(dataset: dict, pipeline: list[dict]) -> dict:
     while 'pipeline' in dataset and 'dataset' in dataset:
         dataset = dataset['dataset']
     return dataset
+
+
+def require_segmentor(cfg: Config) -> Config:
+    """Return the config of a segmentor as it is; refuse that of a classifier, for what is not made for these."""
+    if cfg.get('default_scope') == 'mmpretrain':
+        raise UserError(f'{cfg.filename} is the config of a classifier, and this is for segmentors only')
+    return cfg
 
 
 def evaluators(cfg: Config) -> list[dict]:

@@ -8,6 +8,7 @@ import names, and overwrite one another's files.
 """
 
 import contextlib
+import importlib.util
 import io
 import os
 import re
@@ -18,28 +19,11 @@ from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from .installed import check_line
 
 LINE = check_line(name for name in (dist.metadata['Name'] for dist in metadata.distributions()) if name)
-
-# These packages can be imported now.
-from mmengine.config import Config  # noqa: E402
-from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
-from mmengine.infer import BaseInferencer  # noqa: E402
-from mmengine.model import PretrainedInit  # noqa: E402
-from mmengine.runner import CheckpointLoader  # noqa: E402
-from mmengine.runner import checkpoint as runner_checkpoint  # noqa: E402
-
-with contextlib.redirect_stdout(io.StringIO()):  # it prints, at a debug level, and stdout may be read as JSON
-    import mmseg.datasets  # noqa: F401
-    from mmseg.engine.optimizers import layer_decay_optimizer_constructor as layer_decay
-
-PACKAGE = Path(__file__).resolve().parent
-HOME = PACKAGE.parent if (PACKAGE.parent / 'model-index.yml').is_file() else PACKAGE / '.mim'
-"""Where configs/, tools/, experiments/, checkpoints/ and model-index.yml are: the checkout, or what the wheel has."""
-
-SCHEME = 'mmseg_sr://'  # how the address of released weights begins: mmseg_sr://checkpoints/<file>
 
 
 class Change(NamedTuple):
@@ -52,6 +36,7 @@ class Change(NamedTuple):
 
 
 CHANGES: list[Change] = []
+_TORCHVISION = torch.library.Library('torchvision', 'FRAGMENT')  # what it defines goes with it
 
 
 def change(name: str, *what: str, why: str) -> Callable[[Callable], Callable]:
@@ -76,6 +61,45 @@ def is_stock(name: str) -> bool:
     return bool({name, 'all'} & set(os.environ.get('MMSEG_SR_STOCK', '').split(',')))
 
 
+@change(
+    'torchvision',
+    'torch.ops.torchvision.nms',
+    'torch.ops.torchvision.qnms',
+    why="torchvision's library does not load beside a torch for other devices; without these two operators its import "
+    'fails then, and with it every Runner, which asks for its version, and mmpretrain',
+)
+def declare_nms(_: ModuleType | None = None) -> None:
+    found = importlib.util.find_spec('torchvision')
+    for library in Path(found.origin).parent.glob('_C*.so') if found and found.origin else ():
+        with contextlib.suppress(OSError):
+            torch.ops.load_library(library)
+    for name in ('nms', 'qnms') if found else ():
+        if not hasattr(torch.ops.torchvision, name):  # names only, to import by: there is nothing that runs
+            _TORCHVISION.define(f'{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+
+
+if not is_stock('torchvision'):
+    declare_nms()  # before mmseg, which imports mmpretrain where that is installed, and so torchvision
+
+# These packages can be imported now.
+from mmengine.config import Config  # noqa: E402
+from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
+from mmengine.infer import BaseInferencer  # noqa: E402
+from mmengine.model import PretrainedInit  # noqa: E402
+from mmengine.runner import CheckpointLoader  # noqa: E402
+from mmengine.runner import checkpoint as runner_checkpoint  # noqa: E402
+
+with contextlib.redirect_stdout(io.StringIO()):  # it prints, at a debug level, and stdout may be read as JSON
+    import mmseg.datasets  # noqa: F401
+    from mmseg.engine.optimizers import layer_decay_optimizer_constructor as layer_decay
+
+PACKAGE = Path(__file__).resolve().parent
+HOME = PACKAGE.parent if (PACKAGE.parent / 'model-index.yml').is_file() else PACKAGE / '.mim'
+"""Where configs/, tools/, experiments/, checkpoints/ and model-index.yml are: the checkout, or what the wheel has."""
+
+SCHEME = 'mmseg_sr://'  # how the address of released weights begins: mmseg_sr://checkpoints/<file>
+
+
 @change('in1d', 'numpy.in1d', why='cityscapesscripts 2.3.0 calls it, and numpy 2.4 has it no more')
 def restore_in1d(_: ModuleType | None = None) -> None:
     if not hasattr(np, 'in1d'):
@@ -92,7 +116,7 @@ def restore_in1d(_: ModuleType | None = None) -> None:
 def name_packages(_: ModuleType) -> None:
     MODULE2PACKAGE['mmseg_sr'] = 'mmseg_sr'
     if LINE == 'onedl':
-        MODULE2PACKAGE['mmseg'] = 'onedl-mmsegmentation'
+        MODULE2PACKAGE.update(mmseg='onedl-mmsegmentation', mmpretrain='onedl-mmpretrain')
     stock = Config._get_cfg_path
 
     def place(cfg_path: str, filename: str) -> tuple[str, str | None]:

@@ -23,6 +23,17 @@ def zoo(folder: str, data: str) -> None:
     table(' | '.join(heads), [[row[head] for head in heads] for row in found])
 
 
+def classifiers(data: str) -> None:
+    """Write the configs of classifiers that are trained on some data."""
+    models = read('configs/classification/metafile.yaml')['Models']
+    lines = []
+    for model in (each for each in models if each['Metadata']['Training Data'] == data):
+        config, meta = _stem(model['Config']), model['Metadata']
+        count = read('results/audit.json')['networks'][config]
+        lines.append([f'[{config}]({config}.py)', f'{meta["Iterations"]:,}', f'{count:,}', 'not trained'])
+    table('config | iterations | parameters | top-1', lines)
+
+
 def _row(model: dict, measured: dict) -> dict[str, str]:
     config = model['Config']
     count = count_parameters(load_config(ROOT / config, {'model.pretrained': None}))

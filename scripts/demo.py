@@ -25,6 +25,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from mmengine.config import Config
+
+import mmseg_sr  # noqa: F401  (before mmseg: it lets torchvision be imported)
+
+# isort: split
 from mmseg.apis import inference_model, init_model
 from mmseg.utils import get_classes, get_palette
 

@@ -173,6 +173,18 @@ def models() -> None:
     table('network | parameters | SR adds | mIoU | released weights', lines)
 
 
+def audit(name: str) -> None:
+    """Write what the classifiers of a table of the paper have more than the stock networks, beside its figures."""
+    lines = []
+    for row in (row for row in read('results/audit.json')['rows'] if row['table'] == name):
+        built = f'{row["percent"]:.3f} %'
+        if row['quarter']:
+            built += f', of a quarter {row["percent_of_quarter"]:.3f} %'
+        fits = 'yes' if row['rounds'] else f'no; it would {row["fits"]}'
+        lines.append([row['row'], row['M'] or '-', row['P'] or '-', f'{row["published"]:.2f} %', built, fits])
+    table('network | after stage | P | paper | as built | rounds to it', lines)
+
+
 def block_speed() -> None:
     """Write the times of the block alone, over the least that its memory traffic takes and over the block's own."""
     with open(ROOT / 'results/block.csv', newline='', encoding='utf-8') as file:

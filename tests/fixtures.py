@@ -14,6 +14,8 @@ import pytest
 import torch
 from mmengine.logging import MMLogger
 
+import mmseg_sr  # noqa: F401  (before a test imports mmseg: it lets torchvision be imported)
+
 torch.set_num_threads(1)
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -198,6 +198,7 @@ FOLDERS = {
     ('demo', '--out'): [],
     ('make_mini_cityscapes', ''): [],
     ('predict', '--out'): ['{config}', '{checkpoint}', '{home}'],
+    ('prepare_cifar', '--out'): ['{config}'],
     ('prepare_cityscapes', '--out'): ['{home}/cityscapes'],
     ('publish_model', '--out'): ['{checkpoint}', '--config', '{config}'],
     ('test', '--out'): ['{config}', '{checkpoint}'],
@@ -223,6 +224,7 @@ GIVEN = {
     ('experiment', ''): ['run'],
     ('export', ''): ['{config}'],
     ('predict', ''): ['{config}', '{value!s}', '--out', '{home}/predicted'],  # which is the image too
+    ('prepare_cifar', ''): ['--out', '{home}/prepared'],
     ('prepare_cityscapes', ''): ['--out', '{home}/prepared'],
     ('inspect_checkpoint', ''): [],
     ('publish_model', ''): ['--out', '{home}/published'],

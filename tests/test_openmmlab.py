@@ -22,6 +22,14 @@ COMPARE = """
 import inspect, json, sys
 import numpy
 from torch.optim.optimizer import _global_optimizer_pre_hooks as hooks
+try:
+    import torchvision
+except RuntimeError:  # beside another torch: mmseg imports mmpretrain where it is there, and that torchvision
+    import torch
+    library = torch.library.Library('torchvision', 'FRAGMENT')
+    [library.define(f'{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor') for name in ('nms', 'qnms')]
+except ImportError:
+    pass
 import mmcv, mmengine.hub, mmengine.infer, mmengine.runner, mmseg.apis, mmseg.datasets, mmseg.engine
 
 def others():
@@ -60,7 +68,9 @@ print(json.dumps(changed))
 """
 EXPECTED = {
     'in1d': set(),  # this numpy has it
+    'torchvision': set(),  # operators of torch
     'packages': {
+        "mmengine.config.utils.MODULE2PACKAGE['mmpretrain']",
         "mmengine.config.utils.MODULE2PACKAGE['mmseg']",
         "mmengine.config.utils.MODULE2PACKAGE['mmseg_sr']",
         'mmengine.config.config.Config._get_cfg_path',

@@ -114,8 +114,9 @@ def test_custom_imports_is_all_a_config_needs_from_any_folder(tmp_path):
     )
     program = (
         'from mmengine import Config\n'
+        "config = Config.fromfile('mine.py')\n"
         'from mmseg.apis import init_model\n'
-        "model = init_model(Config.fromfile('mine.py'), device='cpu')\n"
+        "model = init_model(config, device='cpu')\n"
         'from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS\n'
         'import mmseg.registry\n'
         "names = [mmseg.registry.MODELS.get('SRNeck'), MODELS.get('SRBlock'),\n"

@@ -33,7 +33,7 @@ def work(args: argparse.Namespace) -> None:
     from torch.utils.data import Subset
 
     from mmseg_sr.atomic import check_file
-    from mmseg_sr.config import load_config, read_options
+    from mmseg_sr.config import load_config, read_options, require_segmentor
     from mmseg_sr.datasets.build import load_split, spread
     from mmseg_sr.experiments.ablation import ablate, over_checkpoints, table
     from mmseg_sr.progress import Bar
@@ -41,7 +41,7 @@ def work(args: argparse.Namespace) -> None:
     from mmseg_sr.runs.models import class_names, load_sr_model
 
     check_file('--out', args.out)
-    cfg = load_config(args.config, read_options(args.cfg_options))
+    cfg = require_segmentor(load_config(args.config, read_options(args.cfg_options)))
     datasets = load_split(cfg, 'train'), load_split(cfg, 'val')
     counts = args.num_train, args.num_val
     train, val = (Subset(data, spread(len(data), n or len(data))) for data, n in zip(datasets, counts, strict=True))

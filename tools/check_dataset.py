@@ -86,13 +86,13 @@ def describe(config: str, splits: dict, classes: list[str]) -> dict:
 
 def work(args: argparse.Namespace) -> int:
     from mmseg_sr.atomic import check_file
-    from mmseg_sr.config import load_config, read_options
+    from mmseg_sr.config import load_config, read_options, require_segmentor
     from mmseg_sr.datasets.build import build_datasets, channels_of, labels_of
     from mmseg_sr.datasets.check import check
     from mmseg_sr.datasets.classes import class_notes, heads_of
 
     check_file('--out', args.out)
-    cfg = load_config(args.config, read_options(args.cfg_options))
+    cfg = require_segmentor(load_config(args.config, read_options(args.cfg_options)))
     datasets = build_datasets(cfg)
     count, ignored = labels_of(cfg)
     trained = min(heads_of(cfg).values(), default=None)

@@ -90,7 +90,9 @@ def measure(path: str, args: argparse.Namespace) -> dict:
     from mmseg_sr.progress import Bar
 
     cfg, models = networks(path, args)
-    shape = tuple(args.shape or cfg.model.get('data_preprocessor', {}).get('size') or (512, 1024))
+    shape = tuple(
+        args.shape or cfg.model.get('data_preprocessor', {}).get('size') or cfg.get('crop_size') or (512, 1024)
+    )
     batch = args.batch or (cfg.get('train_dataloader') or {}).get('batch_size') or 2
     image = torch.rand(1, channels_of(cfg), *shape)
     rows = {}

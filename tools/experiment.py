@@ -7,11 +7,12 @@
     python tools/experiment.py plan experiments/table4.yaml --gain 0.2 --seconds 0.6
 
 An experiment is a YAML file of arms (a config and options), seeds and test modes; mmseg_sr/experiments/plan.py shows
-all it can say. `run` trains each arm from each seed by tools/train.py and tests the last checkpoint in each mode by
-tools/test.py. What is done is skipped, what was interrupted goes on from its last checkpoint, and Ctrl-C ends all it
-started. What all runs need is tried before the first. Failures are named as they happen, the rest goes on; exit status
-1 if there are any. Each run gets a config of its own, in WORK_DIR/<arm>/seed<k>/configs, with options, seed and work
-directory in it; logs are in WORK_DIR/logs.
+all it can say. `run` trains each arm from each seed by tools/train.py and tests the last checkpoint, or the one that
+was best in validation where the file says `checkpoint: best`, in each mode by tools/test.py. What is done is skipped,
+what was interrupted goes on from its last checkpoint, and Ctrl-C ends all it started. What all runs need is tried
+before the first. Failures are named as they happen, the rest goes on; exit status 1 if there are any. Each run gets a
+config of its own, in WORK_DIR/<arm>/seed<k>/configs, with options, seed and work directory in it; logs are in
+WORK_DIR/logs.
 
 `run --print-commands` writes these configs and prints the commands as a shell script instead, with `launcher: slurm`
 for Slurm. Whatever machines they run on, `report` reads what they left in WORK_DIR.

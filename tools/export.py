@@ -151,7 +151,7 @@ def work(args: argparse.Namespace) -> None:
     import torch
 
     from mmseg_sr.atomic import check_file, replacing
-    from mmseg_sr.config import load_config, read_options
+    from mmseg_sr.config import load_config, read_options, require_segmentor
     from mmseg_sr.errors import UserError
     from mmseg_sr.memory.interventions import recalling
     from mmseg_sr.serving.metadata import load, trained_size
@@ -161,7 +161,7 @@ def work(args: argparse.Namespace) -> None:
 
     if args.format == 'onnx':
         require('onnx', 'onnxscript', 'onnxruntime')
-    cfg = load_config(args.config, read_options(args.cfg_options))
+    cfg = require_segmentor(load_config(args.config, read_options(args.cfg_options)))
     out = args.out or Path(cfg.work_dir) / f'{Path(args.config).stem}{SUFFIX[args.format]}'
     check_file('--out', out)
     recall = read_recall(args.static_recall) if args.static_recall else {}

@@ -56,7 +56,7 @@ def parse_args() -> argparse.Namespace:
 
 def load_predictor(args: argparse.Namespace):
     """The network of a config or a file, used as it says or as the arguments say."""
-    from mmseg_sr.config import load_config, read_options
+    from mmseg_sr.config import load_config, read_options, require_segmentor
     from mmseg_sr.serving.metadata import load
     from mmseg_sr.serving.network import OnnxRuntime, ServedNetwork, TorchRuntime
     from mmseg_sr.serving.predict import Predictor
@@ -64,7 +64,9 @@ def load_predictor(args: argparse.Namespace):
     if args.model.suffix == '.onnx':
         run = OnnxRuntime(args.model)
     else:
-        segmentor, metadata = load(load_config(args.model, read_options(args.cfg_options)), args.checkpoint)
+        segmentor, metadata = load(
+            require_segmentor(load_config(args.model, read_options(args.cfg_options))), args.checkpoint
+        )
         run = TorchRuntime(ServedNetwork(segmentor), metadata)
     return Predictor(run, args.mode, args.window, args.stride)
 

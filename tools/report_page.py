@@ -66,7 +66,7 @@ def page_of_experiment(args: argparse.Namespace) -> tuple:
 def page_of_checkpoint(args: argparse.Namespace) -> tuple:
     """Test a checkpoint and its baseline where that is not done, make their page, and say where it goes."""
     from mmseg_sr.checkpoints.reading import read_checkpoint
-    from mmseg_sr.config import load_config, read_options
+    from mmseg_sr.config import load_config, read_options, require_segmentor
     from mmseg_sr.names import find_checkpoint
     from mmseg_sr.report.collect import checkpoint_page
     from mmseg_sr.report.gallery import Network
@@ -75,7 +75,7 @@ def page_of_checkpoint(args: argparse.Namespace) -> tuple:
     given.append(('model', args.source, args.metrics))
     networks = []
     for name, (config, checkpoint), _ in given:
-        cfg = load_config(config, read_options(args.cfg_options))
+        cfg = require_segmentor(load_config(config, read_options(args.cfg_options)))
         networks.append(Network(name, given[0][0], cfg, find_checkpoint(checkpoint)))
         read_checkpoint(checkpoint)  # a wrong one is known before the first test
     with tempfile.TemporaryDirectory() as folder:

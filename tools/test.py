@@ -5,8 +5,8 @@
     python tools/test.py CONFIG CHECKPOINT --out predictions --show-dir drawings
 
 The JSON document has all numbers; --metrics writes it to a file too. `metrics` has mIoU, mAcc, aAcc and
-IoU.<class> in percent, unrounded, null for a class that is in neither prediction nor ground truth; evaluators other
-than IoUMetric report as they are.
+IoU.<class> in percent, unrounded, null for a class that is in neither prediction nor ground truth; of a classifier it
+has top1, top5 and top1.<class>. Evaluators other than IoUMetric report as they are.
 
 --out writes predictions as PNG files of class ids (of Cityscapes label ids where the evaluator is CityscapesMetric, of
 those in the label files, from 1 on, where the data set has reduce_zero_label). Where several evaluators write, the
@@ -21,7 +21,7 @@ For Cityscapes they are label ids, in files named as its server and cityscapessc
         --cfg-options test_dataloader.dataset.data_prefix.img_path=leftImg8bit/test
 
 --confusion writes the confusion matrix of each image (numpy's npz: confusion, images, classes), from which all metrics
-of any choice of images follow.
+of any choice of images follow. Of a classifier it writes what was said of each image instead: label, predicted, top5.
 
 A checkpoint of the stock model can be evaluated with the config of an SR model: its blocks are the identity then.
 --without-sr makes them the identity with an SR checkpoint too: what the rest of the network does by itself. Any other

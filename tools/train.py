@@ -1,4 +1,4 @@
-"""Train a segmentor: on one GPU, or on the CPU where there is none.
+"""Train a segmentor or a classifier: on one GPU, or on the CPU where there is none.
 
     python tools/train.py CONFIG
     python tools/train.py CONFIG --work-dir runs/a --seed 0 --cfg-options train_cfg.max_iters=100 model.pretrained=None

@@ -115,14 +115,14 @@ def tables(summaries: dict, seen: list) -> dict[str, list[dict]]:
 
 def work(args: argparse.Namespace) -> None:
     from mmseg_sr.atomic import check_folder, replacing, write_csv, write_text
-    from mmseg_sr.config import load_config, read_options
+    from mmseg_sr.config import load_config, read_options, require_segmentor
     from mmseg_sr.datasets.build import load_images
     from mmseg_sr.memory.summary import summarise
     from mmseg_sr.models.find import sr_blocks
     from mmseg_sr.report.memory_figures import block_figures
     from mmseg_sr.runs.models import class_names, load_sr_model
 
-    cfg = load_config(args.config, read_options(args.cfg_options))
+    cfg = require_segmentor(load_config(args.config, read_options(args.cfg_options)))
     out = args.out or Path(cfg.work_dir) / 'memory'
     check_folder('--out', out)
     model = load_sr_model(cfg, args.checkpoint)

@@ -16,6 +16,7 @@ from ..errors import UserError, one_line
 from .records import fault_of, without_functions
 
 LAST = 'last_checkpoint'
+BEST = 'best.pth'
 
 
 @register_backend('atomic')
@@ -60,7 +61,7 @@ class AtomicCheckpointHook(CheckpointHook):
     In a config: ``default_hooks = dict(checkpoint=dict(type='AtomicCheckpointHook', ...))``, with the arguments of
     CheckpointHook. A checkpoint, a best one too, is written to a hidden temporary file, brought to the disk and
     renamed; then ``last_checkpoint`` names it; only then the one that it replaces goes. The disk has to hold one more
-    than are kept.
+    than are kept. With one metric in ``save_best``, the best one is ``best.pth`` too, a link.
 
     Raises:
         ValueError: For a place that is not on a local disk.
@@ -136,7 +137,15 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         super()._save_best_checkpoint(runner, metrics)
+        self._link_best(runner)
         self._tidy()
+
+    @master_only
+    def _link_best(self, runner: Runner) -> None:
+        best = getattr(self, 'best_ckpt_path', None)  # of several metrics there are several
+        if best:
+            with replacing(Path(runner.work_dir, BEST)) as partial:
+                partial.symlink_to(os.path.relpath(best, runner.work_dir))
 
     @master_only
     def _name_last(self, runner: Runner) -> None:

@@ -5,7 +5,7 @@ import copy
 import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from mmengine.structures import PixelData
+from mmengine.structures import BaseDataElement, PixelData
 from mmseg.structures import SegDataSample
 from torch import nn
 
@@ -16,10 +16,10 @@ from .peak import peak_bytes
 
 
 class Drill:
-    """Train and run a segmentor on one batch of random images and labels.
+    """Train and run a segmentor, or a classifier, on one batch of random images and labels.
 
     Args:
-        model: A segmentor. It is trained, and moved to ``device``.
+        model: A segmentor or a classifier. It is trained, and moved to ``device``.
         cfg: Its config: the optimizer comes from ``optim_wrapper``, SGD with momentum where there is none.
         shape: Height and width of the images.
         batch: Training images in a step; predictions are made of one.
@@ -49,8 +49,8 @@ class Drill:
             self.optim_wrapper = build_optim_wrapper(model, wrapper)
         for group in self.optim_wrapper.param_groups:
             group['lr'] = 0.0  # the same work, and random labels spoil nothing
-        classes = max(model.out_channels, 2)  # one channel tells two apart
-        self.images = [_random((channels_of(cfg), *shape), classes) for _ in range(batch)]
+        sample = _segmented if hasattr(model, 'decode_head') else _classified
+        self.images = [(_pixels(channels_of(cfg), *shape), sample(model, shape)) for _ in range(batch)]
         if compile:
             model.forward = torch.compile(model.forward)
 
@@ -92,8 +92,17 @@ class Drill:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
 
-def _random(size: tuple[int, int, int], classes: int) -> tuple[torch.Tensor, SegDataSample]:
-    shape = size[1:]
+def _pixels(*size: int) -> torch.Tensor:
+    return torch.randint(0, 256, size, dtype=torch.uint8)
+
+
+def _segmented(model: nn.Module, shape: tuple[int, int]) -> SegDataSample:
+    classes = max(model.out_channels, 2)  # one channel tells two apart
     meta = dict(ori_shape=shape, img_shape=shape, pad_shape=shape, flip=False, img_path='random', scene_box=WHOLE)
-    sample = SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, classes, (1, *shape))), metainfo=meta)
-    return torch.randint(0, 256, size, dtype=torch.uint8), sample
+    return SegDataSample(gt_sem_seg=PixelData(data=torch.randint(0, classes, (1, *shape))), metainfo=meta)
+
+
+def _classified(model: nn.Module, shape: tuple[int, int]) -> BaseDataElement:
+    from mmpretrain.structures import DataSample  # there where there is a classifier
+
+    return DataSample(metainfo=dict(img_shape=shape)).set_gt_label(int(torch.randint(model.head.num_classes, ())))

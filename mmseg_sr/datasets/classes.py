@@ -18,11 +18,11 @@ def heads_of(cfg: Config) -> dict[str, int]:
     model = cfg.get('model') or {}
     model = model.get('module', model)
     heads = {}
-    for name in ('decode_head', 'auxiliary_head'):
+    for name in ('decode_head', 'auxiliary_head', 'head'):  # the last is a classifier's
         found = model.get(name) or []
         found = found if isinstance(found, (list, tuple)) else [found]
         for head in found:
-            predicts = name == 'decode_head' and head is found[-1]
+            predicts = name != 'auxiliary_head' and head is found[-1]
             if head.get('num_classes') and (predicts or _is_strict(head)):
                 heads[name] = min(head['num_classes'], heads.get(name, head['num_classes']))
     return heads

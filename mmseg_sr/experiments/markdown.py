@@ -8,8 +8,9 @@ from pathlib import Path
 from tabulate import tabulate
 
 from ..atomic import write_text
+from ..metrics.tasks import task_of
 from . import results
-from .numbers import METRICS, summarize
+from .numbers import summarize
 from .plan import Experiment
 
 HOW_TO_READ = """\
@@ -54,7 +55,7 @@ def to_markdown(document: dict) -> str:
     """Write a document of :func:`.numbers.summarize` as Markdown."""
     parts = [f'# {document["experiment"]}', _verdicts(document)]
     for mode, rows in _grouped(document['results'], 'mode').items():
-        parts += [f'## Results, {mode[0]}', _results(rows)]
+        parts += [f'## Results, {mode[0]}', _results(rows, task_of(document['primary']['metric']).metrics)]
     if document['differences']:
         parts += ['## Differences to the baseline', _differences(document['differences'])]
         parts += ['### How far these networks differ on other images', _images(document['differences'])]
@@ -119,12 +120,12 @@ def _verdicts(document: dict) -> str:
     return '\n'.join(lines) or '* There is no pair to compare.'
 
 
-def _results(results: Sequence[dict]) -> str:
-    papers = [metric for metric in METRICS if any(metric in result['paper'] for result in results)]
-    columns = [column for metric in METRICS for column in (metric, f'{metric}, paper')[: 1 + (metric in papers)]]
+def _results(results: Sequence[dict], metrics: Sequence[str]) -> str:
+    papers = [metric for metric in metrics if any(metric in result['paper'] for result in results)]
+    columns = [column for metric in metrics for column in (metric, f'{metric}, paper')[: 1 + (metric in papers)]]
     lines = []
     for result in results:
-        scores = {metric: mean_std(result[metric]['mean'], result[metric]['std']) for metric in METRICS}
+        scores = {metric: mean_std(result[metric]['mean'], result[metric]['std']) for metric in metrics}
         scores |= {f'{metric}, paper': mean_std(*result['paper'].get(metric, (None, None))) for metric in papers}
         line = [result['arm'], f'{len(result["seeds"])} of {result["of"]}', *(scores[column] for column in columns)]
         line += [_form('{:,}', (result['parameters'] or {}).get('total'))]

@@ -12,14 +12,15 @@ import numpy as np
 from ..errors import UserError
 from ..metrics.intervals import Interval, group_names, holm, mean_std, over_images, over_seeds
 from ..metrics.power import seeds_needed
+from ..metrics.tasks import SEGMENTATION, Task, task_of
 from .plan import Arm, Experiment, Mode
 from .results import WITHOUT
 from .verdict import Trained, verdicts
 
-METRICS = ('mIoU', 'mAcc', 'aAcc')
+METRICS = SEGMENTATION.metrics
 SAME = ('arm', 'baseline', 'mode', 'seeds')  # keys of all that is said of a pair
 
-# From a row to the names of its images and their areas (N, 3, K), or None: results.read_areas of an experiment.
+# From a row to the names of its images and their counts (N, 3, K), or None: results.read_areas of an experiment.
 Areas = Callable[[dict], tuple[list[str], np.ndarray] | None]
 Table = dict[tuple[str, str, int], dict]  # rows by arm, mode and seed
 Pairs = list[tuple[dict, dict]]  # rows of an arm and of its baseline, of the seeds that both have
@@ -45,6 +46,7 @@ def summarize(exp: Experiment, rows: Sequence[dict], areas: Areas) -> dict:
     """
     if not rows:
         raise UserError(f'{exp.name} has no rows in {exp.work_dir}: run it first')
+    _check_metrics(exp, rows)
     table = {(row['arm'], row['mode'] + WITHOUT * row.get('without_sr', False), row['seed']): row for row in rows}
     modes = [(arm, mode.name) for mode in exp.modes for arm in exp.arms]
     modes += [
@@ -70,6 +72,16 @@ def summarize(exp: Experiment, rows: Sequence[dict], areas: Areas) -> dict:
             'only where nothing that draws random numbers came between.'
         )
     return document
+
+
+def _check_metrics(exp: Experiment, rows: Sequence[dict]) -> None:
+    for row in rows:
+        missing = [metric for metric in task_of(exp.primary.metric).metrics if metric not in row['metrics']]
+        if missing:
+            raise UserError(
+                f'{exp.path}: the tests of {row["arm"]} have no {", ".join(missing)}, but '
+                f'{", ".join(row["metrics"])[:80]}: set primary.metric, to top1 for classifiers'
+            )
 
 
 def _answer(document: dict, exp: Experiment, table: Table) -> None:
@@ -111,13 +123,14 @@ def _add(document: dict, exp: Experiment, table: Table, arm: Arm, mode: Mode, ar
     document['results'].append(_result(exp, [row for row in sides[0] if row], arm, mode, pairs))
     if arm.name == arm.baseline or not pairs:
         return
-    classes = [name for name in pairs[0][0]['metrics'] if name.startswith('IoU.')]
+    task = task_of(exp.primary.metric)
+    classes = [name for name in pairs[0][0]['metrics'] if name.startswith(f'{task.of_class}.')]
     values = {
         name: [[_score(row, name) for row in side] for side in zip(*pairs, strict=True)]
-        for name in (*METRICS, *classes)
+        for name in (*task.metrics, *classes)
     }
     seeds = [over_seeds(*each) for each in values.values()]
-    images, resampling = _over_images(exp, pairs, areas)
+    images, resampling = _over_images(exp, task, pairs, areas)
     if images is None:
         against = f'{arm.name} against {arm.baseline}, {mode.name}'
         document['notes'].append(f'{against}: confusion matrices are missing, so there is no interval over images.')
@@ -130,24 +143,24 @@ def _add(document: dict, exp: Experiment, table: Table, arm: Arm, mode: Mode, ar
         for gain, other in zip(seeds, images or [None] * len(seeds), strict=True)
     ]
     same = dict(zip(SAME, (arm.name, arm.baseline, mode.name, len(pairs)), strict=True))
-    for metric, row in zip(METRICS, found, strict=False):
+    for metric, row in zip(task.metrics, found, strict=False):
         paper = [each.paper[metric][0] for each in (arm, exp.arms[arm.baseline]) if metric in each.paper]
         published = round(paper[0] - paper[1], 6) if len(paper) == 2 else None
         more = {'verdict': None, 'corrected_for': None, 'paper': published}
         more['seeds_needed'] = _seeds_needed(exp, *values[metric])
         document['differences'].append({**same, 'metric': metric, **row, 'resampling': resampling, **more})
-    rows = found[len(METRICS) :]
-    corrected = holm([gain.p_value for gain in seeds[len(METRICS) :]])
+    rows = found[len(task.metrics) :]
+    corrected = holm([gain.p_value for gain in seeds[len(task.metrics) :]])
     for name, row, p_value in zip(classes, rows, corrected, strict=True):
         row['over_seeds']['p_corrected'] = p_value
         ours, theirs = map(_mean, values[name])
-        document['classes'].append({**same, 'class': name.removeprefix('IoU.'), 'ours': ours, 'theirs': theirs, **row})
+        document['classes'].append({**same, 'class': name.partition('.')[2], 'ours': ours, 'theirs': theirs, **row})
 
 
 def _result(exp: Experiment, rows: list[dict], arm: Arm, mode: Mode, pairs: Pairs) -> dict:
     result = {'arm': arm.name, 'baseline': arm.baseline, 'mode': mode.name, 'config': arm.written}
     result |= {'seeds': [row['seed'] for row in rows], 'of': len(exp.seeds), 'paper': dict(arm.paper)}
-    for metric in METRICS:
+    for metric in task_of(exp.primary.metric).metrics:
         values = [row['metrics'][metric] for row in rows]
         mean, std = mean_std(values) if values else (None, None)
         result[metric] = {'mean': mean, 'std': std, 'values': values}
@@ -168,8 +181,8 @@ def _overhead(pairs: Pairs, amount: Callable[[dict], float | None]) -> float | N
     return 100 * (sum(ours for ours, _ in known) / sum(theirs for _, theirs in known) - 1) if known else None
 
 
-def _over_images(exp: Experiment, pairs: Pairs, areas: Areas) -> tuple[list[Interval] | None, dict | None]:
-    """Intervals of mIoU, mAcc, aAcc and each class, and how they were made; None without confusion matrices."""
+def _over_images(exp: Experiment, task: Task, pairs: Pairs, areas: Areas) -> tuple[list[Interval] | None, dict | None]:
+    """Intervals of the task's means and each class, and how they were made; None where images are not known."""
     read = [areas(row) for pair in pairs for row in pair]
     if None in read:
         return None, None
@@ -178,7 +191,7 @@ def _over_images(exp: Experiment, pairs: Pairs, areas: Areas) -> tuple[list[Inte
         ours, theirs = pairs[0]
         raise UserError(f'{ours["arm"]} and {theirs["arm"]}, {ours["mode"]}, were tested on different images')
     sides = [np.stack([each for _, each in read[side::2]]) for side in (0, 1)]
-    intervals, resampling = over_images(*sides, group_names(images, exp.groups))
+    intervals, resampling = over_images(*sides, group_names(images, exp.groups), task.score)
     return intervals, asdict(resampling)
 
 

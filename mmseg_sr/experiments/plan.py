@@ -5,7 +5,8 @@ work_dir: work_dirs/table4         # the default is work_dirs/ and the name; bel
 baseline: FCN                      # the arm that the others are compared with
 seeds: [0, 1, 2, 3, 4]
 primary: {metric: mIoU, mode: single-scale, arms: [FCN+SR]}   # the one question that gets a verdict; the default is
-                                   # mIoU, the first mode, and all arms but baselines and controls
+                                   # mIoU, the first mode, and all arms but baselines and controls; of
+                                   # classifiers the metric is top1
 groups: '[^/_]*[/_]'               # drive or city of an image: what this regular expression finds at the start of its
                                    # name (this is the default); images of one group resemble each other
 options: {train_dataloader.num_workers: 1}     # values of the config to overwrite, in all arms
@@ -22,6 +23,8 @@ modes:                             # how each network is tested; single-scale is
   single-scale: {}
   multi-scale + flip: {tta: true}
   slide: {options: {model.test_cfg.mode: slide}}
+checkpoint: best                   # of each training, by save_best of its config, where it validates on other images
+                                   # than it tests on; the default is last
 processes: 4                       # of each run, by tools/dist_train.sh; the default is 1
 launcher: slurm                    # the default is none
 """
@@ -90,6 +93,7 @@ class Experiment:
     groups: str = GROUPS
     processes: int = 1
     launcher: str = 'none'
+    checkpoint: str = 'last'
 
     def asks(self, arm: str, mode: str) -> bool:
         """Whether an arm in a mode belongs to the primary question."""
@@ -129,6 +133,7 @@ def load(path: str | Path, work_dir: str | Path | None = None) -> Experiment:
         plan.groups,
         plan.processes,
         plan.launcher,
+        plan.checkpoint,
     )
 
 

@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
-from ..metrics.confusion import areas_of, metrics_of
+from ..metrics.accuracy import hits_of
+from ..metrics.confusion import areas_of
+from ..metrics.tasks import CLASSIFICATION, SEGMENTATION
 from . import settings
 from .logs import scalars
 from .plan import Arm, Experiment, Mode
@@ -165,7 +167,7 @@ def areas_in(path: Path, row: dict) -> tuple[list[str], np.ndarray] | None:
     """Read the images of a row from the file of its confusion matrices.
 
     Returns:
-        Names (N,), in alphabetical order, and areas (N, 3, K); None where the file is missing.
+        Names (N,), in alphabetical order, and areas, or a classifier's hits, (N, 3, K); None where the file is missing.
 
     Raises:
         UserError: Where they do not give the row's metrics.
@@ -173,10 +175,14 @@ def areas_in(path: Path, row: dict) -> tuple[list[str], np.ndarray] | None:
     if not path.is_file():
         return None
     with np.load(path, allow_pickle=False) as file:
-        images, areas = file['images'].tolist(), areas_of(file['confusion'])
-    mean_iou = metrics_of(areas.sum(0))[0]
-    if abs(mean_iou - row['metrics']['mIoU']) > 1e-6:
-        raise UserError(f'{path} gives {mean_iou:.4f} mIoU, and its row {row["metrics"]["mIoU"]:.4f}')
+        task, images = (SEGMENTATION if 'confusion' in file else CLASSIFICATION), file['images'].tolist()
+        if task is SEGMENTATION:
+            areas = areas_of(file['confusion'])
+        else:
+            areas = hits_of(file['label'], file['predicted'], file['top5'], len(file['classes']))
+    metric, found = task.metrics[0], task.score(areas.sum(0))[0]
+    if abs(found - row['metrics'][metric]) > 1e-6:
+        raise UserError(f'{path} gives {found:.4f} {metric}, and its row {row["metrics"][metric]:.4f}')
     order = np.argsort(images)
     return [images[index] for index in order], areas[order]
 

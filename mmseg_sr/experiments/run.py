@@ -15,9 +15,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from mmengine.config import Config
+
 from ..checkpoints.loaders import check_local_weights
+from ..checkpoints.saving import BEST
 from ..datasets.build import check_data
 from ..errors import UserError
+from ..kinds import is_kind
 from ..openmmlab import HOME
 from ..progress import Bar
 from .jobs import Failure, Job, run_chains
@@ -31,7 +35,8 @@ TOOLS = HOME / 'tools'
 def run(exp: Experiment, jobs: int = 1, tools: Path = TOOLS) -> list[Failure]:
     """Train and test what is missing, and return what failed.
 
-    The checkpoint tested is the last one: the best one on the validation images would have been chosen by them.
+    The checkpoint tested is the last one, where the experiment does not say otherwise: of networks that are tested on
+    their validation images, the best one would have been chosen by them.
     A test made under other settings is named and made again.
 
     Args:
@@ -82,11 +87,18 @@ def _try(chains: Sequence['_Training']) -> None:
                 count_parameters(cfg)
                 check_data(cfg, *(('train', 'val') if mode is None else ('test',)))
                 check_local_weights(cfg)
+                _check_saved(chains[0].exp, cfg)
             except UserError as error:
                 found.setdefault(str(error), []).append(arm.name)
     if found:
         said = [f'{message} ({", ".join(dict.fromkeys(arms))})' for message, arms in found.items()]
         raise UserError(f'nothing was started: {"; ".join(said)}')
+
+
+def _check_saved(exp: Experiment, cfg: Config) -> None:
+    saver = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    if exp.checkpoint == 'best' and not (is_kind(saver, 'HOOKS', 'AtomicCheckpointHook') and saver.get('save_best')):
+        raise UserError(f'{cfg.filename}: checkpoint: best needs an AtomicCheckpointHook with save_best')
 
 
 def _line(command: Sequence[str]) -> str:
@@ -123,6 +135,7 @@ class _Training:
     def __init__(self, tests: Sequence[Cell], programs: Mapping[str, Path], checkpoint: Path):
         self.tests, self.programs, self.checkpoint, self.folder = tests, programs, checkpoint, checkpoint.parent
         self.exp, self.arm, self.seed = tests[0].exp, tests[0].arm, tests[0].seed
+        self.tested = self.folder / BEST if self.exp.checkpoint == 'best' else checkpoint
         self.name, self.lock = f'{self.arm.name} seed{self.seed}', self.folder / '.lock'
 
     def refuse_other_settings(self) -> None:
@@ -156,7 +169,7 @@ class _Training:
         options += ['--without-sr'] * cell.without_sr
         return Job(
             cell.name,
-            self._command('test', cell.name, [config, self.checkpoint], *options),
+            self._command('test', cell.name, [config, self.tested], *options),
             self._log(cell.name),
             cell.test,
             start=partial(write_config, config, cell.test.parent, self.arm, mode=cell.mode),

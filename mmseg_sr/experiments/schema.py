@@ -8,6 +8,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from ..metrics.intervals import GROUPS
+from ..metrics.tasks import CLASSIFICATION, SEGMENTATION
 
 OWN_FOLDERS = ('logs', 'report', 'rows')  # of a work directory; rows/ is an earlier version's
 
@@ -54,6 +55,7 @@ Options = Annotated[
 ]
 Seed = Annotated[int, Field(ge=0)]
 Seeds = Annotated[list[Seed], Field(min_length=1), _must('Seeds should differ', lambda all: len(set(all)) == len(all))]
+Metric = Literal[SEGMENTATION.metrics + CLASSIFICATION.metrics]
 MeanStd = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
@@ -74,7 +76,7 @@ class _Arm(_Entry):
     options: Options = {}
     baseline: str = ''
     controls: list[str] = []
-    paper: dict[Literal['mIoU', 'mAcc'], MeanStd] = {}
+    paper: dict[Metric, MeanStd] = {}
 
 
 class _Mode(_Entry):
@@ -83,7 +85,7 @@ class _Mode(_Entry):
 
 
 class _Primary(_Entry):
-    metric: Literal['mIoU', 'mAcc', 'aAcc'] = 'mIoU'
+    metric: Metric = 'mIoU'
     mode: str = ''
     arms: list[str] = []
 
@@ -97,6 +99,7 @@ class Plan(_Entry):
     arms: dict[Folder, _Arm] = Field(min_length=1)
     modes: Annotated[dict[str, _Mode], _must('Modes should differ as file names', _are_files)] = {'single-scale': {}}
     primary: _Primary = _Primary()
+    checkpoint: Literal['last', 'best'] = 'last'
     groups: Annotated[str, _must('Input should be a regular expression', _is_expression)] = GROUPS
     processes: int = Field(1, ge=1)
     launcher: Literal['none', 'slurm'] = 'none'

@@ -1,5 +1,7 @@
 """Resolve the config of a run, write it for the tools, and name the settings that shape a number."""
 
+import contextlib
+import copy
 import hashlib
 import json
 import re
@@ -9,6 +11,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
+from torch import nn
 
 from ..atomic import write_text
 from ..config import SYNC_BN, load_config, merge_options, with_tta
@@ -75,6 +78,7 @@ def fingerprint(exp: Experiment, arm: Arm, mode: Mode) -> str:
     keys = (*TRAINING, 'load_from', *(TESTING if mode.tta else TESTING[:2]))
     shaping = _settings(cfg, keys)
     shaping['processes'] = exp.processes
+    shaping |= {} if exp.checkpoint == 'last' else {'checkpoint': exp.checkpoint}
     return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -127,9 +131,14 @@ def count_parameters(cfg: Config) -> dict[str, int]:
     """Count the parameters of a config's network, its auxiliary heads among them: 'total', and 'sr' of the blocks."""
     key = repr(cfg.model)
     if key not in _counted:
-        # Only shapes are wanted: on the meta device nothing is allocated.
-        with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')), torch.device('meta'):
-            with blame('build the model'):
-                counted = count.count_parameters(MODELS.build(cfg.model))
+        with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')), blame('build the model'):
+            counted = count.count_parameters(_shapes(cfg.model))
         _counted[key] = {'total': counted['all'], 'sr': counted['sr']}
     return _counted[key]
+
+
+def _shapes(model: dict) -> nn.Module:
+    """Build a model where nothing is allocated; elsewhere where it asks for a value of a tensor, as mmpretrain's do."""
+    with contextlib.suppress(Exception), torch.device('meta'):  # a mistake in the config is one there too
+        return MODELS.build(copy.deepcopy(model))
+    return MODELS.build(copy.deepcopy(model))

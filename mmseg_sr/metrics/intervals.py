@@ -10,7 +10,7 @@ Shape legend: S seeds that both models have, N validation images, K classes, G g
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,7 +95,10 @@ class Resampling:
 
 
 def over_images(
-    ours: ArrayLike, baseline: ArrayLike, groups: Sequence[str] | None = None
+    ours: ArrayLike,
+    baseline: ArrayLike,
+    groups: Sequence[str] | None = None,
+    score: Callable = metrics_of,
 ) -> tuple[list[Interval], Resampling]:
     """Compare two models over validation images, within seeds, by a paired jackknife.
 
@@ -110,10 +113,11 @@ def over_images(
         baseline: (S, N, 3, K) areas of the baseline, of the same seeds and images in the same order.
         groups: (N,) the group of each image, such as its city or drive, in which images stand in the order in which
             they were taken. The default is one group.
+        score: Turns sums of areas into metrics, as of a :class:`.tasks.Task`, whose counts may stand for areas.
 
     Returns:
-        K + 3 intervals: mIoU, mAcc, aAcc, then the IoU of each class; and what was left out. There is no interval for a
-        class that is in no more than one of the groups.
+        An interval for each metric of ``score``: mIoU, mAcc, aAcc, then the IoU of each class; and what was left out.
+        There is no interval for a class that is in no more than one of the groups.
 
     Raises:
         ValueError: For areas of different shapes or of no image.
@@ -126,10 +130,10 @@ def over_images(
     units, by = (groups, 'groups') if groups.max() + 1 >= ENOUGH else (_blocks(groups), 'blocks of neighbours')
 
     def differences(units: NDArray) -> tuple[NDArray, NDArray]:
-        """Of all images (K + 3,), and without each unit (G, K + 3)."""
+        """Of all images (M,), and without each unit (G, M), for M metrics."""
         left = units != np.arange(units.max() + 1)[:, None]
         keep = np.concatenate([np.ones((1, count)), left])
-        ours, baseline = (_metrics(np.tensordot(keep, areas, (1, 1))) for areas in both)  # (1 + G, S, K + 3)
+        ours, baseline = (_metrics(score, np.tensordot(keep, areas, (1, 1))) for areas in both)  # (1 + G, S, M)
         found = nanmean(ours - baseline, 1)
         return found[0], found[1:]
 
@@ -187,8 +191,8 @@ def _neighbours(influence: NDArray, groups: NDArray) -> float | None:
     return float(np.corrcoef(*pair)[0, 1])
 
 
-def _metrics(areas: NDArray) -> NDArray:
-    *means, classes = metrics_of(areas)
+def _metrics(score: Callable, areas: NDArray) -> NDArray:
+    *means, classes = score(areas)
     return np.concatenate([np.stack(means, -1), classes], -1)
 
 

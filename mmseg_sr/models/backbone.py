@@ -6,19 +6,18 @@ name, and only ``<stage>.sr.*`` is new.
 """
 
 import inspect
-from contextlib import contextmanager
 from functools import partial
 
-import torch
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..errors import one_line
 from .block import SRBlock
 from .checks import block_options, build_block, check_config, check_init_cfg, switch
+from .insert import outputs_of, put_after
 
 
+@MODELS.register_module()  # so that 'mmseg.' before the name is right too
 @ROOT_MODELS.register_module()
 def SRBackbone(
     backbone: dict,
@@ -110,44 +109,12 @@ def stage_channels(network: nn.Module) -> dict[str, int]:
         if name and not inside and type(module).forward is nn.Sequential.forward:
             stages[name] = module
 
-    outputs: dict[str, list] = {name: [] for name in stages}
-    handles = [
-        stage.register_forward_hook(lambda module, args, output, name=name: outputs[name].append(output))
-        for name, stage in stages.items()
-    ]
-    first = first_convolution(network)
-    if first is None:
-        raise ValueError(f'{type(network).__name__} has no convolution: use SRNeck behind it')
-    image = first.weight.new_zeros(1, first.in_channels, 64, 128)  # at a stride of 64 still two cells
-    try:
-        with _evaluating(network), torch.no_grad():
-            network(image)
-    except Exception as error:  # what a backbone raises for an image of another size than its own is its own
-        raise ValueError(
-            f'{type(network).__name__} cannot run on an image of {tuple(image.shape)}, by which its stages would be '
-            f'found ({one_line(error)}): use SRNeck behind it'
-        ) from error
-    finally:
-        for handle in handles:
-            handle.remove()
+    outputs = outputs_of(network, stages)
     return {name: seen[0].shape[1] for name, seen in outputs.items() if len(seen) == 1 and _is_map(seen[0])}
 
 
 def _is_map(output: object) -> bool:
     return isinstance(output, Tensor) and output.dim() == 4 and output[0, 0].numel() > 1
-
-
-@contextmanager
-def _evaluating(network: nn.Module):
-    """Evaluation mode, module by module: ``network.train()`` would not restore what stages had set apart."""
-    modes = [(module, module.training) for module in network.modules()]
-    try:
-        for module, _ in modes:
-            module.training = False
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _with_init(backbone: dict, **given: object) -> dict:
@@ -166,13 +133,9 @@ def _insert(network: nn.Module, after: str, block: nn.Module, keep_trainable: bo
     stage = network.get_submodule(after)
     if 'sr' in stage._modules:
         raise ValueError(f'sr: two blocks after {after!r}; give each stage one, with more memories')
-    weights = list(stage.parameters())
     if keep_trainable:
         network.register_forward_pre_hook(partial(_keep_trainable, after=after))
-    elif weights and not any(weight.requires_grad for weight in weights):
-        # network.train() would, but only after DDP, which waits for the gradients of all it is given, has taken it.
-        block.requires_grad_(False)
-    stage.add_module('sr', block)
+    put_after(stage, 'sr', block, frozen_with_it=not keep_trainable)
 
 
 def _keep_trainable(network: nn.Module, args: object, after: str) -> None:
@@ -180,8 +143,3 @@ def _keep_trainable(network: nn.Module, args: object, after: str) -> None:
     block = network.get_submodule(after)._modules.get('sr')  # None where somebody has taken it out
     if network.training and block is not None:
         block.requires_grad_(True)
-
-
-def first_convolution(network: nn.Module) -> nn.Conv2d | None:
-    """Return the convolution that takes the image: it tells the channels."""
-    return next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)

@@ -10,6 +10,7 @@ from torch import Tensor
 from .checks import block_options, build_block, check_config, check_init_cfg, positive
 
 
+@MODELS.register_module()
 @ROOT_MODELS.register_module()
 class SRNeck(BaseModule):
     """Put an SR block on one of the backbone's output maps, or on several, before an optional stock neck.

@@ -35,6 +35,7 @@ from ..datasets.classes import class_notes
 from ..datasets.loading import BadFile
 from ..errors import UserError, blame
 from ..hooks.data_guard import DataGuardHook
+from ..metrics.accuracy import ClassAccuracy
 from ..processes import quiet
 from .first_batch import try_batch
 from .runner import Network, build_runner
@@ -189,6 +190,10 @@ def _check_metric_names(runner: Runner) -> None:
 
 def _names(metric: object) -> list[str]:
     """The names under which a metric reports, from an image of one pixel."""
+    if isinstance(metric, ClassAccuracy):
+        metric = copy.copy(metric)
+        metric.images_file = None
+        return [*metric.compute_metrics([(0, 0, True, 'image')])]
     if not isinstance(metric, IoUMetric) or metric.format_only:
         raise TypeError('another metric')
     metric = copy.copy(metric)

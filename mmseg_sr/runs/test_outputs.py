@@ -19,7 +19,7 @@ from mmseg.datasets import CityscapesDataset
 from mmseg.engine import SegVisualizationHook
 from mmseg.evaluation import CityscapesMetric
 
-from ..config import dataset_of, evaluators, leaf_datasets, require
+from ..config import dataset_of, evaluators, leaf_datasets, require, require_segmentor
 from ..datasets.build import check_pictures, load_split
 from ..datasets.legend import write_legend
 from ..errors import UserError
@@ -52,7 +52,7 @@ def for_submission(cfg: Config, out: Path) -> Config:
     cityscapesscripts take them; any other gets the ids of its classes.
     """
     require(cfg, 'test_dataloader')
-    cfg = copy.deepcopy(cfg)
+    cfg = copy.deepcopy(require_segmentor(cfg))
     leaves = leaf_datasets(dataset_of(cfg, 'test_dataloader'))
     for place in (*leaves, cfg):
         for key in {'pipeline', 'tta_pipeline'} & place.keys():
@@ -76,17 +76,24 @@ def _without_labels(step: object) -> object:
 
 
 def with_confusion(cfg: Config, path: Path) -> Config:
-    """Let the first IoUMetric of the config write each image's confusion matrix to ``path``."""
+    """Let the first IoUMetric of the config write each image's confusion matrix to ``path``.
+
+    Of a classifier that is what a ClassAccuracy says of each image.
+    """
     cfg = copy.deepcopy(cfg)
     for evaluator in evaluators(cfg):
         if is_kind(evaluator, 'METRICS', 'IoUMetric', 'ClassIoUMetric'):
             evaluator.update(type='ClassIoUMetric', confusion_file=str(path))
             return cfg
-    raise UserError('--confusion: there is no IoUMetric among the evaluators of the config')
+        if is_kind(evaluator, 'METRICS', 'ClassAccuracy'):
+            evaluator['images_file'] = str(path)
+            return cfg
+    raise UserError('--confusion: there is no IoUMetric or ClassAccuracy among the evaluators of the config')
 
 
 def with_drawings(cfg: Config, folder: Path) -> Config:
     """Let mmseg's visualization hook draw every prediction below ``folder``."""
+    require_segmentor(cfg)
     if cfg.get('test_dataloader'):
         check_pictures(load_split(cfg, 'test'))
     cfg = copy.deepcopy(cfg)

@@ -10,8 +10,8 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..models.backbone import first_convolution
 from ..models.block import SRBlock
+from ..models.insert import first_convolution
 from ..models.low_rank import add_product, factors
 from ..models.recall import plain_resize
 

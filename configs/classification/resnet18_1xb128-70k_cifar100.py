@@ -1,0 +1,7 @@
+_base_ = [
+    '../_base_/models/resnet_cifar.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/classifier_runtime.py',
+    '../_base_/schedules/schedule_cifar100.py',
+]
+model = dict(data_preprocessor=_base_.data_preprocessor)

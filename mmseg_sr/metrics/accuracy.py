@@ -1,0 +1,92 @@
+"""Count the accuracy of a classifier, for each class too, and keep what it said of each image."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.registry import METRICS
+from numpy.typing import ArrayLike, NDArray
+
+from ..atomic import replacing
+from ..errors import UserError
+from .intervals import image_names
+
+TOP = 5
+
+
+@METRICS.register_module()
+class ClassAccuracy(BaseMetric):
+    """Report accuracy in percent: ``top1``, ``top5``, and ``top1.<class>``, NaN for a class that no image has.
+
+    It reads what mmpretrain's classifiers give out. In a config::
+
+        val_evaluator = dict(type='ClassAccuracy')
+
+    Args:
+        by_class: Report each class too.
+        collect_device: How several processes gather their counts, as for :class:`.ClassIoUMetric`.
+        images_file: An ``.npz`` file for what was said of each image: ``images``, their paths below the folder they
+            share, ``label`` and ``predicted``, classes by number, ``top5``, whether the label is among the five most
+            likely, and ``classes``.
+
+    Raises:
+        UserError: For an image whose label is no class.
+    """
+
+    def __init__(self, by_class: bool = True, collect_device: str = 'gpu', images_file: str | Path | None = None):
+        super().__init__(collect_device=collect_device)
+        self.by_class = by_class
+        self.images_file = images_file and Path(images_file)
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Keep of each image its label, the class that is most likely, and whether the label is among five."""
+        for sample in data_samples:
+            label, scores = int(sample['gt_label']), sample['pred_score']
+            if not 0 <= label < len(scores):
+                raise UserError(
+                    f'{sample.get("img_path")} has the label {label}, and the classifier {len(scores)} classes'
+                )
+            top = scores.topk(min(TOP, len(scores))).indices.tolist()
+            self.results.append((label, top[0], label in top, sample.get('img_path', 'image')))
+
+    def compute_metrics(self, results: list[tuple[int, int, bool, str]]) -> dict[str, float]:
+        """Count the hits of all images: 'top1', 'top5' and 'top1.<class>', in percent."""
+        label, predicted, top5, paths = (list(each) for each in zip(*results, strict=True))
+        classes = list(self.dataset_meta['classes'])
+        if self.images_file is not None:
+            with replacing(self.images_file) as partial:
+                said = dict(label=label, predicted=predicted, top5=top5, classes=classes)
+                np.savez_compressed(partial, images=image_names(paths), **said)
+        *means, of_class = accuracies_of(hits_of(label, predicted, top5, len(classes)).sum(0))
+        found = dict(zip(('top1', 'top5'), means, strict=True))
+        found |= {f'top1.{name}': value for name, value in zip(classes, of_class, strict=True) if self.by_class}
+        return {name: float(value) for name, value in found.items()}
+
+
+def hits_of(label: ArrayLike, predicted: ArrayLike, top5: ArrayLike, classes: int) -> NDArray[np.int64]:
+    """Turn what was said of N images, all (N,), into counts by class (N, 3, K): hits, hits among five, images.
+
+    Example:
+        >>> hits_of([1], [0], [True], classes=2).tolist()
+        [[[0, 0], [0, 1], [0, 1]]]
+    """
+    label = np.asarray(label)
+    counts = np.zeros((len(label), 3, classes), np.int64)
+    said = [label == predicted, np.asarray(top5), np.ones(len(label))]
+    counts[np.arange(len(label)), :, label] = np.stack(said, axis=-1)
+    return counts
+
+
+def accuracies_of(hits: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:
+    """Turn counts (..., 3, K), summed over images, into percent: top-1 (...), top-5 (...), top-1 by class (..., K).
+
+    Example:
+        >>> hits = hits_of([0, 0, 1], [0, 1, 1], [True, True, True], classes=3)
+        >>> [each.round(1).tolist() for each in accuracies_of(hits.sum(0))]
+        [66.7, 100.0, [50.0, 100.0, nan]]
+    """
+    first, among, images = np.moveaxis(np.asarray(hits, float), -2, 0)
+    with np.errstate(invalid='ignore'):
+        means = [100 * each.sum(-1) / images.sum(-1) for each in (first, among)]
+        return *means, 100 * first / images

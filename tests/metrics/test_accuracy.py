@@ -1,0 +1,80 @@
+"""Accuracy is what counting by hand gives, and images of a file give it again."""
+
+import numpy as np
+import pytest
+import torch
+
+from mmseg_sr import ClassAccuracy
+from mmseg_sr.errors import UserError
+from mmseg_sr.metrics.accuracy import accuracies_of, hits_of
+from mmseg_sr.metrics.intervals import over_images
+
+CLASSES = ('cat', 'dog', 'owl', 'fox', 'bee', 'ant', 'elk')
+
+
+def samples(count=40, seed=0) -> list[dict]:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 6, (count, 1), generator=generator)  # nothing is an elk
+    scores = torch.rand(count, 7, generator=generator)
+    scores[::3] += torch.nn.functional.one_hot(labels[::3, 0], 7)
+    return [
+        dict(gt_label=label, pred_score=score, img_path=f'/data/test/{index}.png')
+        for index, (label, score) in enumerate(zip(labels, scores, strict=True))
+    ]
+
+
+def metric(**options) -> ClassAccuracy:
+    made = ClassAccuracy(**options)
+    made.dataset_meta = dict(classes=CLASSES)
+    return made
+
+
+def test_it_is_what_counting_by_hand_gives_and_the_images_of_a_file_give_it_again(tmp_path):
+    made, given = metric(images_file=tmp_path / 'images.npz'), samples()
+    for start in range(0, 40, 8):
+        made.process({}, given[start : start + 8])
+    found = made.evaluate(40)
+    ranks = [sorted(range(7), key=lambda k: -each['pred_score'][k]) for each in given]
+    labels = [int(each['gt_label']) for each in given]
+    for k in (1, 5):
+        by_hand = [label in rank[:k] for label, rank in zip(labels, ranks, strict=True)]
+        assert found[f'top{k}'] == pytest.approx(100 * sum(by_hand) / 40, abs=1e-9)
+    for index, name in enumerate(CLASSES):
+        own = [rank[0] == index for label, rank in zip(labels, ranks, strict=True) if label == index]
+        assert found[f'top1.{name}'] == pytest.approx(100 * np.mean(own) if own else np.nan, nan_ok=True)
+    with np.load(tmp_path / 'images.npz') as file:
+        assert file['images'].tolist() == [f'{index}.png' for index in range(40)]
+        hits = hits_of(file['label'], file['predicted'], file['top5'], 7)
+    assert accuracies_of(hits.sum(0))[0] == found['top1']
+
+
+def test_mmpretrain_counts_the_same():
+    stock = pytest.importorskip('mmpretrain.evaluation').Accuracy(topk=(1, 5))
+    for each in (ours := metric(by_class=False), stock):
+        each.process({}, samples())
+    theirs = stock.evaluate(40)
+    assert ours.evaluate(40) == pytest.approx({'top1': theirs['accuracy/top1'], 'top5': theirs['accuracy/top5']})
+
+
+def test_with_fewer_than_five_classes_the_label_is_always_among_five():
+    made = metric(by_class=False)
+    made.process({}, [dict(gt_label=torch.tensor([1]), pred_score=torch.tensor([0.9, 0.1]))])
+    assert made.evaluate(1) == {'top1': 0.0, 'top5': 100.0}
+
+
+def test_a_label_that_is_no_class_is_named():
+    with pytest.raises(UserError, match=r'/data/a.png has the label 7, and the classifier 7 classes'):
+        metric().process({}, [dict(gt_label=torch.tensor([7]), pred_score=torch.rand(7), img_path='/data/a.png')])
+
+
+def test_the_interval_over_images_is_that_of_paired_hits():
+    rng = np.random.default_rng(1)
+    label = rng.integers(0, 2, 50)
+    ours, theirs = (np.where(rng.random(50) < share, label, 1 - label) for share in (0.9, 0.6))
+    counts = [hits_of(label, each, np.ones(50), 2)[None] for each in (ours, theirs)]
+    intervals, resampling = over_images(*counts, [str(index) for index in range(50)], accuracies_of)
+    gain = 100.0 * (ours == label) - 100.0 * (theirs == label)
+    error = gain.std(ddof=1) / np.sqrt(50)  # the jackknife of a mean is its standard error
+    assert resampling.count == 50 and len(intervals) == 2 + 2
+    assert intervals[0].difference == pytest.approx(gain.mean())
+    assert intervals[0].high - intervals[0].difference == pytest.approx(2.0096 * error, rel=1e-3)
