@@ -101,7 +101,7 @@ def describe(args: argparse.Namespace, cfg, metrics: dict, seconds: float) -> di
 
 def sentence(args: argparse.Namespace, metrics: dict[str, float | None]) -> str:
     """Say the main numbers, and where the files are."""
-    main = {name: value for name, value in metrics.items() if name in ('mIoU', 'mAcc')}
+    main = {name: value for name, value in metrics.items() if name in ('mIoU', 'mAcc', 'top1', 'top5')}
     main = main or {name: value for name, value in metrics.items() if not name.startswith('IoU.')}
     numbers = [f'{name} {"-" if value is None else f"{value:.2f}"}' for name, value in list(main.items())[:4]]
     written = {'metrics': args.metrics, 'confusion matrices': args.confusion}
