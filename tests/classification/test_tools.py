@@ -156,7 +156,7 @@ def test_cost_counts_the_block_by_the_papers_equation(run):
         ('visualize_sr', 'tiny.py', 'x.pth'),
         ('export', 'tiny.py', 'x.pth', '--out', 'x.onnx', '--shape', '32', '32'),
         ('check_dataset', 'tiny.py'),
-        ('predict', 'tiny.py', 'data', '--checkpoint', 'x.pth', '--out', 'predicted'),
+        ('predict', 'tiny.py', 'x.pth', 'data', '--out', 'predicted'),
         ('test', 'tiny.py', 'x.pth', '--show-dir', 'shown'),
         ('test', 'tiny.py', 'x.pth', '--out', 'written', '--format-only'),
     ],
