@@ -31,8 +31,8 @@ def work(args: argparse.Namespace) -> None:
 
     check_folder('--out', args.out)
     counts = prepare_cifar(args.archive, args.out, args.subset)
-    images = ', '.join(f'{number:,} {name}' for name, number in counts.items())
-    answer(args, f'{args.out} is ready for training: {images} images', counts)
+    images = ', '.join(f'{number:,} {name}' for name, number in counts.items() if name != 'classes')
+    answer(args, f'{args.out} is ready for training: {images} images of {counts["classes"]} classes', counts)
 
 
 main = program(parse_args, work)
