@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..atomic import replacing
@@ -29,9 +30,10 @@ def draw_legend(classes: Sequence[str], palette: Sequence[Sequence[int]]) -> Ima
     size = (width * -(-len(classes) // ROWS), LINE * min(len(classes), ROWS) + 8)
     picture = Image.new('RGB', size, 'white')
     draw = ImageDraw.Draw(picture)
-    for index, (name, colour) in enumerate(zip(classes, palette, strict=False)):
+    shades = np.broadcast_to(palette, (len(palette), 3)).tolist()  # some palettes have greys only
+    for index, (name, colour) in enumerate(zip(classes, shades, strict=False)):
         column, row = divmod(index, ROWS)
         x, y = column * width + 8, row * LINE + 6
-        draw.rectangle((x, y, x + 16, y + 16), tuple(map(int, colour)), 'black')
+        draw.rectangle((x, y, x + 16, y + 16), tuple(colour), 'black')
         draw.text((x + 24, y + 8), name, 'black', font, anchor='lm')
     return picture

@@ -133,9 +133,9 @@ class KeepFolders(Hook):
             for backend in hook._visualizer._vis_backends.values():
                 if isinstance(backend, LocalVisBackend):
                     _ = backend.experiment  # which makes the folder's name
-                    if is_first_process(runner.cfg):
-                        meta = hook._visualizer.dataset_meta
-                        write_legend(Path(backend._img_save_dir), meta['classes'], meta['palette'])
+                    known = [hook._visualizer.dataset_meta.get(key) for key in ('classes', 'palette')]
+                    if is_first_process(runner.cfg) and not any(each is None for each in known):
+                        write_legend(Path(backend._img_save_dir), *known)
                     draw = _apart(hook.after_test_iter, backend, '_img_save_dir', folders)
                     hook.after_test_iter = partial(_by_place, draw)
 

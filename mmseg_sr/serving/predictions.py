@@ -99,7 +99,8 @@ def predict_pictures(predictor: Predictor, pictures: Mapping, out: Path, batch: 
                 _write(out / f'labels/{name}.png', each + np.uint8(predictor.metadata.reduce_zero_label))
                 _write(out / f'overlays/{name}.png', overlay(picture, each, predictor.metadata.palette, opacity))
                 report.written += 1
-    write_legend(out, predictor.metadata.classes, predictor.metadata.palette)
+    if report.written or report.skipped:
+        write_legend(out, predictor.metadata.classes, predictor.metadata.palette)
     return report
 
 

@@ -262,7 +262,7 @@ def test_images_that_fail_are_named_and_stop_no_other(home, streets, tmp_path):
     Image.fromarray(picture((40, 64))).save(folder / 'odd.png')
     done = predict(home, folder, tmp_path / 'out', '--batch', 3, model=home.fixed)
     said = json.loads(done.out.splitlines()[-1])
-    assert (done.status, said['written'], len(contents(tmp_path / 'out'))) == (2, 3, 6)
+    assert (done.status, said['written'], len(contents(tmp_path / 'out'))) == (2, 3, 3 + 3 + 1), 'and the legend'
     assert {Path(path).name for path in said['failed']} == {'aa.png', 'odd.png'}
     errors = [line for line in done.err.splitlines() if 'error: ' in line]
     assert len(errors) == 2 and 'aa.png: it is damaged' in done.err
