@@ -55,9 +55,9 @@ def ablate(
         progress: Wraps what is looped over, given with a word for it, such as a progress bar.
 
     Returns:
-        'variants': for each mIoU, mAcc, aAcc and IoU by class in percent, of a classifier top1, top5 and top1 'by
-        class'; and the change of the first against *as trained* with its 95 % interval over images; 'static_weights' by block;
-        'verdict' in words.
+        'variants': for each mIoU, mAcc, aAcc and IoU by class in percent, or of a classifier top1, top5 and top1 by
+        class; and the change of the first against *as trained* with its 95 % interval over images; 'static_weights' by
+        block; 'verdict' in words.
     """
     recalled = [weights_of(model, sample) for sample in progress(train, 'weights, train')]
     static = {name: torch.stack([each[name] for each in recalled]).mean(0) for name in recalled[0]}
