@@ -6,9 +6,16 @@
 
 Nothing is trained. The blocks are left as trained, removed, given the mean softmax weights of the training images for
 every image (static recall), given the weights of another image (shuffled), and robbed of memory blocks one by one, or
+<<<<<<< HEAD
 of all but one. Printed are a table in Markdown, with the change of mIoU and its 95 % interval over the images, and a
 sentence. Of several checkpoints, one a seed, they are of the means, with intervals over the checkpoints; of three or
 more the sentence says what the blocks and dynamic recall are worth.
+=======
+of all but one. Printed are a table in Markdown, with the change of mIoU, or of a classifier's top-1, and its 95 %
+interval over the images, and a sentence. Of several checkpoints, one a seed, they are of the means, with intervals over
+the checkpoints; of three or more the sentence says what the blocks and dynamic recall are worth. The last line of the
+output is a JSON document; --out writes it to a file.
+>>>>>>> classes
 """
 
 import argparse
@@ -33,7 +40,7 @@ def work(args: argparse.Namespace) -> None:
     from torch.utils.data import Subset
 
     from mmseg_sr.atomic import check_file
-    from mmseg_sr.config import load_config, read_options, require_segmentor
+    from mmseg_sr.config import load_config, read_options
     from mmseg_sr.datasets.build import load_split, spread
     from mmseg_sr.experiments.ablation import ablate, over_checkpoints, table
     from mmseg_sr.progress import Bar
@@ -41,7 +48,7 @@ def work(args: argparse.Namespace) -> None:
     from mmseg_sr.runs.models import class_names, load_sr_model
 
     check_file('--out', args.out)
-    cfg = require_segmentor(load_config(args.config, read_options(args.cfg_options)))
+    cfg = load_config(args.config, read_options(args.cfg_options))
     datasets = load_split(cfg, 'train'), load_split(cfg, 'val')
     counts = args.num_train, args.num_val
     train, val = (Subset(data, spread(len(data), n or len(data))) for data, n in zip(datasets, counts, strict=True))

@@ -7,6 +7,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from ..atomic import replacing
 from ..errors import UserError
@@ -47,8 +48,7 @@ class ClassAccuracy(BaseMetric):
                 raise UserError(
                     f'{sample.get("img_path")} has the label {label}, and the classifier {len(scores)} classes'
                 )
-            top = scores.topk(min(TOP, len(scores))).indices.tolist()
-            self.results.append((label, top[0], label in top, sample.get('img_path', 'image')))
+            self.results.append((*said_of(label, scores), sample.get('img_path', 'image')))
 
     def compute_metrics(self, results: list[tuple[int, int, bool, str]]) -> dict[str, float]:
         """Count the hits of all images: 'top1', 'top5' and 'top1.<class>', in percent."""
@@ -62,6 +62,18 @@ class ClassAccuracy(BaseMetric):
         found = dict(zip(('top1', 'top5'), means, strict=True))
         found |= {f'top1.{name}': value for name, value in zip(classes, of_class, strict=True) if self.by_class}
         return {name: float(value) for name, value in found.items()}
+
+
+def said_of(label: int, scores: Tensor) -> tuple[int, int, bool]:
+    """Return the label of an image, the class with the highest score (K,), and whether the label is among five.
+
+    Example:
+        >>> import torch
+        >>> said_of(2, torch.tensor([0.5, 0.1, 0.4]))
+        (2, 0, True)
+    """
+    top = scores.topk(min(TOP, len(scores))).indices.tolist()
+    return label, top[0], label in top
 
 
 def hits_of(label: ArrayLike, predicted: ArrayLike, top5: ArrayLike, classes: int) -> NDArray[np.int64]:

@@ -81,7 +81,10 @@ MISTAKES = {
     'backend without its package': (["visualizer.vis_backends=[{'type':'MissingVisBackend'}]"], 'a_package_that'),
     'backend without a key': (["visualizer.vis_backends=[{'type':'ServerVisBackend'}]"], 'no key configured use login'),
     'weights of no address': (['model.pretrained=open-mmlab://nonsense'], 'start from open-mmlab://nonsense .*None'),
-    'weights of a package': (['model.pretrained=torchvision://resnet18'], 'start from torchvision://resnet18'),
+    'weights of a package': (  # which is not there, or has no network
+        ['model.pretrained=torchvision://resnet18'],
+        'start from torchvision://resnet18|cannot download the pretrained weights',
+    ),
     'weights of more memories': (
         ["model.init_cfg={'type':'Pretrained','checkpoint':'three.pth'}"],
         'start from three.pth .*num_memories=3',

@@ -142,6 +142,18 @@ def test_it_is_published_and_the_file_tests_the_same(run, folder):
     assert after['metrics'] == json.loads(before.read_text())['metrics']
 
 
+def test_an_ablation_says_what_the_blocks_are_worth(run):
+    val = ('test_dataloader.dataset.ann_file=val.txt',)
+    rows = run('ablate', 'tiny.py', f'{TRAINED}/best.pth', '--num-train', '4', *SR).document['variants']
+    for name, words in (('as trained', ()), ('removed', ('--without-sr',))):
+        tested = run('test', 'tiny.py', f'{TRAINED}/best.pth', *words, *SR, *val).document['metrics']
+        found = {key: rows[name][key] for key in ('top1', 'top5')}
+        found |= {f'top1.{key}': value for key, value in rows[name]['by class'].items()}
+        assert found == pytest.approx(tested)
+    assert rows['removed']['change']['top1'] == pytest.approx(rows['removed']['top1'] - rows['as trained']['top1'])
+    assert len(rows) == 4 + 2 * 3
+
+
 def test_cost_counts_the_block_by_the_papers_equation(run):
     found = run('cost', 'tiny.py', '--batch', '2', '--rounds', '1', *SR).document['results'][0]
     assert found['shape'] == [32, 32]
@@ -152,7 +164,6 @@ def test_cost_counts_the_block_by_the_papers_equation(run):
 @pytest.mark.parametrize(
     'words',
     [
-        ('ablate', 'tiny.py', 'x.pth'),
         ('visualize_sr', 'tiny.py', 'x.pth'),
         ('export', 'tiny.py', 'x.pth', '--out', 'x.onnx', '--shape', '32', '32'),
         ('check_dataset', 'tiny.py'),
