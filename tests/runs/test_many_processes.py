@@ -96,7 +96,7 @@ def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
 def distance(ours: dict, theirs: dict, by_layer: bool = False) -> float:
     """The largest difference between two sets of tensors, relative to the largest number in each tensor, or layer.
 
-    The gradient of a bias of one number is a sum that may cancel: then its own size is rounding, and its layer's is not.
+    The gradient of a bias of one number is a sum that may cancel: then its own size is rounding, not its layer's.
     """
     assert ours.keys() == theirs.keys() and len(ours) >= 80
     places = {name: name.rpartition('.')[0] if by_layer else name for name in theirs}
