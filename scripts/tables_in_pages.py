@@ -42,9 +42,10 @@ def report(experiment: str) -> dict:
     return read(f'results/{experiment}/report.json')
 
 
-def of_miou(experiment: str) -> list[dict]:
-    """The differences of mIoU in a report."""
-    return [row for row in report(experiment)['differences'] if row['metric'] == 'mIoU']
+def of_primary(experiment: str) -> list[dict]:
+    """The differences in a report of the metric that its question is about."""
+    found = report(experiment)
+    return [row for row in found['differences'] if row['metric'] == found['primary']['metric']]
 
 
 def results(experiment: str) -> None:
@@ -61,7 +62,7 @@ def results(experiment: str) -> None:
 def differences(*experiments: str) -> None:
     """Write the differences of mIoU to the baseline, with their intervals over seeds, and the verdicts."""
     lines = []
-    for row in (row for experiment in experiments for row in of_miou(experiment)):
+    for row in (row for experiment in experiments for row in of_primary(experiment)):
         line = [row['arm'], row['mode'], row['seeds'], f'{row["difference"]:+.2f}']
         lines.append([*line, interval(row['over_seeds']) + corrected(row), row['verdict'] or 'also looked at'])
     table('network | tested on | seeds | mIoU | 95 % over seeds | verdict', lines)
@@ -92,7 +93,7 @@ def planned(experiment: str, gain: float) -> None:
 
 def screening(experiment: str) -> None:
     """Write the differences of mIoU alone: a row a network, a column a way of testing."""
-    found = {(row['arm'], row['mode']): f'{row["difference"]:+.2f}' for row in of_miou(experiment)}
+    found = {(row['arm'], row['mode']): f'{row["difference"]:+.2f}' for row in of_primary(experiment)}
     modes = dict.fromkeys(mode for _, mode in found)
     lines = [[arm, *(found[arm, mode] for mode in modes)] for arm in dict.fromkeys(arm for arm, _ in found)]
     table(' | '.join(['network', *modes]), lines)
@@ -120,10 +121,11 @@ def ablation(name: str, digits: int) -> None:
 
 
 def verdict(text: str, experiment: str, arm: str) -> None:
-    """Write a sentence: the difference of mIoU of a network to its baseline, its interval over seeds, the verdict."""
-    (row,) = (row for row in of_miou(experiment) if row['arm'] == arm)
+    """Write a sentence: the difference of a network to its baseline, its interval over seeds, the verdict."""
+    (row,) = (row for row in of_primary(experiment) if row['arm'] == arm)
     over = row['over_seeds']
-    change = f'{row["difference"]:+.2f} mIoU ({row["seeds"]} seeds, 95 % interval {interval(over)}{corrected(row)})'
+    change = f'{row["difference"]:+.2f} {row["metric"]} '
+    change += f'({row["seeds"]} seeds, 95 % interval {interval(over)}{corrected(row)})'
     show(f'{text} {change}: **{row["verdict"]}**.')
 
 
@@ -136,7 +138,7 @@ def summary() -> None:
         ('drawn streets', 'the block of the paper', 'scene_mini', 'SR'),
         ('drawn streets', 'memory of the scene, rank 16', 'scene_mini', 'placed-rank16'),
     ]:
-        (row,) = (row for row in of_miou(experiment) if row['arm'] == arm)
+        (row,) = (row for row in of_primary(experiment) if row['arm'] == arm)
         means = {each['arm']: f'{each["mIoU"]["mean"]:.2f}' for each in report(experiment)['results']}
         change = f'{row["difference"]:+.2f} {interval(row["over_seeds"])}'
         scores = [means[row['baseline']], means[arm], change, row['verdict']]
