@@ -45,7 +45,7 @@ def seen() -> dict[str, list[float]]:
     """What our own runs vary by: quartiles of the ratio of spreads, and of the correlation of pairs."""
     ratios, correlations = [], []
     for path in sorted(RESULTS.glob('*/report.json')):
-        rows = json.loads(path.read_text(encoding='utf-8'))['results']
+        rows = [row for row in json.loads(path.read_text(encoding='utf-8'))['results'] if 'mIoU' in row]
         scores = {(row['arm'], row['mode']): np.array(row['mIoU']['values']) for row in rows if len(row['seeds']) > 2}
         for row in rows:
             ours, theirs = (scores.get((row[side], row['mode'])) for side in ('arm', 'baseline'))
