@@ -26,7 +26,7 @@ def apart(init):
 
 
 @MODELS.register_module()
-class SE(SELayer):
+class StockSE(SELayer):
     """mmseg's squeeze-and-excitation: https://arxiv.org/abs/1709.01507"""
 
     @apart

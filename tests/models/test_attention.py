@@ -86,7 +86,7 @@ def test_the_rest_of_the_network_starts_as_without_it(kind):
         (dict(type='CBAMBlock', kernel_size='7'), "kernel_size must be a positive integer, got '7'"),
         (dict(type='SEBlock', init_cfg=dict(type='No')), "no initialiser 'No'"),
         (dict(type='SEBlock', memory_size=(4, 4)), 'cannot build a block of .*memory_size'),
-        (dict(type='SE'), 'cannot build a block of .*SE'),
+        (dict(type='NoSuchBlock'), 'cannot build a block of .*NoSuchBlock'),
     ],
 )
 def test_wrong_options_are_named(options, message):
