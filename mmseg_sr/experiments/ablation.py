@@ -140,7 +140,7 @@ def weights_of(model: nn.Module, sample: dict) -> Weights:
     """Return the softmax weights (P,) of each SR block for an image: the mean over its windows, or scales and flips."""
     with probe(model) as passes:
         _predict(model, sample)
-    return {name: torch.cat(seen.weights).mean(0) for name, seen in passes.items()}
+    return {name: torch.cat(seen.weights).flatten(0, -2).mean(0) for name, seen in passes.items()}
 
 
 def verdict(removed: dict, static: dict, seeds: int) -> str:

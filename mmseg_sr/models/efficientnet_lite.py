@@ -42,7 +42,7 @@ class EfficientNetLite0(MobileNetV2):
 
     Example:
         >>> import torch
-        >>> network = EfficientNetLite0(strides=(1, 2, 2, 2, 1, 1, 1), dilations=(1, 1, 1, 1, 1, 2, 2), out_indices=(4, 6))
+        >>> network = EfficientNetLite0(strides=(1, 2, 2, 2, 1, 1, 1), out_indices=(4, 6))
         >>> [tuple(each.shape) for each in network(torch.zeros(1, 3, 64, 96))]
         [(1, 112, 4, 6), (1, 320, 4, 6)]
     """

@@ -15,6 +15,7 @@ from mmseg_sr.config import load_config
 from mmseg_sr.datasets.camvid import CamVidDataset
 
 BASELINE = 'configs/camvid/fcn_m-v2-d16_1xb8-800_camvid-160x160.py'
+IDD_LITE = 'configs/idd_lite/fcn_lite0-d16_1xb8-800_idd-lite-160x160.py'
 SR = 'configs/camvid/fcn_m-v2-d16-sr_1xb8-800_camvid-160x160.py'
 
 
@@ -27,20 +28,30 @@ def initialised(cfg) -> torch.nn.Module:
     return model
 
 
-def test_all_images_have_labels_of_11_classes(root, camvid, monkeypatch):
-    monkeypatch.setenv('CAMVID_ROOT', str(camvid))
-    cfg = load_config(root / BASELINE)
+@pytest.mark.parametrize(
+    ('data', 'variable', 'config', 'counts', 'classes', 'size'),
+    [
+        ('camvid', 'CAMVID_ROOT', BASELINE, [367, 101], 11, (480, 360)),
+        ('idd_lite', 'IDD_LITE_ROOT', IDD_LITE, [1403, 204], 7, (320, 227)),
+    ],
+)
+def test_all_images_have_labels_of_the_classes(
+    root, request, data, variable, config, counts, classes, size, monkeypatch
+):
+    monkeypatch.setenv(variable, str(request.getfixturevalue(data)))
+    cfg = load_config(root / config)
     init_default_scope('mmseg')
     splits = [DATASETS.build(loader.dataset) for loader in (cfg.train_dataloader, cfg.val_dataloader)]
-    assert [len(split) for split in splits] == [367, 101]
-    assert {key: len(value) for key, value in CamVidDataset.METAINFO.items()} == {'classes': 11, 'palette': 11}
+    assert [len(split) for split in splits] == counts
+    assert [len(splits[0].metainfo[key]) for key in ('classes', 'palette')] == [classes, classes]
+    assert cfg.model.decode_head.num_classes == classes
     seen = set()
     for split in splits:
         for index in range(0, len(split), 20):
             info = split.get_data_info(index)
-            assert Image.open(info['img_path']).size == (480, 360)
+            assert Image.open(info['img_path']).size == size
             seen |= set(np.unique(np.asarray(Image.open(info['seg_map_path']))).tolist())
-    assert seen == {*range(11), 255}
+    assert seen == {*range(classes), 255}
 
 
 def test_a_drive_is_kept_out(tmp_path):

@@ -1,6 +1,6 @@
 # IDD-Lite: streets of Hyderabad and Bangalore, 320x227 (width x height), 1,403 training and 204 validation images:
-# img_dir/{train,val}/SEQUENCE_FRAME.jpg and one-channel ann_dir/{train,val}/SEQUENCE_FRAME.png, whose pixel is the class,
-# or 255 for void. Varma and others, IDD, WACV 2019; research use.
+# img_dir/{train,val}/SEQUENCE_FRAME.jpg and one-channel ann_dir/{train,val}/SEQUENCE_FRAME.png, whose pixel is the
+# class, or 255 for void. Varma and others, IDD, WACV 2019; research use.
 _base_ = './camvid.py'
 metainfo = dict(
     classes=('drivable', 'non-drivable', 'living things', 'vehicles', 'roadside objects', 'far objects', 'sky'),
