@@ -5,9 +5,9 @@ import copy
 import numpy as np
 import pytest
 import torch
-from experiments.recall.arms import Bottleneck, ChoosingSRBlock, ClassRecall, PixelRecall
 from scipy.special import softmax
 
+from experiments.recall.arms import Bottleneck, ChoosingSRBlock, ClassRecall, PixelRecall
 from mmseg_sr.memory.interventions import recalling, without
 
 ARMS = {
