@@ -4,7 +4,6 @@ import re
 
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.runner import CheckpointLoader
-from mmengine.runner.checkpoint import load_state_dict
 from mmseg.models.backbones import MobileNetV2
 from mmseg.models.utils import InvertedResidualV3
 from mmseg.registry import MODELS
@@ -83,7 +82,7 @@ class EfficientNetLite0(MobileNetV2):
         if init.get('type') == 'Pretrained':
             weights = CheckpointLoader.load_checkpoint(init['checkpoint'], 'cpu', 'current')
             if '_conv_stem.weight' in weights:
-                load_state_dict(self, renamed(weights), strict=True)
+                self.load_state_dict(renamed(weights), strict=False)  # what was put into the network stays
                 return
         super().init_weights()
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from efficientnet_lite_pytorch import EfficientNet
 from mmengine.runner import CheckpointLoader
+from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_sr import EfficientNetLite0
@@ -57,6 +58,18 @@ def test_with_other_strides_its_cells_are_those_of_the_original_where_both_have_
     kernel = dilated.layer6[1]
     x = torch.randn(1, 192, 8, 8)
     torch.testing.assert_close(kernel(x)[..., ::2, ::2], strided.layer6[1](x[..., ::2, ::2]))
+
+
+def test_a_block_in_it_is_left_as_it_is():
+    block = dict(after='layer5', memory_size=(2, 3), num_memories=2)
+    network = MODELS.build(
+        dict(type='SRBackbone', backbone=dict(type='EfficientNetLite0', init_cfg=IMAGENET), sr=block)
+    )
+    before = {name: value.clone() for name, value in network.layer5.sr.state_dict().items()}
+    network.init_weights()
+    weights, stock = network.state_dict(), ours().state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in stock.items())
+    assert before and all(torch.equal(weights[f'layer5.sr.{name}'], value) for name, value in before.items())
 
 
 def test_frozen_stages_stay_as_they_are():
