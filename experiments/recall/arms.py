@@ -92,7 +92,8 @@ class ClassRecall(_Recall):
             keep = torch.where(self.averages.any(1, keepdim=True), self.momentum, 0.0)
             mean = of.T @ vectors / count.clamp(min=1)
             self.averages.copy_(torch.where(count > 0, keep * self.averages + (1 - keep) * mean, self.averages))
-        scores = F.interpolate(self.weights.permute(0, 3, 1, 2), labels.shape[-2:], mode='bilinear')
+        maps = self.weights.permute(0, 3, 1, 2).contiguous()
+        scores = F.interpolate(maps, labels.shape[-2:], mode='bilinear')
         return F.nll_loss(scores.clamp(min=1e-6).log(), labels, ignore_index=255)
 
 
