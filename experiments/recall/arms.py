@@ -91,7 +91,8 @@ class ClassRecall(_Recall):
             count = of.sum(0)[:, None]
             keep = torch.where(self.averages.any(1, keepdim=True), self.momentum, 0.0)
             mean = of.T @ vectors / count.clamp(min=1)
-            self.averages.copy_(torch.where(count > 0, keep * self.averages + (1 - keep) * mean, self.averages))
+            # Another tensor: the gradient to what reads the old one is still to come.
+            self.averages = torch.where(count > 0, keep * self.averages + (1 - keep) * mean, self.averages)
         maps = self.weights.permute(0, 3, 1, 2).contiguous()
         scores = F.interpolate(maps, labels.shape[-2:], mode='bilinear')
         return F.nll_loss(scores.clamp(min=1e-6).log(), labels, ignore_index=255)

@@ -107,3 +107,11 @@ def test_the_ablations_reach_it(name):
     assert not torch.equal(one, recalled)
     if name != 'choosing':  # one vector everywhere
         torch.testing.assert_close(one, one[:1, :, :1, :1].expand_as(one), atol=1e-5, rtol=0)
+
+
+def test_a_step_that_moves_the_averages_has_gradients_all_the_same():
+    block, x = ARMS['classes'](), map_of().to(memory_format=torch.channels_last).requires_grad_()
+    torch.nn.init.normal_(block.write.weight)
+    labels = torch.randint(0, 4, (2, 8, 12))
+    (block(x).square().mean() + block.loss(labels)).backward()
+    assert all(weight.grad is not None for weight in block.parameters())
