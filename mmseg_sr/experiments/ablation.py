@@ -28,7 +28,8 @@ from ..memory.interventions import recalling, without
 from ..memory.probe import probe
 from ..metrics.accuracy import hits_of, said_of
 from ..metrics.confusion import areas_of, confusion_of
-from ..metrics.intervals import LEAST_SEEDS, Interval, group_names, image_names, mean_std, over_images, over_seeds
+from ..metrics.groups import group_names, image_names
+from ..metrics.intervals import LEAST_SEEDS, Interval, mean_std, over_images, over_seeds
 from ..metrics.tasks import CLASSIFICATION, SEGMENTATION, Task, task_of
 from ..models.find import sr_blocks
 from . import markdown
