@@ -21,6 +21,7 @@ from .loading import check_loads, leaves, missing_files
 SOURCES = {  # as configs/_base_/datasets has them: variable, its default, what makes these data
     'CITYSCAPES_ROOT': ('data/cityscapes', 'tools/prepare_cityscapes.py makes it of the archives'),
     'CAMVID_ROOT': ('data/camvid', 'CamVidDataset in mmseg_sr/datasets/camvid.py says which files it has'),
+    'IDD_LITE_ROOT': ('data/idd_lite', 'configs/_base_/datasets/idd_lite.py says which files it has'),
     'CIFAR10_ROOT': ('data/cifar10', 'tools/prepare_cifar.py makes it of the archive'),
     'CIFAR100_ROOT': ('data/cifar100', 'tools/prepare_cifar.py makes it of the archive'),
     'IMAGENET_ROOT': ('data/imagenet', 'it is the official one, in train/ and val/'),
