@@ -4,7 +4,7 @@ insert = dict(
     SR=sr,
     static=dict(sr, num_memories=1),
     rank16=dict(sr, memory_rank=16),
-    choosing=dict(sr, type='ChoosingSRBlock', steps=60),  # a tenth of the training
+    choosing=dict(sr, type='ChoosingSRBlock', steps=80),  # a tenth of the training
     pixel=dict(after='layer5', type='PixelRecall', num_memories=32),
     bottleneck=dict(after='layer5', type='Bottleneck', hidden_channels=32),
     classes=dict(after='layer5', type='ClassRecall'),
