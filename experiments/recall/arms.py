@@ -145,7 +145,7 @@ class ChoosingSRBlock(_Recall):
 
 
 @MODELS.register_module()
-class Bottleneck(nn.Module):
+class PixelBottleneck(nn.Module):
     """Control of :class:`PixelRecall`: as many numbers, and a ReLU where that has a softmax."""
 
     def __init__(self, in_channels: int, hidden_channels: int = 32):

@@ -6,7 +6,7 @@ insert = dict(
     rank16=dict(sr, memory_rank=16),
     choosing=dict(sr, type='ChoosingSRBlock', steps=80),  # a tenth of the training
     pixel=dict(after='layer5', type='PixelRecall', num_memories=32),
-    bottleneck=dict(after='layer5', type='Bottleneck', hidden_channels=32),
+    bottleneck=dict(after='layer5', type='PixelBottleneck', hidden_channels=32),
     classes=dict(after='layer5', type='ClassRecall'),
     addresses=dict(after='layer5', type='ClassRecall', recalls=False),
 )

@@ -7,14 +7,14 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from experiments.recall.arms import Bottleneck, ChoosingSRBlock, ClassRecall, PixelRecall
+from experiments.recall.arms import PixelBottleneck, ChoosingSRBlock, ClassRecall, PixelRecall
 from mmseg_sr.memory.interventions import recalling, without
 
 ARMS = {
     'pixel': lambda: PixelRecall(12, num_memories=5),
     'classes': lambda: ClassRecall(12, num_classes=4, rank=3),
     'choosing': lambda: ChoosingSRBlock(12, memory_size=(4, 6), num_memories=3, steps=2),
-    'bottleneck': lambda: Bottleneck(12, hidden_channels=5),
+    'bottleneck': lambda: PixelBottleneck(12, hidden_channels=5),
 }
 
 
