@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from experiments.recall.arms import PixelBottleneck, ChoosingSRBlock, ClassRecall, PixelRecall
+from experiments.recall.arms import ChoosingSRBlock, ClassRecall, PixelBottleneck, PixelRecall
 from mmseg_sr.memory.interventions import recalling, without
 
 ARMS = {
