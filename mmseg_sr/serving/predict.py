@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import UserError, blame
+from ..installed import source
 from ..memory.windows import spans
 from ..metrics.accuracy import TOP
 from .metadata import STEPS, Metadata
@@ -100,9 +101,16 @@ def _transforms(steps: Sequence[dict]) -> list[Callable[[dict], dict]]:
     with blame('set up the resizing'):
         for step in steps:
             options = {key: tuple(value) if isinstance(value, list) else value for key, value in step.items()}
-            kind = options.pop('type')
-            made.append(getattr(importlib.import_module(STEPS[kind]), kind)(**options))
+            made.append(_step(options.pop('type'))(**options))
     return made
+
+
+def _step(kind: str) -> type:
+    place = STEPS[kind]
+    try:
+        return getattr(importlib.import_module(place), kind)
+    except ImportError as error:
+        raise UserError(f'{kind} is of {place.split(".")[0]}: pip install "{source()}[classification]"') from error
 
 
 def _windows_of(metadata: Metadata, window: Sides | None, stride: Sides | None) -> tuple[Sides, Sides]:

@@ -4,6 +4,8 @@ import csv
 import json
 import re
 import shutil
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,8 +22,9 @@ pytest.importorskip('onnx', reason='pip install "mmseg-sr[export]" to test expor
 from mmpretrain import ImageClassificationInferencer
 
 from mmseg_sr.config import load_config
+from mmseg_sr.errors import UserError
 from mmseg_sr.serving.export import compare, load_program, trace
-from mmseg_sr.serving.metadata import load
+from mmseg_sr.serving.metadata import Metadata, load
 from mmseg_sr.serving.network import OnnxRuntime, TorchRuntime
 from mmseg_sr.serving.portable import portable_network
 from mmseg_sr.serving.predict import Predictor
@@ -237,8 +240,7 @@ def test_labels_of_many_classes_and_any_size(tmp_path):
         Predictor(TorchRuntime(module, metadata))
 
 
-def test_half_precision_static_recall_and_any_size_of_a_small_network(home, tmp_path):
-    """The block of a static network is a bias; each way is held against mmpretrain."""
+def test_half_precision_and_static_recall_are_held_against_mmpretrain_too(home, tmp_path):
     (tmp_path / 'ablation.json').write_text(json.dumps({'static_weights': {BLOCK: [0.5, 0.25, 0.25]}}))
     files = (home / 'net.py', home / 'net.pth')
     torch_s, frames = ('--format', 'torch-export'), ('--frames', home / 'data/test', '--num-frames', 9)
@@ -246,9 +248,8 @@ def test_half_precision_static_recall_and_any_size_of_a_small_network(home, tmp_
     assert half['precision'] == 'float16' and half['checks'][0]['pictures'] == 9
     weights = load_program(tmp_path / 'half.pt2')[0].state_dict()
     assert weights['network.backbone.layer4.1.conv2.weight'].dtype == torch.float16
-    words = (*torch_s, '--dynamic', '--check-sizes', '32x32', '45x33')
-    static = export(*files, tmp_path / 'a.pt2', *words, '--static-recall', tmp_path / 'ablation.json').document
-    assert static['blocks'][0]['form'] == 'bias' and [row['size'] for row in static['checks']] == [[32, 32], [45, 33]]
+    static = export(*files, tmp_path / 'a.pt2', *torch_s, '--static-recall', tmp_path / 'ablation.json').document
+    assert static['blocks'][0]['form'] == 'bias', 'of which nothing depends on the image'
 
 
 @pytest.mark.parametrize(
@@ -269,6 +270,13 @@ def test_half_precision_static_recall_and_any_size_of_a_small_network(home, tmp_
 def test_what_cannot_be_exported_is_one_line_before_anything_is_written(home, tmp_path, words, said):
     done = export(home / 'net.py', home / 'net.pth', tmp_path / 'a.onnx', *words)
     assert re.search(said, done.mistake) and not list(tmp_path.iterdir())
+
+
+def test_a_file_that_needs_mmpretrain_to_resize_says_so_where_it_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'mmpretrain.datasets.transforms', None)
+    metadata = Metadata(['cat', 'dog'], task='classification', steps=[dict(type='ResizeEdge', scale=256)])
+    with pytest.raises(UserError, match=r'ResizeEdge is of mmpretrain: pip install "mmseg-sr\[classification\]"'):
+        Predictor(SimpleNamespace(metadata=metadata))
 
 
 def test_the_check_finds_a_wrong_file(home):

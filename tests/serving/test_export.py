@@ -243,6 +243,9 @@ def test_a_memory_of_the_scene_is_exported_for_whole_images_only(home, tmp_path)
     assert 'Set model.test_cfg.mode=whole' in done.mistake
 
 
+STEP = 'val_dataloader.dataset.pipeline.1'
+
+
 @pytest.mark.parametrize(
     ('arguments', 'advice'),
     [
@@ -260,7 +263,8 @@ def test_a_memory_of_the_scene_is_exported_for_whole_images_only(home, tmp_path)
         (['--dynamic', '--cfg-options', 'model.decode_head.align_corners=True'], 'align_corners=True.*--shape'),
         (['--frames', 'nowhere'], 'there is no nowhere'),
         (['--static-recall', 'nowhere.json'], 'tools/ablate.py --out'),
-        (['--cfg-options', 'val_dataloader.dataset.pipeline.1.type=RandomFlip'], 'RandomFlip.*--cfg-options'),
+        (['--cfg-options', f'{STEP}.type=RandomFlip'], 'RandomFlip.*--cfg-options'),
+        (['--cfg-options', f'{STEP}.type=CenterCrop', f'{STEP}.crop_size=32'], 'the test pipeline crops images'),
         (['--cfg-options', 'model.data_preprocessor.size=None', 'crop_size=None'], 'give --shape H W, or --dynamic'),
         (['--static-recall', '{home}/another block.json'], 'layer9.sr.*backbone.layer3.sr'),
         (['--static-recall', '{home}/fewer memories.json'], 'has 3 memories'),
