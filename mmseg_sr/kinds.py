@@ -7,7 +7,7 @@ from mmseg import registry as registries
 
 
 def kind_of(node: object, registry: str) -> Callable | None:
-    """Find the class that the ``type`` of a config means; None where there is no such class, and where it has no type.
+    """Find the class that the ``type`` of a config means, in mmseg or else in mmpretrain; None where there is none.
 
     Args:
         node: A config, ``dict(type=...)``.
@@ -21,7 +21,8 @@ def kind_of(node: object, registry: str) -> Callable | None:
     if not isinstance(kind, str):
         return kind
     with contextlib.suppress(Exception):  # a name with dots is imported, and what it names can raise anything
-        return getattr(registries, registry).get(kind)
+        known = getattr(registries, registry)
+        return known.get(kind) or (known.get(f'mmpretrain.{kind}') if '.' not in kind else None)
     return None
 
 
@@ -37,7 +38,7 @@ def is_kind(node: object, registry: str, *names: str) -> bool:
     if kind is None or isinstance(kind, str) and '.' not in kind:
         return kind in names
     found, each = kind_of(node, registry), getattr(registries, registry)
-    known = []
+    known = [kind_of(dict(type=f'mmpretrain.{name}'), registry) for name in names]
     while each is not None:  # mmseg's Resize is another class than mmcv's, and both are registered as that
         known += [each.get(name) for name in names]
         each = each.parent

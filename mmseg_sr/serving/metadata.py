@@ -176,7 +176,7 @@ def _dataset_of(cfg: Config) -> SimpleNamespace | None:
     """What a config's dataset says of its classes and its label files, without looking at these."""
     for split in ('val', 'test', 'train'):
         dataset = leaf_datasets(dataset_of(cfg, f'{split}_dataloader'))[0]
-        kind = kind_of(dataset, 'DATASETS') or kind_of(dict(type=f'mmpretrain.{dataset.get("type")}'), 'DATASETS')
+        kind = kind_of(dataset, 'DATASETS')
         meta = {**getattr(kind, 'METAINFO', {}), **_named(dataset), **(dataset.get('metainfo') or {})}
         if listed(meta).get('classes'):
             usual = inspect.signature(kind).parameters.get('reduce_zero_label') if kind else None

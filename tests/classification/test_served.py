@@ -20,11 +20,12 @@ pytest.importorskip('mmpretrain', reason='classifiers need the extra [classifica
 pytest.importorskip('onnx', reason='pip install "mmseg-sr[export]" to test exported networks')
 
 from mmpretrain import ImageClassificationInferencer
+from mmpretrain.datasets.transforms import PackInputs, ResizeEdge
 
 from mmseg_sr.config import load_config
 from mmseg_sr.errors import UserError
 from mmseg_sr.serving.export import compare, load_program, trace
-from mmseg_sr.serving.metadata import Metadata, load
+from mmseg_sr.serving.metadata import Metadata, load, resizing_steps
 from mmseg_sr.serving.network import OnnxRuntime, TorchRuntime
 from mmseg_sr.serving.portable import portable_network
 from mmseg_sr.serving.predict import Predictor
@@ -104,6 +105,12 @@ def test_a_checkpoint_and_a_file_predict_what_mmpretrain_does(home, predict, tmp
             assert [each['score'] for each in found] == pytest.approx(scores[order], abs=1e-5)
             mine = [row for row in rows if row['image'] == name]
             assert mine == [{'image': name, **{key: str(value) for key, value in each.items()}} for each in found]
+
+
+@pytest.mark.parametrize('kind', ['ResizeEdge', 'mmpretrain.ResizeEdge', ResizeEdge])
+def test_a_step_is_known_by_what_its_type_means(kind):
+    pipeline = [dict(type='mmpretrain.LoadImageFromFile'), dict(type=kind, scale=256), dict(type=PackInputs)]
+    assert resizing_steps(pipeline) == [dict(type='ResizeEdge', scale=256)]
 
 
 def test_what_is_predicted_is_what_a_test_counts(home, predict, tmp_path):
