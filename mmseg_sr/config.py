@@ -192,9 +192,14 @@ def set_pipeline(dataset: dict, pipeline: list[dict]) -> dict:
     return dataset
 
 
+def is_classifier(cfg: Config) -> bool:
+    """Tell whether a config is that of a classifier, one of mmpretrain's."""
+    return cfg.get('default_scope') == 'mmpretrain'
+
+
 def require_segmentor(cfg: Config) -> Config:
     """Return the config of a segmentor as it is; refuse that of a classifier, for what is not made for these."""
-    if cfg.get('default_scope') == 'mmpretrain':
+    if is_classifier(cfg):
         raise UserError(f'{cfg.filename} is the config of a classifier, and this is for segmentors only')
     return cfg
 

@@ -1,6 +1,7 @@
 """A tiny SR network whose memory counts, and a network exported from it, shared by the tests of what is exported."""
 
 import functools
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -42,9 +43,10 @@ def write_network(folder: Path, name: str = 'net', extra: str = '') -> tuple[Pat
 def randomise(model: torch.nn.Module) -> None:
     """Give a network weights by which every part counts: memories, gates, batch norms, classes."""
     for name, value in model.state_dict().items():
-        if name.endswith(('sr.memory', 'sr.memory.channels', 'conv_seg.weight')):
+        block = re.search(r'\.(sr|SR\d)\.(memory|gate)', name)
+        if name.endswith(('conv_seg.weight', 'head.fc.weight')) or block and block[2] == 'memory':
             torch.nn.init.normal_(value)
-        elif name.endswith('running_mean') or '.sr.gate.' in name:
+        elif name.endswith('running_mean') or block:
             torch.nn.init.normal_(value, std=0.3)
         elif name.endswith('running_var'):
             torch.nn.init.uniform_(value, 0.5, 1.5)

@@ -6,23 +6,25 @@
     python tools/export.py CONFIG CHECKPOINT --format torch-export --output labels --fp16
 
 What is exported takes RGB pixels, uint8 of 0 to 255, (N, 3, height, width), of any number of images. Normalisation, the
-order of the colours and padding are inside: it cannot be fed wrongly. It gives logits (N, classes, height, width),
-float32, or by --output labels the ids of the classes (N, height, width), uint8. Classes, palette, the resizing of the
-test pipeline, windows and SR blocks go with it, in ONNX's metadata_props: tools/predict.py needs nothing else.
+order of the colours and padding are inside: it cannot be fed wrongly. It gives logits, float32: of a segmentor (N,
+classes, height, width), of a classifier (N, classes), whose softmax are the probabilities. By --output labels it gives
+the ids of the classes, (N, height, width) or (N,), uint8, or int64 of more than 256 classes. Classes, palette, the
+resizing and cropping of the test pipeline, windows and SR blocks go with it, in ONNX's metadata_props:
+tools/predict.py needs nothing else.
 
---shape H W takes images of one size (default: the trained crop, or window). An SR block of the trained size has no
-resize in the graph then; the one that stays brings the logits to the image's size. --dynamic takes images of any size;
-a network with Conv2dAdaptivePadding has no such form. Slide inference is no part of the graph: export the window, and
-predict with --mode slide.
+--shape H W takes images of one size (default: the crop of test or training, or window). An SR block of the trained
+size has no resize in the graph then; the one that stays in a segmentor brings the logits to the image's size. --dynamic
+takes images of any size; a network with Conv2dAdaptivePadding has no such form. Slide inference is no part of the
+graph: export the window, and predict with --mode slide.
 
 A block whose softmax weights are the same for every image (one memory, say) is folded into a bias; by --static-recall,
 with mean weights, every block is. --fp16 takes half of the space; pixels and logits stay what they are.
 
-The check compares logits and labels with mmseg's own on pictures: --frames, else the config's validation images, else
-drawn streets. Sizes: the one of --shape; with --dynamic the trained one, 512x1024, 1024x2048 and an odd one, or
---check-sizes. Logits may differ by 0.1 % of the largest one, in half precision by 5 %; where only labels come out, 0.1
-% of them, or 5 %. A network that fails its check is not written, nor one that cannot be exported: the reason is
-printed. Exit status 2 and one message where it failed.
+The check compares logits and labels with those of mmseg or mmpretrain on pictures: --frames, else the config's
+validation images, else drawn streets. Sizes: the one of --shape; with --dynamic the trained one, twice as much and an
+odd one, or --check-sizes. Logits may differ by 0.1 % of the largest one, in half precision by 5 %; where only labels
+come out, 0.1 % of them, or 5 %. A network that fails its check is not written, nor one that cannot be exported: the
+reason is printed. Exit status 2 and one message where it failed.
 
 ONNX needs `pip install "mmseg-sr[export]"`, and onnxruntime is the fastest way to serve on a CPU that was measured
 (`python benchmarks/serving.py`). What torch-export writes is loaded by torch.export.load(FILE).module().
@@ -39,7 +41,6 @@ from pathlib import Path
 from _cli import Parser, answer, at_least, program
 
 SUFFIX = {'onnx': '.onnx', 'torch-export': '.pt2'}
-SIZES = [(512, 1024), (1024, 2048), (517, 1029)]
 
 
 def size(text: str) -> tuple[int, int]:
@@ -75,6 +76,11 @@ def parse_args() -> argparse.Namespace:
     if args.check_sizes and not args.dynamic:
         parser.error('--check-sizes belongs to --dynamic: a network of one size is checked at that size')
     return args
+
+
+def sizes_of_check(trained: tuple[int, int]) -> list[tuple[int, int]]:
+    """The trained size, twice as much, and an odd one, for a network that takes any."""
+    return [trained, tuple(2 * side for side in trained), tuple(side + 5 for side in trained)]
 
 
 def read_recall(path: Path) -> dict[str, list[float]]:
@@ -129,14 +135,14 @@ def write(args: argparse.Namespace, network, metadata, size: tuple[int, int], pa
     return TorchRuntime(*load_program(path)), {}
 
 
-def check(run: Callable, segmentor, images: list, sizes: Sequence[tuple[int, int]], precision: str) -> list[dict]:
+def check(run: Callable, model, images: list, sizes: Sequence[tuple[int, int]], precision: str) -> list[dict]:
     """Compare at every size, print it, and refuse what differs."""
     from mmseg_sr.errors import UserError
     from mmseg_sr.serving.export import compare
 
     rows = []
     for each in sizes:
-        row = compare(run, segmentor, images, each, precision)
+        row = compare(run, model, images, each, precision)
         rows.append(row)
         logits = ''
         if row['max_difference'] is not None:
@@ -151,7 +157,7 @@ def work(args: argparse.Namespace) -> None:
     import torch
 
     from mmseg_sr.atomic import check_file, replacing
-    from mmseg_sr.config import load_config, read_options, require_segmentor
+    from mmseg_sr.config import load_config, read_options
     from mmseg_sr.errors import UserError
     from mmseg_sr.memory.interventions import recalling
     from mmseg_sr.serving.metadata import load, trained_size
@@ -161,28 +167,28 @@ def work(args: argparse.Namespace) -> None:
 
     if args.format == 'onnx':
         require('onnx', 'onnxscript', 'onnxruntime')
-    cfg = require_segmentor(load_config(args.config, read_options(args.cfg_options)))
+    cfg = load_config(args.config, read_options(args.cfg_options))
     out = args.out or Path(cfg.work_dir) / f'{Path(args.config).stem}{SUFFIX[args.format]}'
     check_file('--out', out)
     recall = read_recall(args.static_recall) if args.static_recall else {}
-    segmentor, metadata = load(cfg, args.checkpoint)
+    model, metadata = load(cfg, args.checkpoint)
     trained = trained_size(cfg)
     shape = None if args.dynamic else tuple(args.shape or trained or ())
     if shape == ():
         raise UserError('the config does not say the size of its crops: give --shape H W, or --dynamic')
     metadata.size, metadata.output = list(shape) if shape else None, args.output
     metadata.precision = 'float16' if args.fp16 else 'float32'
-    network, metadata = portable_network(segmentor, metadata, recall)
+    network, metadata = portable_network(model, metadata, recall)
     images, source = pictures(cfg, args.frames, args.num_frames)
-    sizes = [shape] if shape else args.check_sizes or list(dict.fromkeys([*filter(None, [trained]), *SIZES]))
+    sizes = [shape] if shape else args.check_sizes or sizes_of_check(trained or (512, 1024))
     with replacing(out) as partial, ExitStack() as stack:
         run, said = write(args, network, metadata, shape or trained or (64, 64), partial)
         bytes_written = partial.stat().st_size
         opset = f', opset {said["opset"]}' if said else ''
         print(f'{args.format}{opset}, {bytes_written:,} bytes. Checked on {source}:')
         for name, weights in recall.items():
-            stack.enter_context(recalling(segmentor.get_submodule(name), torch.tensor(weights)))
-        rows = check(run, segmentor, images, sizes, metadata.precision)
+            stack.enter_context(recalling(model.get_submodule(name), torch.tensor(weights)))
+        rows = check(run, model, images, sizes, metadata.precision)
     document = {
         'file': str(out),
         'format': args.format,

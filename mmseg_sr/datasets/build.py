@@ -16,6 +16,7 @@ from mmengine.registry import DATASETS, DefaultScope
 from ..config import dataset_of, leaf_datasets, set_pipeline
 from ..errors import UserError, blame, one_line
 from ..kinds import is_kind
+from .classes import model_part, odd_line
 from .loading import check_loads, leaves, missing_files
 
 SOURCES = {  # as configs/_base_/datasets has them: variable, its default, what makes these data
@@ -44,7 +45,10 @@ def build_dataset(name: str, loader: dict) -> BaseDataset:
             raise UserError(message) from error
         except ValueError as error:
             if 'at least one array' not in str(error):  # mmengine's error where there are no images
-                raise
+                scope = DefaultScope.get_current_instance()
+                lists = leaf_datasets(given) if scope and scope.scope_name == 'mmpretrain' else []
+                reason = next(filter(None, map(odd_line, lists)), one_line(error))
+                raise UserError(f'cannot build the dataset of {name}: {reason}') from error
             dataset = ()
     if not len(dataset):
         place = {key: given.get(key) for key in ('data_root', 'data_prefix', 'ann_file')}
@@ -107,18 +111,6 @@ def check_files(name: str, dataset: BaseDataset) -> None:
         raise UserError(f'{len(missing)} files of {name} are not there: {first}. {advice}')
 
 
-def labels_of(cfg: Config) -> tuple[int | None, int]:
-    """Read from a config the number of classes of its model, None where it does not say, and the id that it ignores.
-
-    Example:
-        >>> labels_of(Config(dict(model=dict(decode_head=dict(num_classes=19)))))
-        (19, 255)
-    """
-    head = _model_part(cfg, 'decode_head')
-    head = head[-1] if isinstance(head, (list, tuple)) else head
-    return head.get('num_classes'), head.get('ignore_index', 255)
-
-
 def channels_of(cfg: Config) -> int:
     """Read from a config the number of channels of the images that its model takes; 3 where it does not say.
 
@@ -126,7 +118,7 @@ def channels_of(cfg: Config) -> int:
         >>> channels_of(Config(dict(model=dict(backbone=dict(type='SRBackbone', backbone=dict(in_channels=4))))))
         4
     """
-    backbone = _model_part(cfg, 'backbone')
+    backbone = model_part(cfg, 'backbone')
     channels = backbone.get('backbone', backbone).get('in_channels', 3)
     return channels if isinstance(channels, int) else 3
 
@@ -191,11 +183,6 @@ def _advice(dataset: dict) -> str:
         if f"'data_root': '{os.environ.get(variable, default)}'" in str(dataset):
             return f'. {source}; where the data are elsewhere, {variable} says where'
     return ''
-
-
-def _model_part(cfg: Config, name: str) -> dict | list:
-    model = cfg.get('model') or {}
-    return model.get('module', model).get(name) or {}  # test-time augmentation wraps the model
 
 
 def _scope(cfg: Config) -> AbstractContextManager:

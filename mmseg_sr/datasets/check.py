@@ -1,62 +1,32 @@
-"""Check every image and label map of a config's datasets against the classes and the other splits.
+"""Check every image and its label, a map or the number of a class, against the classes and the other splits.
 
-Files are read as mmseg reads them: each dataset's own list, loaded by the loading transforms of its own pipeline.
+Files are read as mmseg and mmpretrain read them: each dataset's own list, loaded by the transforms of its own pipeline.
 """
 
-import contextlib
-import copy
-import hashlib
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from io import BytesIO
-from typing import NamedTuple
 
-import numpy as np
 from mmcv.transforms import LoadImageFromFile
-from mmengine import fileio
 from mmengine.dataset import BaseDataset
-from PIL import Image, UnidentifiedImageError
 from tqdm.contrib.concurrent import thread_map
 
-from ..errors import one_line
 from ..progress import Bar
 from .classes import listed
-from .loading import label_fault, leaves, loaders, orphans, samples
+from .loading import leaves, loaders, makes_one_size, orphans, samples
+from .look import Look, Problem, look, pair_of
 
-KINDS = ('missing', 'unreadable', 'wrong size', 'channels', 'label ids', 'all void', 'duplicate')
-MAX_BYTES = 2**30  # no image file is larger, and reading one would take the memory first
 MAX_THREADS = 256  # more would wait for one another and for the disk
-
-
-class Problem(NamedTuple):
-    """What is wrong with one file; ``kind`` is one of :data:`KINDS`."""
-
-    kind: str
-    file: str
-    what: str
-
-
-class Look(NamedTuple):
-    """What was found in an image and its label map."""
-
-    problems: list[Problem]
-    digest: str  # sha256 of the image's file, '' where it cannot be read
-    pixels: np.ndarray | int  # of each label id (256,), 0 without a label map that can be used
 
 
 @dataclass
 class Split:
-    """The images and label maps that one data loader reads, or several, and what was found in all of them."""
+    """The images and labels that one data loader reads, or several, and what was found in all of them."""
 
-    pairs: dict[tuple[str, str], Callable[[], Look]]  # how to look at (image, label map or '')
+    pairs: dict[tuple[str, str], Callable[[], Look]]  # how to look at (image, label map or class or '')
     problems: list[Problem]
-    pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))  # of each id in usable label maps
-
-
-class _Fault(Exception):
-    """Its arguments are kind and what of a :class:`Problem`."""
+    counts: Counter = field(default_factory=Counter)  # as those of a Look
 
 
 def check(
@@ -78,7 +48,7 @@ def check(
         trained: Number of classes in 'train', where a head that is trained only has fewer.
 
     Raises:
-        UserError: For a dataset that is not of images and label maps.
+        UserError: For a dataset that is not of images.
     """
     splits = _splits(datasets, (trained or classes, classes), ignored, channels)
     pairs = [pair for split in splits.values() for pair in split.pairs.values()]
@@ -87,12 +57,16 @@ def check(
     looks = iter(thread_map(lambda pair: pair(), pairs, **threads))
     images: dict[str, dict[str, str]] = {}  # sha256 of a file -> split -> the file
     for name, split in splits.items():
+        sizes: dict[str, tuple[int, int]] = {}
         for image, _ in split.pairs:
-            problems, digest, pixels = next(looks)
+            problems, digest, counts, size = next(looks)
             split.problems += problems
-            split.pixels += pixels
+            split.counts.update(counts)
             if digest:
                 images.setdefault(digest, {}).setdefault(name, image)
+            if size:
+                sizes[image] = size
+        split.problems += _odd_sizes(sizes)
     for files in images.values():
         (first, file), *others = files.items()
         for other, twin in others:
@@ -100,75 +74,12 @@ def check(
     return splits
 
 
-def look(
-    sample: dict, load_image: Callable, load_labels: Callable | None, classes: int | None, ignored: int, channels: int
-) -> Look:
-    """Open an image and its label map with the transforms that load them; ``load_labels`` is None without labels.
-
-    ``sample`` is what its dataset knows of it: ``img_path``, ``seg_map_path``. The rest is as in :func:`check`.
-    """
-    image, label = _files(sample, load_labels)
-    problems, digest, pixels, size = [], '', 0, None
-    with _noting(problems, image):
-        content = _read(image, load_image)
-        digest = hashlib.sha256(content).hexdigest()
-        _decode(content)
-        shape = load_image(copy.deepcopy(sample))['img'].shape
-        size, found = shape[:2], shape[2] if len(shape) > 2 else 1
-        if found != channels:
-            raise _Fault('channels', f'{found} channels, the network takes {channels}')
-    if load_labels:
-        with _noting(problems, label or image):
-            if not label:
-                raise _Fault('missing', 'its dataset names no label map for it')
-            _check_range(_decode(_read(label, load_labels)))
-            labels = load_labels(copy.deepcopy(sample))['gt_seg_map']
-            fault = label_fault(labels, size or labels.shape[:2], classes, ignored)
-            if fault:
-                raise _Fault(*fault)
-            if (labels == ignored).all():
-                raise _Fault('all void', f'every pixel is {ignored}')
-            pixels = np.bincount(labels.ravel(), minlength=256)
-    return Look(problems, digest, pixels)
-
-
-@contextlib.contextmanager
-def _noting(problems: list[Problem], file: str) -> Iterator[None]:
-    """Add what is raised inside the ``with`` block to the problems of a file."""
-    try:
-        yield
-    except _Fault as fault:
-        kind, what = fault.args
-        problems.append(Problem(kind, file, what))
-    except FileNotFoundError:
-        problems.append(Problem('missing', file, 'it is not there'))
-    except Exception as error:  # each library that reads and decodes has its own
-        problems.append(Problem('unreadable', file, one_line(error)))
-
-
-def _read(path: str, load: Callable) -> bytes:
-    if '://' not in path and os.path.exists(path):
-        if not os.path.isfile(path):
-            raise _Fault('unreadable', 'it is no file')
-        if os.path.getsize(path) > MAX_BYTES:
-            raise _Fault('unreadable', f'{os.path.getsize(path):,} bytes: too large for an image')
-    return fileio.get(path, backend_args=getattr(load, 'backend_args', None))
-
-
-def _decode(content: bytes) -> Image.Image | None:
-    """Decode all of a file: OpenCV makes something of a damaged one. None for a format that Pillow does not know."""
-    with contextlib.suppress(UnidentifiedImageError):
-        picture = Image.open(BytesIO(content))
-        picture.load()
-        return picture
-
-
-def _check_range(picture: Image.Image | None) -> None:
-    """Refuse label maps of more than one byte a pixel where a byte cannot hold the ids."""
-    if picture and len(picture.getbands()) == 1 and picture.mode not in ('1', 'L', 'P'):
-        low, high = picture.getextrema()
-        if low < 0 or high > 255:
-            raise _Fault('label ids', f'label ids {low} to {high}, and mmseg reads one byte of each')
+def _odd_sizes(sizes: Mapping[str, tuple[int, int]]) -> list[Problem]:
+    """Name the images that have another size than most, where one batch takes one size."""
+    (most, _), *others = Counter(sizes.values()).most_common() or [(None, 0)]
+    usual = f'most have {most[1]}x{most[0]}, and nothing makes them one size' if others else ''
+    odd = {image: size for image, size in sizes.items() if size != most}
+    return [Problem('wrong size', image, f'{width}x{height} pixels, {usual}') for image, (height, width) in odd.items()]
 
 
 def _splits(datasets: Mapping[str, BaseDataset], classes: tuple, *expected: int) -> dict[str, Split]:
@@ -181,10 +92,6 @@ def _splits(datasets: Mapping[str, BaseDataset], classes: tuple, *expected: int)
     return splits
 
 
-def _files(sample: dict, load_labels: Callable | None) -> tuple[str, str]:
-    return str(sample['img_path']), str(load_labels and sample.get('seg_map_path') or '')
-
-
 def _pairs(dataset: BaseDataset, classes: int | None, *expected: int) -> dict[tuple[str, str], Callable[[], Look]]:
     """Find how to look at each pair of a dataset, once, also where the dataset repeats it."""
     pairs = {}
@@ -193,5 +100,7 @@ def _pairs(dataset: BaseDataset, classes: int | None, *expected: int) -> dict[tu
         images, labels = loaders(getattr(leaf, 'pipeline', None))
         load = (images or [LoadImageFromFile()])[0], (labels or [None])[0]
         count = classes or len(listed(leaf.metainfo).get('classes', [])) or None
-        pairs |= {_files(sample, load[1]): partial(look, sample, *load, count, *expected) for sample in known}
+        alike = 'gt_label' in known[0] and not makes_one_size(leaf.pipeline)  # a batch of classifiers' has one size
+        look_at = partial(look, alike=alike)
+        pairs |= {pair_of(sample, load[1]): partial(look_at, sample, *load, count, *expected) for sample in known}
     return pairs

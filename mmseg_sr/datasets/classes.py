@@ -1,5 +1,9 @@
 """Read the classes of data, and compare those of a config's heads with them."""
 
+import contextlib
+import re
+from pathlib import Path
+
 import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
@@ -10,16 +14,32 @@ from ..kinds import is_kind, kind_of
 STRICT = ('CrossEntropyLoss', 'OhemCrossEntropy')  # losses that take no label beyond their classes
 
 
+def model_part(cfg: Config, name: str) -> dict | list:
+    """Read a part of a config's model, such as 'backbone'; {} where it has none."""
+    model = cfg.get('model') or {}
+    return model.get('module', model).get(name) or {}  # test-time augmentation wraps the model
+
+
+def labels_of(cfg: Config) -> tuple[int | None, int]:
+    """Read from a config the number of classes of its model, None where it does not say, and the id that it ignores.
+
+    Example:
+        >>> labels_of(Config(dict(model=dict(decode_head=dict(num_classes=19)))))
+        (19, 255)
+    """
+    head = model_part(cfg, 'decode_head') or model_part(cfg, 'head')  # the last is a classifier's
+    head = head[-1] if isinstance(head, (list, tuple)) else head
+    return head.get('num_classes'), head.get('ignore_index', 255)
+
+
 def heads_of(cfg: Config) -> dict[str, int]:
     """Read from a config how many classes the heads have that are trained on the labels as they are, by name.
 
     The head that predicts is one. Others may make targets of their own of the labels, or take any.
     """
-    model = cfg.get('model') or {}
-    model = model.get('module', model)
     heads = {}
     for name in ('decode_head', 'auxiliary_head', 'head'):  # the last is a classifier's
-        found = model.get(name) or []
+        found = model_part(cfg, name) or []
         found = found if isinstance(found, (list, tuple)) else [found]
         for head in found:
             predicts = name != 'auxiliary_head' and head is found[-1]
@@ -43,6 +63,16 @@ def class_notes(cfg: Config, dataset: BaseDataset) -> tuple[str, ...]:
             result = 'it never sees the others' if classes > count else f'label {classes} is too high for it'
             notes.append(f'model.{name} has {classes} classes and the data {count}: {result}')
     return tuple(notes)
+
+
+def odd_line(dataset: dict) -> str:
+    """Say which line of a classifier's list of images, which a config's dataset names, is wrong; '' where none is."""
+    path = Path(dataset.get('data_root') or '', dataset.get('ann_file') or '').expanduser()
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
+            if not re.fullmatch(r'.+ -?\d+', line.strip()):
+                return f'line {number} of {path} must be the path of an image and the number of its class, is {line!r}'
+    return ''
 
 
 def _is_strict(head: dict) -> bool:

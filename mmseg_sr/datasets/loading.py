@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from mmengine.dataset import BaseDataset
+from mmengine.dataset import BaseDataset, Compose
 from mmengine.fileio import list_dir_or_file
 from mmseg.datasets import BaseSegDataset
 
@@ -65,6 +65,28 @@ def loaders(pipeline: object) -> tuple[list[Callable], list[Callable]]:
     found = [each.load if isinstance(each, CheckedLoad) else each for each in found]
     labels = [each for each in found if _loads_labels(each)]
     return [each for each in found if each not in labels], labels
+
+
+def makes_one_size(pipeline: Compose) -> bool:
+    """Tell whether a pipeline brings images to one size, by what it makes of two sizes; True where it cannot be tried.
+
+    Example:
+        >>> from mmcv.transforms import CenterCrop
+        >>> from mmseg.datasets.transforms import PackSegInputs
+        >>> makes_one_size(Compose([PackSegInputs()])), makes_one_size(Compose([CenterCrop(8), PackSegInputs()]))
+        (False, True)
+    """
+    loading = [steps[index] for steps, index in _loading_steps(pipeline)]
+    sizes = set()
+    for size in ((1000, 1100), (1200, 900)):  # larger than any crop
+        sample = dict(img=np.zeros((*size, 3), np.uint8), img_shape=size, ori_shape=size, gt_label=0)
+        try:
+            for step in pipeline.transforms:
+                sample = sample if step in loading else step(sample)
+            sizes.add(tuple(sample['inputs'].shape))
+        except Exception:  # it needs what only its loading gives
+            return True
+    return len(sizes) == 1
 
 
 def missing_files(dataset: BaseDataset) -> list[str]:

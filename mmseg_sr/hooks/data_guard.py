@@ -4,8 +4,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ..datasets.build import labels_of
-from ..datasets.classes import heads_of
+from ..datasets.classes import heads_of, labels_of
 from ..datasets.loading import check_loads, leaves
 
 

@@ -12,17 +12,17 @@ from pathlib import Path
 import mmcv
 import numpy as np
 import torch
-from mmseg.structures import SegDataSample
-from torch import Tensor, nn
+from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from ..errors import UserError, one_line
+from .hosts import HOSTS, task_of
 from .metadata import Metadata, threshold_of
 from .network import ServedNetwork, labels_of
 
 METADATA_FILE = 'mmseg_sr.json'  # in a .pt2
 DIFFERENCE = {'float32': 1e-3, 'float16': 5e-2}  # of the largest logit
-AGREEMENT = {'float32': 0.999, 'float16': 0.95}  # of the pixels, where labels are all there is
+AGREEMENT = {'float32': 0.999, 'float16': 0.95}  # of the labels, where these are all there is
 
 
 def trace(network: ServedNetwork, size: tuple[int, int], dynamic: bool) -> ExportedProgram:
@@ -47,7 +47,7 @@ def write_onnx(program: ExportedProgram, path: Path, metadata: Metadata, opset: 
     """Write a traced network as ONNX, with the metadata in its ``metadata_props``.
 
     Returns:
-        The ``opset`` of the file, and ``resizes``: the modules that its Resize nodes come from, 'segmentor' or the name
+        The ``opset`` of the file, and ``resizes``: the modules that its Resize nodes come from, 'network' or the name
         of one in it. A network of one size keeps the one that brings its logits to the size of the image.
     """
     names = dict(input_names=['image'], output_names=[metadata.output])
@@ -75,25 +75,26 @@ def load_program(path: Path) -> tuple[nn.Module, Metadata]:
     return program.module(), Metadata.from_texts(json.loads(extra[METADATA_FILE]), path)
 
 
-def compare(run: Callable, segmentor: nn.Module, pictures: Sequence, size: tuple[int, int], precision: str) -> dict:
-    """Compare an exported network with mmseg's own inference.
+def compare(run: Callable, model: nn.Module, pictures: Sequence, size: tuple[int, int], precision: str) -> dict:
+    """Compare an exported network with the inference of mmseg or mmpretrain.
 
     Args:
         run: The exported network: images (N, 3, h, w), uint8, to logits or labels.
-        segmentor: The one that it was made from.
+        model: The segmentor or classifier that it was made from.
         pictures: RGB (H, W, 3), which are resized to ``size``, (height, width).
         precision: Of the exported network: it says how much they may differ.
 
     Returns:
-        ``size``, number of ``pictures``, ``agreement`` (share of pixels with the same label), ``max_difference`` of the
+        ``size``, number of ``pictures``, ``agreement`` (share of labels that are the same), ``max_difference`` of the
         logits and ``max_logit`` (None where labels come out), and ``passed``.
     """
     print(f'compare with PyTorch at {size[0]}x{size[1]} ...', file=sys.stderr, flush=True)
-    threshold, equal, differences, largest = threshold_of(segmentor), [], [], []
+    threshold, equal, differences, largest = threshold_of(model), [], [], []
     for picture in pictures:
-        image = mmcv.imresize(picture, size[::-1])
-        expected, got = _by_mmseg(segmentor, image), run(np.ascontiguousarray(image.transpose(2, 0, 1))[None])
-        if got.dim() == 4:
+        image = np.ascontiguousarray(mmcv.imresize(picture, size[::-1]).transpose(2, 0, 1))
+        expected = HOSTS[task_of(model)].reference(model, torch.from_numpy(image[::-1].copy())).cpu()
+        got = run(image[None])
+        if got.is_floating_point():
             differences.append((got - expected).abs().max())
             largest.append(expected.abs().max())
             got = labels_of(got, threshold)
@@ -105,17 +106,6 @@ def compare(run: Callable, segmentor: nn.Module, pictures: Sequence, size: tuple
     difference, most = (torch.stack(values).max().item() for values in (differences, largest))
     passed = difference <= DIFFERENCE[precision] * most
     return {**row, 'max_difference': difference, 'max_logit': most, 'passed': passed}
-
-
-@torch.no_grad()
-def _by_mmseg(segmentor: nn.Module, image: np.ndarray) -> Tensor:
-    """Logits (1, K, h, w), on the CPU, that mmseg makes of an RGB image (h, w, 3)."""
-    height, width = size = image.shape[:2]
-    sample = SegDataSample(metainfo=dict(ori_shape=size, img_shape=size, pad_shape=size))
-    inputs = torch.from_numpy(np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1)))
-    data = segmentor.data_preprocessor(dict(inputs=[inputs], data_samples=[sample]), False)
-    logits = segmentor.whole_inference(data['inputs'], [each.metainfo for each in data['data_samples']])
-    return logits[..., :height, :width].cpu()  # without padding
 
 
 @contextlib.contextmanager
@@ -153,5 +143,5 @@ def _tidy(graph: object) -> list[str]:
         node.metadata_props.add(key='namespace', value=namespace)
         if node.op_type == 'Resize':
             modules = [each.split(': ')[0] for each in namespace.split('/')[:-1] if ': ' in each]
-            resizes.append(['', *modules][-1].removeprefix('segmentor.') or 'segmentor')
+            resizes.append(['', *modules][-1].removeprefix('network.') or 'network')
     return resizes

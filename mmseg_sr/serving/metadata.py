@@ -1,5 +1,6 @@
 """The metadata of a served network: all that is needed to use it. An exported file carries it inside."""
 
+import contextlib
 import inspect
 import json
 from collections.abc import Mapping, Sequence
@@ -7,9 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import SimpleNamespace
 
-from mmcv.transforms import Resize
 from mmengine.config import Config
-from mmseg.datasets.transforms import ResizeToMultiple
 from torch import nn
 
 from ..config import dataset_of, leaf_datasets
@@ -20,10 +19,16 @@ from ..kinds import is_kind, kind_of
 from ..runs.models import class_names, load_model
 from ..scene.places import SceneDataPreProcessor
 from ..version import __version__
+from .hosts import HOSTS, task_of
 
 PREFIX = 'mmseg_sr.'  # of the keys in a file
-STEPS = {'Resize': Resize, 'ResizeToMultiple': ResizeToMultiple}  # other names could be anything that can be imported
-AROUND = ('LoadImageFromFile', 'LoadAnnotations', 'PackSegInputs')
+STEPS = {  # where they are from; other names could be anything that can be imported
+    'Resize': 'mmcv.transforms',
+    'CenterCrop': 'mmcv.transforms',
+    'ResizeToMultiple': 'mmseg.datasets.transforms',
+    'ResizeEdge': 'mmpretrain.datasets.transforms',
+}
+AROUND = ('LoadImageFromFile', 'LoadAnnotations', 'PackSegInputs', 'PackInputs')
 PLAIN_LOADING = {'to_float32', 'ignore_empty', 'backend_args', 'file_client_args'}  # change no pixel
 
 
@@ -32,10 +37,13 @@ class Metadata:
     """Describe a served network, and how its images are prepared and its windows laid."""
 
     classes: list[str]
-    palette: list[list[int]]  # their colours, RGB
+    palette: list[list[int]] = field(default_factory=list)  # their colours, RGB, of a segmentor
+    task: str = 'segmentation'  # or 'classification'
     size: list[int] | None = None  # (height, width) of the images it takes; None for any
-    output: str = 'logits'  # (N, K, h, w), float32; or 'labels' (N, h, w), uint8
-    steps: list[dict] = field(default_factory=list)  # resizing steps of the config's test pipeline
+    # (N, K, h, w) of a segmentor, (N, K) of a classifier, float32; or 'labels' (N, h, w) or (N,), uint8, or int64 of
+    # more than 256 classes
+    output: str = 'logits'
+    steps: list[dict] = field(default_factory=list)  # resizing and cropping steps of the config's test pipeline
     mode: str = 'whole'  # or 'slide', as in the config's test_cfg
     window: list[int] | None = None  # (height, width), in slide mode
     stride: list[int] | None = None  # from one window to the next, down and to the right
@@ -67,7 +75,8 @@ class Metadata:
         names = {f'{PREFIX}{each.name}': each.name for each in fields(cls)}
         try:
             metadata = cls(**{names[key]: json.loads(text) for key, text in texts.items() if key in names})
-            if len(metadata.palette) < len(metadata.classes) or metadata.output not in ('logits', 'labels'):
+            coloured = metadata.task != 'segmentation' or len(metadata.palette) >= len(metadata.classes)
+            if not coloured or metadata.task not in HOSTS or metadata.output not in ('logits', 'labels'):
                 raise ValueError('its classes or its output are none')
             return metadata
         except (TypeError, ValueError) as error:
@@ -75,20 +84,31 @@ class Metadata:
 
 
 def load(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, Metadata]:
-    """Build a segmentor with its weights, and describe how the config's tests use it.
+    """Build a segmentor or a classifier with its weights, and describe how the config's tests use it.
 
     Raises:
         UserError: For a wrong config or checkpoint, and a network or test pipeline that cannot be served.
     """
     steps = resizing_steps(test_pipeline(cfg))
-    segmentor = load_model(cfg, checkpoint)
-    if not hasattr(segmentor, 'encode_decode') or not hasattr(segmentor, 'out_channels'):
-        raise UserError(f'{type(segmentor).__name__} is no segmentor that can be served')
-    dataset = _dataset_of(cfg)
-    classes, palette = class_names(segmentor, dataset)
+    model = load_model(cfg, checkpoint)
+    task, dataset = task_of(model), _dataset_of(cfg)
+    classes, palette = class_names(model, dataset)
+    described = dict(classes=classes, steps=steps, task=task)
+    if task == 'segmentation':
+        described |= dict(palette=palette, **_of_segmentor(model, dataset, len(classes), steps))
+    if model.data_preprocessor._enable_normalize:
+        described |= {name: getattr(model.data_preprocessor, name).flatten().tolist() for name in ('mean', 'std')}
+    names = dict(config=Path(cfg.filename or '').stem, checkpoint=Path(checkpoint).name)
+    return model, Metadata(**described, **names)
+
+
+def _of_segmentor(segmentor: nn.Module, dataset: SimpleNamespace | None, classes: int, steps: list[dict]) -> dict:
+    """Describe what only a segmentor has, and refuse one that cannot be served."""
+    if any('crop_size' in step for step in steps):
+        raise UserError('the test pipeline crops images, and the rest of them would have no labels')
     reduced = dataset is not None and dataset.reduce_zero_label
-    if len(classes) + reduced > 256:
-        raise UserError(f'labels are one byte a pixel, and there are {len(classes)} classes')
+    if classes + reduced > 256:
+        raise UserError(f'labels are one byte a pixel, and there are {classes} classes')
     preprocessor, test_cfg = segmentor.data_preprocessor, segmentor.test_cfg or {}
     slides, scene = test_cfg.get('mode') == 'slide', isinstance(preprocessor, SceneDataPreProcessor)
     if scene and (slides or preprocessor.test_cfg):
@@ -98,27 +118,20 @@ def load(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, Metadata]:
         )
     if slides and preprocessor.test_cfg:
         raise UserError('the data preprocessor pads images in tests, and windows are not padded here: set one of both')
-    optional = {}
+    windows = {}
     if slides:
-        optional = dict(mode='slide', window=_pair(test_cfg.get('crop_size')), stride=_pair(test_cfg.get('stride')))
-    if preprocessor._enable_normalize:
-        optional |= {name: getattr(preprocessor, name).flatten().tolist() for name in ('mean', 'std')}
-    return segmentor, Metadata(
-        classes=classes,
-        palette=palette,
-        steps=steps,
+        windows = dict(mode='slide', window=_pair(test_cfg.get('crop_size')), stride=_pair(test_cfg.get('stride')))
+    return dict(
         scene=scene,
         reduce_zero_label=reduced,
         align_corners=bool(segmentor.align_corners),
         threshold=threshold_of(segmentor),
-        config=Path(cfg.filename or '').stem,
-        checkpoint=Path(checkpoint).name,
-        **optional,
+        **windows,
     )
 
 
 def resizing_steps(pipeline: Sequence[dict]) -> list[dict]:
-    """Take the resizing steps of a test pipeline; any other that changes pixels is a ``UserError``.
+    """Take the resizing and cropping steps of a test pipeline; any other that changes pixels is a ``UserError``.
 
     Example:
         >>> resizing_steps([dict(type='LoadImageFromFile'), dict(type='Resize', scale=(8, 4))])
@@ -138,20 +151,21 @@ def resizing_steps(pipeline: Sequence[dict]) -> list[dict]:
     return steps
 
 
-def threshold_of(segmentor: nn.Module) -> float | None:
+def threshold_of(model: nn.Module) -> float | None:
     """Get the probability from which the one channel of a segmentor means its second class; None with more channels."""
-    if segmentor.out_channels > 1:
+    if getattr(model, 'out_channels', 2) > 1:
         return None
-    heads = segmentor.decode_head
+    heads = model.decode_head
     return float((heads[-1] if isinstance(heads, nn.ModuleList) else heads).threshold)
 
 
 def trained_size(cfg: Config) -> tuple[int, int] | None:
-    """Get the (height, width) of the windows that a config tests with, or else of the crops that it trains with."""
+    """Get the (height, width) of the windows or crops that a config tests with, or else of those it trains with."""
     test_cfg = cfg.model.get('test_cfg') or {}
     window = test_cfg.get('crop_size') if test_cfg.get('mode') == 'slide' else None
-    found = window or (cfg.model.get('data_preprocessor') or {}).get('size') or cfg.get('crop_size')
-    return tuple(_pair(found)) if found else None
+    crops = [step['crop_size'] for step in resizing_steps(test_pipeline(cfg)) if 'crop_size' in step]
+    found = window or next(reversed(crops), (cfg.model.get('data_preprocessor') or {}).get('size'))
+    return tuple(_pair(found or cfg.get('crop_size'))) if found or cfg.get('crop_size') else None
 
 
 def _pair(value: int | Sequence[int] | None) -> list[int] | None:
@@ -159,13 +173,23 @@ def _pair(value: int | Sequence[int] | None) -> list[int] | None:
 
 
 def _dataset_of(cfg: Config) -> SimpleNamespace | None:
-    """What a config's dataset says of its classes and its label files, without looking at them."""
+    """What a config's dataset says of its classes and its label files, without looking at these."""
     for split in ('val', 'test', 'train'):
         dataset = leaf_datasets(dataset_of(cfg, f'{split}_dataloader'))[0]
         kind = kind_of(dataset, 'DATASETS')
-        meta = {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
+        meta = {**getattr(kind, 'METAINFO', {}), **_named(dataset), **(dataset.get('metainfo') or {})}
         if listed(meta).get('classes'):
             usual = inspect.signature(kind).parameters.get('reduce_zero_label') if kind else None
             reduced = dataset.get('reduce_zero_label', usual is not None and usual.default is True)
             return SimpleNamespace(metainfo=meta, reduce_zero_label=bool(reduced))
     return None
+
+
+def _named(dataset: dict) -> dict:
+    """The ``classes`` of mmpretrain's datasets: names, or a file of them, which need not be there to serve."""
+    names = dataset.get('classes')
+    if isinstance(names, str):
+        with contextlib.suppress(OSError):
+            return {'classes': Path(names).expanduser().read_text(encoding='utf-8').splitlines()}
+        return {}
+    return {'classes': names} if names else {}

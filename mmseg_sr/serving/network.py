@@ -1,4 +1,4 @@
-"""A segmentor as it is served, RGB pixels in and logits or labels out, and what runs it: PyTorch or onnxruntime.
+"""A network as it is served, RGB pixels in and logits or labels out, and what runs it: PyTorch or onnxruntime.
 
 Shape letters: N images, K classes (or one, where a head tells two classes apart by a threshold), (h, w) their size.
 """
@@ -12,54 +12,54 @@ from torch import Tensor, nn
 
 from ..errors import UserError, one_line
 from ..installed import source
+from .hosts import HOSTS, preparation_of, task_of
 from .metadata import Metadata, threshold_of
 
 PROVIDERS = ('CUDAExecutionProvider', 'CPUExecutionProvider')
 
 
 class ServedNetwork(nn.Module):
-    """Do what data preprocessor and segmentor do with a whole image: normalisation, colours and padding are inside.
+    """Do what data preprocessor and network do with a whole image: normalisation, colours and padding are inside.
 
-    The segmentor is shared, not copied; where ``half``, it is turned to half precision in place.
+    The segmentor or classifier is shared, not copied; where ``half``, it is turned to half precision in place.
     """
 
-    def __init__(self, segmentor: nn.Module, labels: bool = False, half: bool = False):
+    def __init__(self, model: nn.Module, labels: bool = False, half: bool = False):
         super().__init__()
-        preprocessor = segmentor.data_preprocessor
-        self.padding, self.pad_val = dict(preprocessor.test_cfg or {}), preprocessor.pad_val
-        self.turned = not preprocessor._channel_conversion  # trained on OpenCV's order of colours
+        preprocessor = model.data_preprocessor
+        to_rgb, self.padding, self.pad_val = preparation_of(model)
+        self.turned = not to_rgb  # trained on OpenCV's order of colours
         for name in ('mean', 'std'):  # (1, 3, 1, 1)
             value = getattr(preprocessor, name)[None].clone() if preprocessor._enable_normalize else None
             self.register_buffer(name, value)
-        self.labels, self.threshold = labels, threshold_of(segmentor)
+        self.labels, self.threshold = labels, threshold_of(model)
         self.dtype = torch.float16 if half else torch.float32
-        self.segmentor = segmentor.to(self.dtype)
+        self.task, self.network = task_of(model), model.to(self.dtype)
 
     def forward(self, images: Tensor) -> Tensor:
-        """RGB pixels (N, 3, h, w), uint8, to logits (N, K, h, w), float32, or labels (N, h, w), uint8."""
+        """RGB pixels (N, 3, h, w), uint8, to logits, float32, or labels: (N, K, h, w) or (N, h, w), (N, K) or (N,)."""
         x = images.float()
         if self.turned:
             x = x.flip(1)
         if self.mean is not None:
             x = (x - self.mean) / self.std
-        x = self._pad(x).to(self.dtype)
-        size = x.shape[-2:]
-        logits = self.segmentor.encode_decode(x, [dict(img_shape=size, ori_shape=size, pad_shape=size)])
-        logits = logits[..., : images.shape[-2], : images.shape[-1]].float()
+        logits = HOSTS[self.task].logits(self.network, self._pad(x).to(self.dtype)).float()
+        if logits.dim() == 4:
+            logits = logits[..., : images.shape[-2], : images.shape[-1]]
         return labels_of(logits, self.threshold) if self.labels else logits
 
     def _pad(self, x: Tensor) -> Tensor:
         """Pad right and below as the preprocessor does in a test."""
-        size, divisor = self.padding.get('size'), self.padding.get('size_divisor') or 1
-        if size is None and divisor == 1:
+        if not self.padding:
             return x
+        size, divisor = self.padding.get('size'), self.padding.get('size_divisor')
         wanted = size or [side + -side % divisor for side in x.shape[-2:]]
         below, right = (max(most - side, 0) for most, side in zip(wanted, x.shape[-2:], strict=True))
         return F.pad(x, (0, right, 0, below), value=self.pad_val)
 
 
 def labels_of(logits: Tensor, threshold: float | None) -> Tensor:
-    """Make labels (N, h, w), uint8, of logits (N, K, h, w); one channel is compared with a threshold.
+    """Make labels (N, ...) of logits (N, K, ...), one byte each where that will do; one channel has a threshold.
 
     Example:
         >>> labels_of(torch.tensor([[-1.0, 2.0], [0.0, 0.0]]).view(1, 2, 1, 2), None).tolist()
@@ -67,7 +67,7 @@ def labels_of(logits: Tensor, threshold: float | None) -> Tensor:
     """
     if logits.shape[1] == 1:
         return (logits[:, 0].sigmoid() > threshold).to(torch.uint8)
-    return logits.argmax(1).to(torch.uint8)
+    return logits.argmax(1).to(torch.uint8 if logits.shape[1] <= 256 else torch.int64)
 
 
 class TorchRuntime:
@@ -78,7 +78,7 @@ class TorchRuntime:
         self.device = next(network.parameters()).device
 
     def __call__(self, images: np.ndarray) -> Tensor:
-        """Logits (N, K, h, w) or labels (N, h, w), on the CPU, for images (N, 3, h, w), uint8."""
+        """Logits or labels, on the CPU, for images (N, 3, h, w), uint8."""
         with torch.inference_mode():
             return self.network(torch.from_numpy(images).to(self.device)).cpu()
 
@@ -104,7 +104,7 @@ class OnnxRuntime:
         self.input = self.session.get_inputs()[0].name
 
     def __call__(self, images: np.ndarray) -> Tensor:
-        """Logits (N, K, h, w) or labels (N, h, w) for images (N, 3, h, w), uint8."""
+        """Logits or labels for images (N, 3, h, w), uint8."""
         (output,) = self.session.run(None, {self.input: np.ascontiguousarray(images)})
         return torch.from_numpy(output)
 

@@ -1,4 +1,4 @@
-"""Bring a segmentor with SR blocks into the form that is exported. Shape letters as in :mod:`mmseg_sr.models.block`."""
+"""Bring a network with SR blocks into the form that is exported. Shape letters as in :mod:`mmseg_sr.models.block`."""
 
 import copy
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from ..models.find import sr_blocks
 from ..models.low_rank import factors
 from ..models.recall import plain_resize
 from ..scene.scene_block import SceneSRBlock
+from .hosts import preparation_of
 from .metadata import Metadata
 from .network import ServedNetwork
 
@@ -98,17 +99,17 @@ def make_portable(model: nn.Module, sizes: Mapping | None, recall: Mapping | Non
 
 
 def portable_network(
-    segmentor: nn.Module, metadata: Metadata, recall: Mapping | None = None
+    model: nn.Module, metadata: Metadata, recall: Mapping | None = None
 ) -> tuple[ServedNetwork, Metadata]:
-    """Make the network that is exported, and its metadata, from a copy of a segmentor, on the CPU.
+    """Make the network that is exported, and its metadata, from a copy of a segmentor or classifier, on the CPU.
 
-    ``metadata`` has the ``size``, ``output`` and ``precision`` that are wanted; a segmentor that cannot take images of
+    ``metadata`` has the ``size``, ``output`` and ``precision`` that are wanted; a network that cannot take images of
     that size is a ``UserError``. ``recall`` as for :func:`make_portable`.
     """
-    segmentor, half = segmentor.cpu(), metadata.precision == 'float16'
+    model, half = model.cpu(), metadata.precision == 'float16'
     if metadata.size is None:
-        _check_any_size(segmentor)
-    copied = make_portable(segmentor, _map_sizes(segmentor, metadata.size) if metadata.size else None, recall)
+        _check_any_size(model)
+    copied = make_portable(model, _map_sizes(model, metadata.size) if metadata.size else None, recall)
     copied._modules.pop('auxiliary_head', None)  # it predicts nothing
     network = ServedNetwork(copied, labels=metadata.output == 'labels', half=half).eval()
     rows = []
@@ -122,29 +123,30 @@ def portable_network(
     return network, replace(metadata, blocks=rows)
 
 
-def _check_any_size(segmentor: nn.Module) -> None:
-    fixed = [name for name, block in sr_blocks(segmentor).items() if not block.resize]
+def _check_any_size(model: nn.Module) -> None:
+    fixed = [name for name, block in sr_blocks(model).items() if not block.resize]
     if fixed:
-        raise UserError(f'{", ".join(fixed)} has resize=False: export with --shape, predict with --mode slide')
+        advice = 'export with --shape; a segmentor predicts larger images with --mode slide'
+        raise UserError(f'{", ".join(fixed)} has resize=False: {advice}')
     # The tracer cannot follow either: it takes the example's padding, and its sides, for those of all images.
-    if segmentor.data_preprocessor.test_cfg:
+    if preparation_of(model).padding:
         raise UserError('the data preprocessor pads images in tests: export with --shape')
-    if any(isinstance(module, Conv2dAdaptivePadding) for module in segmentor.modules()):
+    if any(isinstance(module, Conv2dAdaptivePadding) for module in model.modules()):
         raise UserError('Conv2dAdaptivePadding pads by the size of the image: export with --shape')
-    if segmentor.align_corners:
+    if getattr(model, 'align_corners', False):
         raise UserError('a network with align_corners=True: export with --shape')
 
 
 @torch.no_grad()
-def _map_sizes(segmentor: nn.Module, size: tuple[int, int]) -> dict[str, tuple[int, int]]:
-    """The sizes (h, w) of the maps that the SR blocks of a segmentor get for an image of ``size``, by name."""
+def _map_sizes(model: nn.Module, size: tuple[int, int]) -> dict[str, tuple[int, int]]:
+    """The sizes (h, w) of the maps that the SR blocks of a network get for an image of ``size``, by name."""
     sizes: dict[str, tuple[int, int]] = {}
     handles = [
         block.register_forward_pre_hook(lambda block, args, name=name: sizes.update({name: tuple(args[0].shape[-2:])}))
-        for name, block in sr_blocks(segmentor).items()
+        for name, block in sr_blocks(model).items()
     ]
     try:
-        ServedNetwork(segmentor)(torch.zeros(1, 3, *size, dtype=torch.uint8))
+        ServedNetwork(model)(torch.zeros(1, 3, *size, dtype=torch.uint8))
     except (RuntimeError, ValueError) as error:
         raise UserError(f'the network cannot take an image of {size[0]}x{size[1]} (height x width): {error}') from error
     finally:

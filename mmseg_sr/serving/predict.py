@@ -1,5 +1,6 @@
-"""Predict label maps of pictures with any network, whole or in windows, as mmseg does it."""
+"""Predict what is in pictures with any network: label maps, whole or in windows, or the most likely classes."""
 
+import importlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -8,7 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import UserError, blame
+from ..installed import source
 from ..memory.windows import spans
+from ..metrics.accuracy import TOP
 from .metadata import STEPS, Metadata
 from .network import labels_of
 
@@ -17,7 +20,7 @@ Sides = Sequence[int]  # (height, width)
 
 
 class Predictor:
-    """Predict label maps of pictures.
+    """Predict label maps of pictures, or where the network is a classifier the most likely classes.
 
     Args:
         run: A network that has ``metadata``, as :class:`.network.OnnxRuntime`.
@@ -35,6 +38,8 @@ class Predictor:
             self.window, self.stride = _windows_of(self.metadata, window, stride)
         elif window or stride:
             raise UserError('windows and strides belong to mode slide')
+        if self.metadata.task == 'classification' and self.metadata.output == 'labels':
+            raise UserError('the network gives labels, and no scores: export with --output logits')
 
     def prepared(self, picture: np.ndarray) -> np.ndarray:
         """Resize an RGB picture (H, W, 3), uint8, to the image (3, h, w) that the network gets, as in a test."""
@@ -44,7 +49,9 @@ class Predictor:
         image = sample['img']
         size, taken = list(image.shape[:2]), self.metadata.size
         if taken and self.mode == 'whole' and size != taken:
-            advice = 'predict with --mode slide, or export with --dynamic or another --shape'
+            advice = 'export with --dynamic or another --shape'
+            if self.metadata.task == 'segmentation':
+                advice = f'predict with --mode slide, or {advice}'
             raise UserError(f'the image is {_by(size)}, and the network takes {_by(taken)} only: {advice}')
         if taken and self.mode == 'slide' and (size[0] < taken[0] or size[1] < taken[1]):
             raise UserError(f'the image is {_by(size)}, less than a window of {_by(taken)}: export with --dynamic')
@@ -52,10 +59,19 @@ class Predictor:
             raise UserError('the network gives labels, which cannot be resized: export with --output logits')
         return np.ascontiguousarray(image.transpose(2, 0, 1))
 
-    def __call__(self, images: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
-        """Predict label maps (H, W), uint8, of pictures of these sizes, whose :meth:`prepared` images have one size."""
+    def __call__(self, images: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]) -> list:
+        """Predict pictures of these sizes, whose :meth:`prepared` images have one size.
+
+        Returns:
+            A label map (H, W), uint8, of each; or of a classifier the pairs of label and probability of the five
+            classes that are most likely, or of all where there are fewer, the first first.
+        """
         batch = np.stack(images)
         output = self.run(batch) if self.mode == 'whole' else slide(self.run, batch, self.window, self.stride)
+        if self.metadata.task == 'classification':
+            best = output.softmax(1).topk(min(TOP, output.shape[1]))
+            pairs = torch.stack([best.indices.double(), best.values.double()], -1).tolist()
+            return [[(int(label), score) for label, score in each] for each in pairs]
         if self.metadata.output == 'labels':
             return list(output.numpy())
         return [self._labels(logits[None], tuple(size)) for logits, size in zip(output, sizes, strict=True)]
@@ -85,11 +101,21 @@ def _transforms(steps: Sequence[dict]) -> list[Callable[[dict], dict]]:
     with blame('set up the resizing'):
         for step in steps:
             options = {key: tuple(value) if isinstance(value, list) else value for key, value in step.items()}
-            made.append(STEPS[options.pop('type')](**options))
+            made.append(_step(options.pop('type'))(**options))
     return made
 
 
+def _step(kind: str) -> type:
+    place = STEPS[kind]
+    try:
+        return getattr(importlib.import_module(place), kind)
+    except ImportError as error:
+        raise UserError(f'{kind} is of {place.split(".")[0]}: pip install "{source()}[classification]"') from error
+
+
 def _windows_of(metadata: Metadata, window: Sides | None, stride: Sides | None) -> tuple[Sides, Sides]:
+    if metadata.task == 'classification':
+        raise UserError('windows are for segmentors: a classifier takes whole images')
     window = window or metadata.size or metadata.window
     if metadata.scene:
         raise UserError('the memory covers a scene, and each window would be taken for a whole one: use --mode whole')

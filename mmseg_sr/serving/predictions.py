@@ -1,31 +1,28 @@
 """Predictions of image files in a folder. Files appear whole or not at all, so what is there is done.
 
 DIR/predict.json             what made them: a folder is taken up again only by the same
-DIR/labels/<name>.png        ids of the classes, one byte a pixel
+DIR/labels/<name>.png        of a segmentor: ids of the classes, one byte a pixel
 DIR/overlays/<name>.png      the picture, coloured
 DIR/legend.png               which colour means which class
+DIR/predictions.csv          of a classifier: the most likely classes of each picture
 """
 
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from ..atomic import check_folder, replacing, write_text
+from ..atomic import check_folder, write_text
 from ..datasets.build import read_picture
-from ..datasets.legend import write_legend
 from ..errors import UserError
 from ..progress import Bar
 from .predict import Predictor
+from .writers import LabelMaps, Rankings
 
 IMAGES = {'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm'}
-FOLDERS = ('labels', 'overlays')
 RECORD = 'predict.json'
 
 
@@ -65,13 +62,14 @@ def claim(out: Path, record: Mapping[str, object], overwrite: bool = False) -> N
     predictions that are there go first.
     """
     check_folder('--out', out)
-    path, there = out / RECORD, [out / name for name in FOLDERS if (out / name).exists()]
+    made = (*LabelMaps.made, *Rankings.made)
+    path, there = out / RECORD, [out / name for name in made if (out / name).exists()]
     text = json.dumps(record, indent=2) + '\n'
     if there and not path.exists():
         raise UserError(f'{there[0]} is there, and nothing says what made it: choose another --out')
     if overwrite:
-        for folder in there:
-            shutil.rmtree(folder)
+        for each in there:
+            shutil.rmtree(each) if each.is_dir() else each.unlink()
     elif path.exists() and (differ := _differences(path, json.loads(text))):  # which has lists for tuples
         raise UserError(f'{out} has other predictions ({", ".join(differ)}): choose another --out, or --overwrite')
     write_text(path, text)
@@ -85,60 +83,32 @@ def _differences(path: Path, record: Mapping[str, object]) -> list[str]:
         return [f'{path.name} is damaged']
 
 
-def predict_pictures(predictor: Predictor, pictures: Mapping, out: Path, batch: int, opacity: float) -> Report:
-    """Write label map and overlay of each picture that does not have them yet, with a progress bar, and a legend.
+def predict_pictures(predictor: Predictor, pictures: Mapping, writer: LabelMaps | Rankings, batch: int) -> Report:
+    """Predict each picture that the writer does not have yet, with a progress bar.
 
     ``pictures`` are paths by name. Up to ``batch`` neighbours of one size go through the network at once. A picture
     that cannot be read, or that the network does not take, is named on stderr.
     """
     report = Report()
-    for _, same in groupby(_prepared(predictor, pictures, out, report), key=lambda each: each[2].shape):
-        while group := list(islice(same, batch)):
-            labels = predictor([image for _, _, image in group], [picture.shape[:2] for _, picture, _ in group])
-            for (name, picture, _), each in zip(group, labels, strict=True):
-                _write(out / f'labels/{name}.png', each + np.uint8(predictor.metadata.reduce_zero_label))
-                _write(out / f'overlays/{name}.png', overlay(picture, each, predictor.metadata.palette, opacity))
-                report.written += 1
-    if report.written or report.skipped:
-        write_legend(out, predictor.metadata.classes, predictor.metadata.palette)
+    with writer:
+        for _, same in groupby(_prepared(predictor, pictures, writer, report), key=lambda each: each[3].shape):
+            while group := list(islice(same, batch)):
+                answers = predictor([image for *_, image in group], [picture.shape[:2] for _, _, picture, _ in group])
+                for (name, path, picture, _), answer in zip(group, answers, strict=True):
+                    writer.write(name, path, picture, answer)
+                    report.written += 1
     return report
 
 
-def _prepared(predictor: Predictor, pictures: Mapping[str, Path], out: Path, report: Report) -> Iterator[tuple]:
-    """Name, picture and image of what is to be predicted; the rest goes into the report."""
+def _prepared(predictor: Predictor, pictures: Mapping, writer: LabelMaps | Rankings, report: Report) -> Iterator[tuple]:
+    """Name, path, picture and image of what is to be predicted; the rest goes into the report."""
     for name, path in Bar(pictures.items(), 'predict', unit='image'):
-        if all(_is_whole(out / folder / f'{name}.png') for folder in FOLDERS):
+        if writer.has(name, path):
             report.skipped += 1
             continue
         try:
             picture = read_picture(path)
-            yield name, picture, predictor.prepared(picture)
+            yield name, path, picture, predictor.prepared(picture)
         except UserError as error:
             reason = report.failed[str(path)] = str(error)
             Bar.write(f'error: {reason}' if str(path) in reason else f'error: {path}: {reason}', file=sys.stderr)
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether an image file is there and all of its bytes are."""
-    try:
-        with Image.open(path) as image:
-            image.verify()
-        return True
-    except (OSError, SyntaxError, ValueError):
-        return False
-
-
-def _write(path: Path, pixels: np.ndarray) -> None:
-    with replacing(path) as partial:
-        Image.fromarray(pixels).save(partial)
-
-
-def overlay(picture: np.ndarray, labels: np.ndarray, palette: Sequence, opacity: float) -> np.ndarray:
-    """Lay the colours of the labels (H, W) over an RGB picture (H, W, 3).
-
-    Example:
-        >>> overlay(np.zeros((1, 1, 3), np.uint8), np.array([[1]]), [[0, 0, 0], [200, 100, 0]], 0.5).tolist()
-        [[[100, 50, 0]]]
-    """
-    colours = np.asarray(palette, np.float32)[labels]
-    return (picture * np.float32(1 - opacity) + colours * np.float32(opacity) + 0.5).astype(np.uint8)

@@ -165,9 +165,6 @@ def test_cost_counts_the_block_by_the_papers_equation(run):
     'words',
     [
         ('visualize_sr', 'tiny.py', 'x.pth'),
-        ('export', 'tiny.py', 'x.pth', '--out', 'x.onnx', '--shape', '32', '32'),
-        ('check_dataset', 'tiny.py'),
-        ('predict', 'tiny.py', 'x.pth', 'data', '--out', 'predicted'),
         ('test', 'tiny.py', 'x.pth', '--show-dir', 'shown'),
         ('test', 'tiny.py', 'x.pth', '--out', 'written', '--format-only'),
     ],

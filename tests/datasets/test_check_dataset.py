@@ -17,8 +17,9 @@ from tiny_config import CLASSES, write_config, write_images
 from tiny_report import write_checkpoint
 
 from mmseg_sr.datasets.build import build_datasets, load_split
-from mmseg_sr.datasets.check import KINDS, check, look
+from mmseg_sr.datasets.check import check
 from mmseg_sr.datasets.loading import check_loads, loaders
+from mmseg_sr.datasets.look import KINDS, look
 from mmseg_sr.errors import UserError
 
 SPLITS = """
@@ -196,7 +197,7 @@ def test_labels_are_those_that_mmseg_makes_of_the_files(tmp_path):
     assert not split.problems
     raw = labels_in(tmp_path / 'a')
     counts = {0: (raw == 2).sum(), 1: (raw == 0).sum(), 255: ((raw == 1) | (raw == 255)).sum()}
-    assert {index: count for index, count in enumerate(split.pixels) if count} == counts
+    assert {index: count for index, count in split.counts.items() if count} == counts
 
     classes = dict(classes=('road', 'car'))
     for names in (classes['classes'], np.array(classes['classes'])):

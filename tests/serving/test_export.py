@@ -58,7 +58,7 @@ def home(tmp_path_factory) -> SimpleNamespace:
 
 
 def test_at_the_trained_size_no_resize_comes_from_the_block(home):
-    assert home.said[0]['resizes'] == ['segmentor'], 'only the one that brings logits to the size of the image'
+    assert home.said[0]['resizes'] == ['network'], 'only the one that brings logits to the size of the image'
     assert [node.op_type for node in onnx.load(home.fixed).graph.node].count('Resize') == 1
     assert home.said[0]['blocks'] == [dict(name=BLOCK, form='recall', resized=False, memory=[3, 32, 4, 4])]
     run = OnnxRuntime(home.fixed)
@@ -83,7 +83,7 @@ def test_a_dynamic_network_is_right_at_every_size_the_trained_one_included(home,
 
 
 def test_a_dynamic_network_has_the_block_s_resizes_inside(home):
-    assert home.said[1]['resizes'] == [BLOCK, BLOCK, 'segmentor']
+    assert home.said[1]['resizes'] == [BLOCK, BLOCK, 'network']
     assert [row['size'] for row in home.said[1]['checks']] == [[64, 64], [51, 133]]
 
 
@@ -149,7 +149,7 @@ def test_a_resnet_50_exported_to_labels(root, tmp_path):
         *(config, tmp_path / 'r50.pth', tmp_path / 'r50.onnx', '--shape', 64, 128, '--output', 'labels'),
         *('--frames', root / 'docs/sr_block.png', '--cfg-options', *SLIM),
     ).document
-    assert said['resizes'] == ['segmentor'] and said['checks'][0]['agreement'] > 0.999
+    assert said['resizes'] == ['network'] and said['checks'][0]['agreement'] > 0.999
     labels = OnnxRuntime(tmp_path / 'r50.onnx')(np.zeros((1, 3, 64, 128), np.uint8))
     assert labels.shape == (1, 64, 128) and labels.dtype == torch.uint8
 
@@ -243,6 +243,9 @@ def test_a_memory_of_the_scene_is_exported_for_whole_images_only(home, tmp_path)
     assert 'Set model.test_cfg.mode=whole' in done.mistake
 
 
+STEP = 'val_dataloader.dataset.pipeline.1'
+
+
 @pytest.mark.parametrize(
     ('arguments', 'advice'),
     [
@@ -260,7 +263,8 @@ def test_a_memory_of_the_scene_is_exported_for_whole_images_only(home, tmp_path)
         (['--dynamic', '--cfg-options', 'model.decode_head.align_corners=True'], 'align_corners=True.*--shape'),
         (['--frames', 'nowhere'], 'there is no nowhere'),
         (['--static-recall', 'nowhere.json'], 'tools/ablate.py --out'),
-        (['--cfg-options', 'val_dataloader.dataset.pipeline.1.type=RandomFlip'], 'RandomFlip.*--cfg-options'),
+        (['--cfg-options', f'{STEP}.type=RandomFlip'], 'RandomFlip.*--cfg-options'),
+        (['--cfg-options', f'{STEP}.type=CenterCrop', f'{STEP}.crop_size=32'], 'the test pipeline crops images'),
         (['--cfg-options', 'model.data_preprocessor.size=None', 'crop_size=None'], 'give --shape H W, or --dynamic'),
         (['--static-recall', '{home}/another block.json'], 'layer9.sr.*backbone.layer3.sr'),
         (['--static-recall', '{home}/fewer memories.json'], 'has 3 memories'),

@@ -297,6 +297,7 @@ def test_a_mistake_is_one_message_and_nothing_is_written(home, streets, tmp_path
     for advice, (model, source, *arguments) in mistakes.items():
         assert advice in predict(home, source, tmp_path / 'out', *arguments, model=model).mistake
         assert contents(tmp_path / 'out') == {}
+    assert 'say their folder by --out DIR' in call('predict', home.fixed, streets, folder=tmp_path).mistake
     both = predict(home, streets, tmp_path / 'out', model=home.fixed, checkpoint=home.checkpoint)
     assert 'leave out CHECKPOINT' in both.mistake and contents(tmp_path / 'out') == {}
 
