@@ -16,6 +16,7 @@ from ..config import prepare, require
 from ..datasets.classes import listed
 from ..errors import UserError, blame
 from ..models.find import sr_blocks
+from ..names import distinct
 
 
 def load_model(cfg: Config, checkpoint: str | Path, whole: bool = False) -> nn.Module:
@@ -71,15 +72,16 @@ def build_model(cfg: Config) -> nn.Module:
 def class_names(model: nn.Module, dataset: BaseDataset | None = None) -> tuple[list[str], list]:
     """Name and colour a model's classes: as the dataset, else the checkpoint does, else by numbers and greys.
 
-    A model of one channel has two classes, told apart by a threshold; where one has a name, the other is background.
+    A segmentor of one channel has two classes, told apart by a threshold; if one has a name, the other is background.
     """
-    count = max(model.out_channels, 2)
+    channels = model.out_channels if hasattr(model, 'out_channels') else model.head.num_classes  # of a classifier
+    count = max(channels, 2)
     greys = [[value] * 3 for value in np.linspace(0, 255, count).round().astype(int).tolist()]
     for meta in (getattr(dataset, 'metainfo', None), getattr(model, 'dataset_meta', None)):
         found = listed(meta or {})
         names, palette = found.get('classes', []), found.get('palette', greys)
-        if len(names) == model.out_channels == 1:
+        if len(names) == channels == 1:
             names, palette = ['background', *names], greys
         if len(names) == count:
-            return names, np.broadcast_to(palette, (count, 3)).tolist()  # some have greys only
+            return distinct(names), np.broadcast_to(palette, (count, 3)).tolist()  # some have greys only
     return [f'class {index}' for index in range(count)], greys
