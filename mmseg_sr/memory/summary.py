@@ -21,6 +21,7 @@ from .stats import GroupWeights
 class Summary:
     """What one SR block does to N images."""
 
+    of: str  # what has a class: 'pixel', of a segmentor's images, or 'image'
     weights: NDArray  # softmax weights (N, P)
     everything: GroupWeights  # of all images, as one group
     classes: list[str]
@@ -33,8 +34,9 @@ class Summary:
     norms: NDArray  # of each memory block (P,)
     similarity: NDArray  # cosine between memory blocks (P, P)
     logit_size: float  # mean absolute value of the logits
-    score_change: NDArray | None  # mean change of the logits without a memory block (P, K); None if none was taken out
-    flips: NDArray | None  # share of pixels predicted as another class then (P,)
+    ablated: int  # images of which memory blocks were taken out in turn; what follows is of them, None if there is none
+    score_change: NDArray | None  # mean change of the logits without a memory block (P, K)
+    flips: NDArray | None  # share of pixels, or of images, predicted as another class then (P,)
 
     def groups(self) -> Iterator[tuple[str, str, int, NDArray, NDArray]]:
         """Yield kind ('all', 'class', 'drive') and name of each group, its images, mean and std of its weights (P,)."""
@@ -66,6 +68,7 @@ class Summary:
                 'drives': weights['drive'] or None,
             },
             'logit_size': self.logit_size,
+            'ablated': self.ablated,
             'score_change': change,
             'flips': self.flips,
         }
@@ -81,27 +84,30 @@ def summarise(seen: Sequence[Seen], name: str, block: SRBlock, classes: Sequence
     if not seen:
         raise ValueError('there is no image to summarise')
     views = [each.blocks[name] for each in seen]
+    ablated = [view for view in views if view.flips is not None]
+    pixels = seen[0].prediction.size > 1
     weights = np.stack([view.weights for view in views])
     drives, drive_of = np.unique(drive_names([each.path for each in seen]), return_inverse=True)
     by_drive = stats.weights_by_group(weights, np.eye(len(drives))[drive_of])
     labelled = all(each.shares is not None for each in seen)
-    ablated = all(view.flips is not None for view in views)
     memory = block.memory_blocks().detach().float().cpu().numpy()
     return Summary(
+        of='pixel' if pixels else 'image',
         weights=weights,
         everything=stats.weights_by_group(weights, np.ones((len(weights), 1))),
         classes=list(classes),
         by_class=stats.weights_by_group(weights, np.stack([each.shares for each in seen])) if labelled else None,
         drives=drives.tolist(),
-        by_drive=by_drive if 1 < len(drives) <= len(seen) / 2 else None,
+        by_drive=by_drive if pixels and 1 < len(drives) <= len(seen) / 2 else None,
         shift=np.array([view.shift for view in views]),
         mean_shift=np.array([stats.mean_shift(view.before, view.after) for view in views]),
         memory_means=memory.mean(1),
         norms=stats.norms(memory),
         similarity=stats.similarity(memory),
         logit_size=float(np.mean([each.logit_size for each in seen])),
-        score_change=np.mean([view.score_change for view in views], axis=0) if ablated else None,
-        flips=np.mean([view.flips for view in views], axis=0) if ablated else None,
+        ablated=len(ablated),
+        score_change=np.mean([view.score_change for view in ablated], axis=0) if ablated else None,
+        flips=np.mean([view.flips for view in ablated], axis=0) if ablated else None,
     )
 
 
@@ -158,12 +164,13 @@ def score_rows(name: str, summary: Summary) -> list[dict]:
     ]
 
 
-def image_rows(seen: Sequence[Seen]) -> list[dict]:
-    """Make a row for each image, SR block and memory block in it."""
+def image_rows(seen: Sequence[Seen], classes: Sequence[str]) -> list[dict]:
+    """Make a row for each image, SR block and memory block in it; of a classifier with the class of the image."""
     rows = []
     for each, drive in zip(seen, drive_names([each.path for each in seen]), strict=True):
+        of = dict(drive=drive) if each.prediction.size > 1 else each.said(classes)
         for name, block in each.blocks.items():
-            shared = dict(image=Path(each.path).name, drive=drive, sr_block=name, shift=block.shift)
+            shared = dict(image=Path(each.path).name, **of, sr_block=name, shift=block.shift)
             shared |= dict(mean_shift=stats.mean_shift(block.before, block.after), entropy=stats.entropy(block.weights))
             for index, weight in enumerate(block.weights):
                 flips = None if block.flips is None else block.flips[index]

@@ -18,11 +18,11 @@ INK = '#101010'  # on what is light in a dark page too, where the page replaces 
 
 @dataclass
 class Picture:
-    """An image to draw: its name, colours (height, width, 3), and the predicted class of each pixel of it."""
+    """An image to draw: its name, colours (height, width, 3), and a segmentor's prediction, the class of each pixel."""
 
     name: str
     image: NDArray
-    prediction: NDArray
+    prediction: NDArray | None = None
 
 
 def colour(labels: NDArray, palette: Sequence[Sequence[int]]) -> NDArray[np.uint8]:
@@ -89,9 +89,10 @@ def row_height(pictures: Sequence[Picture]) -> float:
 
 
 def show_picture(ax: Axes, image: NDArray, name: str) -> None:
-    """Draw a picture; a long name loses its middle."""
+    """Draw a picture; a long line of its name loses its middle."""
     ax.imshow(image)
-    ax.set_title(name if len(name) <= 30 else f'{name[:14]}…{name[-14:]}', fontsize=SMALL)
+    lines = [line if len(line) <= 30 else f'{line[:14]}…{line[-14:]}' for line in name.splitlines()]
+    ax.set_title('\n'.join(lines), fontsize=SMALL)
     ax.set_axis_off()
 
 

@@ -21,7 +21,7 @@ from mmseg_sr.experiments import markdown as report
 from mmseg_sr.experiments.plan import Experiment
 from mmseg_sr.report import charts, page
 from mmseg_sr.report.collect import experiment_page, title_of
-from mmseg_sr.report.gallery import Gallery, Network, _show
+from mmseg_sr.report.gallery import Gallery, Network, Predicted, _show
 
 SHOW_ALL = "for (const e of document.querySelectorAll('[hidden], details')) { e.hidden = false; e.open = true; }"
 SECTIONS = ['Verdict', 'Results', 'Classes', 'Training', 'Predictions', 'Memory', 'Cost', 'Reproduce']
@@ -268,7 +268,7 @@ def test_each_network_stands_after_its_baseline(exp):
     networks = [Network(name, name[-1], None, '') for name in ('A', 'B', 'of B', 'of A')]
     labels = np.zeros((64, 64), np.uint8)
     gallery = Gallery(legend=[('road', [1, 2, 3])])
-    _show(gallery, networks, {each.name: [(str(path), labels, labels)] for each in networks})
+    _show(gallery, networks, {each.name: [Predicted(str(path), labels, labels)] for each in networks})
     ((_, rows),) = gallery.scenes
     assert [row[0].caption for row in rows] == ['picture', 'A', 'of A', 'B', 'of B']
 
