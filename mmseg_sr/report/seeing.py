@@ -127,8 +127,11 @@ def block_figures(
 
 def _weighted(summary: Summary, shown: Sequence[int]) -> str:
     of_pixels = "each weighted by the class's share of its pixels"
-    said = of_pixels if summary.of == 'pixel' else 'those of each class by themselves'
-    return said + f'; {len(shown)} of {len(summary.classes)} classes' * (len(shown) < len(summary.classes))
+    return (of_pixels if summary.of == 'pixel' else 'those of each class by themselves') + _some(summary, shown)
+
+
+def _some(summary: Summary, shown: Sequence[int]) -> str:
+    return f'; {len(shown)} of {len(summary.classes)} classes' * (len(shown) < len(summary.classes))
 
 
 def in_words(summary: Summary, shown: Sequence[int]) -> dict[str, str]:
@@ -145,8 +148,9 @@ def in_words(summary: Summary, shown: Sequence[int]) -> dict[str, str]:
         f'relative to that before. What is added has {100 * summary.shift.mean():.2g} % of the norm of the map.',
         'memory': 'Channel mean of each memory block, cell by cell; the norm is of all its channels, the weight the '
         f'mean over the images. Norms: {norms}.',
-        'scores': f"Change of each class's mean logit when a memory block is taken out. {summary.of.capitalize()}s "
-        f'that are predicted as another class then: {flips}. Mean size of a logit: {summary.logit_size:.2g}.',
+        'scores': "Change of each class's mean logit when a memory block is taken out, over "
+        f'{summary.ablated} images{_some(summary, shown)}. {summary.of.capitalize()}s that are predicted as another '
+        f'class then: {flips}. Mean size of a logit: {summary.logit_size:.2g}.',
         'places': 'Where the logits change when a memory block is taken out: the mean size of the change over the '
         'classes, in pixels of the picture.',
     }

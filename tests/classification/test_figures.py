@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import in_process
@@ -18,6 +19,7 @@ from mmseg_sr.config import load_config
 from mmseg_sr.datasets.build import load_split
 from mmseg_sr.datasets.cifar import prepare_cifar
 from mmseg_sr.memory.observe import Seen, observe
+from mmseg_sr.memory.summary import summarise
 from mmseg_sr.models.find import sr_blocks
 from mmseg_sr.report.seeing import choose, choose_classes, picture_of
 from mmseg_sr.runs.models import build_model, class_names
@@ -90,6 +92,12 @@ def test_what_is_observed_is_what_the_network_does(model, val):
         assert view.flips[index] == float(others.argmax() != logits.argmax())
     added = np.einsum('p,pchw->chw', view.weights, memory).mean(0)
     np.testing.assert_allclose(view.after - view.before, added, atol=1e-4)
+
+
+def test_names_of_files_tell_no_drives(model, val):
+    """Those of ImageNet's training images begin with the class."""
+    seen = [replace(observe(model, val[index], ablate=False), path=f'n0{index % 2}_{index}.JPEG') for index in range(4)]
+    assert summarise(seen, BLOCK, sr_blocks(model)[BLOCK], class_names(model)[0]).by_drive is None
 
 
 def test_so_many_images_of_each_class_are_chosen(home, val):
