@@ -24,7 +24,7 @@ def weights_figure(
     """Draw the softmax weights of all images, and of each of K groups; one with NaN is in no image: Figs 2, 5, 6, 7."""
     panels = [('all', overall.mean[0], overall.std[0], overall.images[0])]
     panels += zip(names, *weights, strict=True)
-    width, columns = PANEL * columns, columns + 1
+    width, columns = PANEL * columns, min(columns + 1, len(panels))
     rows = -(-len(panels) // columns)
     note = f'Bars: mean and standard deviation, {note}.\nIn brackets: images with it. Black marks: over all images.'
     title = f'Softmax weights of the memory blocks · {title}'
