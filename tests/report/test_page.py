@@ -418,11 +418,6 @@ def test_a_checkpoint_is_tested_and_compared(exp, pair, call, tmp_path):
     assert shlex.split(html.unescape(command)) == ['python', *arguments]
 
 
-def test_a_checkpoint_alone_is_tested(pair, call, tmp_path):
-    assert call('report_page', *pair, '--pictures', 0, '--out', tmp_path / 'page.html').document['missing'] == []
-    assert 'IoU of each class in percent: road ' in section(tmp_path / 'page.html', 'classes')
-
-
 def test_metrics_that_were_written_before_are_taken(pair, call, tmp_path):
     path, metrics = tmp_path / 'page.html', write_metrics(tmp_path / 'm.json', pair[1])
     assert call('report_page', *pair, '--metrics', metrics, '--pictures', 0, '--out', path).document['out'] == str(path)
