@@ -103,15 +103,15 @@ def block_figures(
         were taken out, 'scores' and, of a segmentor, 'places'.
     """
     pictures, blocks = [picture for picture, _ in drawn], [seen.blocks[name] for _, seen in drawn]
-    count, overall, figures = len(summary.weights), summary.everything, {}
+    count, (_, overall), figures = len(summary.weights), summary.groups['all'], {}
     classes = [summary.classes[index] for index in shown]
-    if summary.by_class is not None:
-        by_class = GroupWeights(*(each[shown] for each in summary.by_class))
+    if 'classes' in summary.groups:
+        by_class = GroupWeights(*(each[shown] for each in summary.groups['classes'][1]))
         note = f'over {count} images, {_weighted(summary, shown)}'
         figures['weights'] = figures_of.weights_figure(name, classes, by_class, overall, note, columns)
-    if summary.by_drive is not None:
+    if 'drives' in summary.groups:
         note = f'over {count} images, those of each city or drive by themselves'
-        figures['drives'] = figures_of.weights_figure(name, summary.drives, summary.by_drive, overall, note, columns)
+        figures['drives'] = figures_of.weights_figure(name, *summary.groups['drives'], overall, note, columns)
     maps = [(block.before, block.after) for block in blocks]
     figures['maps'] = figures_of.maps_figure(name, pictures, maps, summary.classes, palette, columns)
     figures['memory'] = figures_of.memory_figure(name, summary.memory_means, summary.norms, overall.mean[0], columns)
@@ -136,7 +136,7 @@ def _some(summary: Summary, shown: Sequence[int]) -> str:
 
 def in_words(summary: Summary, shown: Sequence[int]) -> dict[str, str]:
     """Say what each figure of :func:`block_figures` shows and how to read it, with its chief numbers."""
-    weights = ', '.join(f'{weight:.2f}' for weight in summary.everything.mean[0])
+    weights = ', '.join(f'{weight:.2f}' for weight in summary.groups['all'][1].mean[0])
     norms = ', '.join(f'{norm:.2g}' for norm in summary.norms)
     bars = 'Bars: mean and standard deviation; marks: over all images; in brackets: images with it. Over all:'
     flips = ', '.join(f'{100 * share:.2g} %' for share in (() if summary.flips is None else summary.flips))

@@ -97,7 +97,8 @@ def test_what_is_observed_is_what_the_network_does(model, val):
 def test_names_of_files_tell_no_drives(model, val):
     """Those of ImageNet's training images begin with the class."""
     seen = [replace(observe(model, val[index], ablate=False), path=f'n0{index % 2}_{index}.JPEG') for index in range(4)]
-    assert summarise(seen, BLOCK, sr_blocks(model)[BLOCK], class_names(model)[0]).by_drive is None
+    found = summarise(seen, BLOCK, sr_blocks(model)[BLOCK], class_names(model)[0])
+    assert list(found.groups) == ['all', 'classes']
 
 
 def test_so_many_images_of_each_class_are_chosen(home, val):
