@@ -100,6 +100,22 @@ def test_classes_stand_in_the_order_of_the_data_everywhere(written, document):
     assert [label.get_text()[:4] for label in labels] == [name[:4] for name in order]
 
 
+def test_of_many_classes_a_chart_has_the_extremes_and_the_table_all():
+    """ImageNet has a thousand of them."""
+    same = {'arm': 'SR', 'baseline': 'R18', 'mode': 'single-scale', 'seeds': 3, 'theirs': 50.0, 'over_images': None}
+    same['over_seeds'] = {'low': None, 'high': None, 'p_corrected': 1.0}
+    rows = [{'class': f'kind {index}', 'ours': index, 'difference': index - 50.0, **same} for index in range(100)]
+    document = {key: [] for key in ('results', 'differences', 'missing', 'notes', 'machine', 'versions', 'commit')}
+    document |= {'classes': rows, 'dates': [], 'verdicts': [], 'of': 0, 'primary': {'metric': 'top1'}}
+    scores = {row['class']: row['ours'] for row in rows}
+    for made in (page.Page('many', document), page.Page('alone', {**document, 'classes': []}, scores=scores)):
+        text = page.render(made)
+        (described,) = re.findall('aria-label="(top1 of each class.*?)"', text)
+        assert re.findall(r'kind (\d+) ', described) == [str(index) for index in (*range(20), *range(80, 100))]
+        assert len(re.findall('<tr><th scope="row">kind ', text)) == 100
+        assert 'The lowest and the highest of 100 classes; the table has all.' in text
+
+
 def test_no_card_says_a_sentence_twice(written):
     cards = re.findall(r'<(?:figure|div class="card).*?</(?:figure|div)>', written.read_text(), re.DOTALL)
     assert len(cards) > 20
