@@ -27,7 +27,12 @@ def choose(dataset: BaseDataset, count: int) -> list[int]:
     """Choose ``count`` images evenly; of a data set of classifiers so many of each class, class by class."""
     groups: dict[int, list[int]] = {}
     for index, sample in enumerate(samples(dataset)):
-        groups.setdefault(sample.get('gt_label', 0), []).append(index)
+        label = sample.get('gt_label', 0)
+        if np.ndim(label):
+            raise UserError(
+                f'{sample["img_path"]} has several labels: only classifiers with one an image are looked at'
+            )
+        groups.setdefault(int(label), []).append(index)
     return [groups[label][place] for label in sorted(groups) for place in spread(len(groups[label]), count)]
 
 

@@ -18,6 +18,7 @@ pytest.importorskip('mmpretrain', reason='classifiers need the extra [classifica
 from mmseg_sr.config import load_config
 from mmseg_sr.datasets.build import load_split
 from mmseg_sr.datasets.cifar import prepare_cifar
+from mmseg_sr.errors import UserError
 from mmseg_sr.memory.observe import Seen, observe
 from mmseg_sr.memory.summary import summarise
 from mmseg_sr.models.find import sr_blocks
@@ -107,6 +108,9 @@ def test_so_many_images_of_each_class_are_chosen(home, val):
     assert found == [label for label in range(10) for _ in range(3)] and len({*chosen}) == 30
     assert sorted(choose(val, 99)) == list(range(len(val))), 'there are no more'
     assert sum(label == 0 for label in labels(home).values()) == 4
+    val.get_data_info = lambda index: dict(img_path='a.png', gt_label=[1, 3])
+    with pytest.raises(UserError, match='a.png has several labels'):
+        choose(val, 3)
 
 
 def test_of_many_classes_figures_show_some():
