@@ -15,7 +15,6 @@ from .charts import COLOURS, WIDTH, short
 from .pictures import SMALL, Picture, colour, colour_bar, row_height, show, show_picture, show_signed
 
 PANEL = WIDTH / 2  # inches
-NOTE = 'Axes: pixels of the picture. In brackets: mean |after − before| relative to mean |before|.'
 
 
 def weights_figure(
@@ -53,18 +52,18 @@ def maps_figure(
 
     Before them stands a segmentor's prediction.
     """
-    painted = [picture for picture in pictures if picture.prediction is not None]
-    title, note, count = (
-        f'Channel-mean activation around the SR block · {title}',
-        '' if painted else NOTE,
-        5 if painted else 4,
+    present = sorted(
+        {k for picture in pictures if picture.prediction is not None for k in np.unique(picture.prediction)}
     )
-    figure, grid = _rows(title, note, pictures, count, min(columns, count))
+    count = 5 if present else 4
+    figure, grid = _rows(
+        f'Channel-mean activation around the SR block · {title}', '', pictures, count, min(columns, count)
+    )
     lowest, highest = min(np.min(pair) for pair in maps), max(np.max(pair) for pair in maps)
     limit = max(np.abs(after - before).max() for before, after in maps)
     for row, picture, (before, after) in zip(grid, pictures, maps, strict=True):
         show_picture(row[0], picture.image, picture.name)
-        if painted:
+        if present:
             show_picture(row[1], colour(picture.prediction, palette), 'prediction')
         for ax, name, values in ((row[-3], 'before', before), (row[-2], 'after', after)):
             plain = show(ax, values, picture, name, cmap='cividis', vmin=lowest, vmax=highest)
@@ -72,14 +71,12 @@ def maps_figure(
         signed = show_signed(row[-1], after - before, picture, change, limit)
     colour_bar(figure, plain, figure.axes[: grid.size], 'mean activation over the channels')
     colour_bar(figure, signed, figure.axes[: grid.size], 'after − before (dots: negative)')
-    if not painted:
-        return figure
-    present = np.unique(np.concatenate([np.unique(picture.prediction) for picture in painted]))
     shades = np.maximum(palette, 1) / 255  # never black, which the page replaces
     handles = [Patch(facecolor=shades[k], edgecolor='k', label=short(names[k])) for k in present]
     legend = figure.legend(handles=handles, loc='outside lower center', ncols=2 * columns - 1, fontsize=SMALL)
     legend.set_frame_on(False)
-    legend.set_title(NOTE, prop={'size': SMALL})
+    note = 'Axes: pixels of the picture. In brackets: mean |after − before| relative to mean |before|.'
+    legend.set_title(note, prop={'size': SMALL})
     return figure
 
 

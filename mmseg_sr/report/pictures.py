@@ -85,7 +85,8 @@ def paint_changes(changes: NDArray[np.uint8], image: NDArray[np.uint8]) -> NDArr
 def row_height(pictures: Sequence[Picture]) -> float:
     """Work out the inches of a row of maps 1.9 inches wide, with its title."""
     height, width = max((picture.image.shape[:2] for picture in pictures), key=lambda size: size[0] / size[1])
-    return min(1.9 * height / width, 4) + 0.4
+    lines = max(picture.name.count('\n') for picture in pictures)
+    return min(1.9 * height / width, 4) + 0.4 + 0.2 * lines
 
 
 def show_picture(ax: Axes, image: NDArray, name: str) -> None:
