@@ -1,5 +1,6 @@
 """On real street scenes and real weights: everything is read, and the pair starts as one."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 
 from mmseg_sr.config import load_config
 from mmseg_sr.datasets.camvid import CamVidDataset
+from mmseg_sr.datasets.sources import SOURCES, advice_on
 
 BASELINE = 'configs/camvid/fcn_m-v2-d16_1xb8-800_camvid-160x160.py'
 IDD_LITE = 'configs/idd_lite/fcn_lite0-d16_1xb8-800_idd-lite-160x160.py'
@@ -94,3 +96,17 @@ def test_the_pair_starts_as_one_from_imagenet_weights(root, camvid, mobilenet_we
     torch.testing.assert_close(*losses, rtol=0, atol=0)
     sum(value for key, value in losses[1].items() if 'loss' in key).backward()
     assert ours.backbone.layer5.sr.memory.grad.abs().max() > 0, 'a zero memory learns all the same'
+
+
+def test_where_the_data_of_each_config_come_from_is_said(root, monkeypatch):
+    found = {}
+    for path in (root / 'configs/_base_/datasets').glob('*.py'):
+        found |= re.findall(r"'\{\{\$(\w+_ROOT):(.+?)\}\}'", path.read_text())
+    assert len(found) > 5 and found == {name: default for name, (default, _) in SOURCES.items()}
+    for name, default in found.items():
+        monkeypatch.delenv(name, raising=False)
+        assert f'{name} says where' in advice_on(dict(data_root=default))
+        monkeypatch.setenv(name, '/elsewhere')
+        assert 'says where' in advice_on(dict(data_root='/elsewhere'))
+        monkeypatch.delenv(name)
+    assert advice_on(dict(data_root='of/mine')) == ''
