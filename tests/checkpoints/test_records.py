@@ -1,5 +1,6 @@
 """What a training puts into its checkpoints can be read, or is named when it is saved; and nothing refused is lost."""
 
+import copy
 import datetime
 import inspect
 import io
@@ -33,7 +34,11 @@ NAMES = st.text() | st.integers() | st.tuples(st.integers(), st.text())
 LEAVES = st.one_of(
     *(st.none(), st.booleans(), st.integers(), st.floats(), st.complex_numbers(), st.text(), st.binary()),
     *(st.dates(), st.datetimes(timezones=st.sampled_from([None, datetime.UTC])), st.times(), st.timedeltas()),
-    *(st.builds(kind, st.text('ab/.', min_size=1)) for kind in (Path, PurePosixPath, PureWindowsPath)),
+    # Of PureWindowsPath('//a/') pickle itself makes another path.
+    *(
+        st.builds(kind, st.text('ab/.', min_size=1)).filter(lambda path: copy.copy(path) == path)
+        for kind in (Path, PurePosixPath, PureWindowsPath)
+    ),
     *(ARRAYS, ARRAYS.map(np.asfortranarray), TYPES.map(np.dtype), st.sets(NAMES), st.frozensets(NAMES)),
     *(st.builds(np.float32, st.floats(width=32)), st.builds(np.int64, st.integers(-9, 9)), st.builds(np.str_, NAMES)),
     *(st.builds(Counter, st.text()), st.builds(slice, st.integers()), st.just(torch.float16), st.just(torch.Size([2]))),
