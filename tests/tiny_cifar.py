@@ -1,4 +1,4 @@
-"""A CIFAR archive of a few images, in the official layout."""
+"""A CIFAR archive of a few images, in the official layout, and a small classifier for it."""
 
 import io
 import pickle
@@ -7,6 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
+# A config of CIFAR-10 with a narrow ResNet-18; its base is a config of ours.
+CONFIG = """
+_base_ = {base!r}
+train_dataloader = dict(batch_size=8, num_workers=0, persistent_workers=False)
+val_dataloader = dict(batch_size=8, num_workers=0, persistent_workers=False)
+test_dataloader = dict(batch_size=8, num_workers=0, persistent_workers=False)
+model = dict(backbone=dict(backbone=dict(stem_channels=8, base_channels=8)), head=dict(in_channels=64))
+optim_wrapper = dict(optimizer=dict(lr=0.02))
+param_scheduler = [dict(type='MultiStepLR', by_epoch=False, milestones=[6], gamma=0.2)]
+train_cfg = dict(max_iters=8, val_interval=4)
+default_hooks = dict(checkpoint=dict(interval=8), logger=dict(interval=4))
+"""
 NAMES = [f'kind_{index}' for index in range(100)]
 
 

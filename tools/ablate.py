@@ -44,6 +44,7 @@ def work(args: argparse.Namespace) -> None:
     from mmseg_sr.datasets.build import load_split, spread
     from mmseg_sr.datasets.classes import listed
     from mmseg_sr.experiments.ablation import ablate, over_checkpoints, table
+    from mmseg_sr.names import distinct
     from mmseg_sr.progress import Bar
     from mmseg_sr.provenance import provenance
     from mmseg_sr.runs.models import class_names, load_sr_model
@@ -54,7 +55,7 @@ def work(args: argparse.Namespace) -> None:
     counts = args.num_train, args.num_val
     train, val = (Subset(data, spread(len(data), n or len(data))) for data, n in zip(datasets, counts, strict=True))
     models = [load_sr_model(cfg, checkpoint) for checkpoint in args.checkpoints]  # mistakes first
-    classes = listed(datasets[1].metainfo).get('classes') or class_names(models[0])[0]
+    classes = distinct(listed(datasets[1].metainfo).get('classes') or class_names(models[0])[0])
     results = [ablate(model, train, val, classes, Bar) for model in models]
     result, source = (over_checkpoints(results), 'checkpoints') if len(results) > 1 else (results[0], 'images')
     document = {

@@ -35,9 +35,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--metrics', type=Path, metavar='FILE.json', help='of the checkpoint, by tools/test.py')
     parser.add_argument('--baseline-metrics', type=Path, metavar='FILE.json', help='of the baseline')
     parser.add_argument('--out', type=Path, metavar='FILE.html', help="default: report.html in the source's work_dir")
-    parser.add_argument('--pictures', type=at_least(0), default=3, metavar='N', help='images to predict (default: 3)')
     parser.add_argument(
-        '--num-images', type=at_least(0), default=20, metavar='N', help='for the memory figures (default: 20)'
+        '--pictures', type=at_least(0), metavar='N', help='images to predict (default: 3, by classifiers 24)'
+    )
+    parser.add_argument(
+        '--num-images',
+        type=at_least(0),
+        default=20,
+        metavar='N',
+        help='for the memory figures, of classifiers of each class (default: 20)',
     )
     parser.add_config_options()
     args = parser.parse_args()
@@ -66,7 +72,7 @@ def page_of_experiment(args: argparse.Namespace) -> tuple:
 def page_of_checkpoint(args: argparse.Namespace) -> tuple:
     """Test a checkpoint and its baseline where that is not done, make their page, and say where it goes."""
     from mmseg_sr.checkpoints.reading import read_checkpoint
-    from mmseg_sr.config import load_config, read_options, require_segmentor
+    from mmseg_sr.config import load_config, read_options
     from mmseg_sr.names import find_checkpoint
     from mmseg_sr.report.collect import checkpoint_page
     from mmseg_sr.report.gallery import Network
@@ -75,7 +81,7 @@ def page_of_checkpoint(args: argparse.Namespace) -> tuple:
     given.append(('model', args.source, args.metrics))
     networks = []
     for name, (config, checkpoint), _ in given:
-        cfg = require_segmentor(load_config(config, read_options(args.cfg_options)))
+        cfg = load_config(config, read_options(args.cfg_options))
         networks.append(Network(name, given[0][0], cfg, find_checkpoint(checkpoint)))
         read_checkpoint(checkpoint)  # a wrong one is known before the first test
     with tempfile.TemporaryDirectory() as folder:

@@ -1,5 +1,6 @@
 """Load checkpoints for mmengine, safely. ``openmmlab.py`` gives it these functions, and says why."""
 
+import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import nn
 
 from ..errors import UserError
 from ..names import no_weights, released
-from ..openmmlab import HOME, SCHEME
+from ..openmmlab import HOME, PACKAGE_SCHEME, SCHEME
 from .reading import load, read_checkpoint
 from .weights import check_some_fit, plain_weights
 
@@ -52,6 +53,26 @@ def load_from_mmseg_sr(address: str, map_location: str | torch.device | None = N
     if not path.is_file():
         raise no_weights(path.name)
     return load_from_safetensors(str(path), map_location)
+
+
+def load_from_package(address: str, map_location: str | torch.device | None = None) -> object:
+    """Read the one ``.pth`` file that an installed Python package holds, as :func:`.load` does.
+
+    Args:
+        address: ``package://<name of the package, as it is imported>``.
+        map_location: Device of the weights; None for the CPU.
+
+    Raises:
+        UserError: For a package that is not installed, or has no such file or several.
+    """
+    name = address.removeprefix(PACKAGE_SCHEME)
+    found = importlib.util.find_spec(name) if name.isidentifier() else None
+    if found is None:
+        raise UserError(f"{address}: the package is not installed. Run: pip install '{name.replace('_', '-')}'")
+    files = [path for folder in found.submodule_search_locations or () for path in Path(folder).rglob('*.pth')]
+    if len(files) != 1:
+        raise UserError(f'{address}: one .pth file is wanted in the package, and it has {len(files)}')
+    return load(str(files[0]), map_location)
 
 
 def init_pretrained(init: PretrainedInit, module: nn.Module) -> None:
@@ -91,7 +112,9 @@ def check_local_weights(cfg: Config) -> None:
         UserError: Names the key and the file.
     """
     for key, value in [*pretrained_of(cfg.model), ('load_from', cfg.get('load_from') or '')]:
-        if value and '://' not in value and value not in released() and not Path(value).is_file():
+        if value.startswith(PACKAGE_SCHEME):
+            load_from_package(value)
+        elif value and '://' not in value and value not in released() and not Path(value).is_file():
             raise UserError(f'{key}: there is no file {value}')
 
 

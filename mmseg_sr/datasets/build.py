@@ -1,7 +1,6 @@
 """Build the datasets of a config, and load images as the config tests them."""
 
 import copy
-import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from itertools import chain
@@ -18,15 +17,7 @@ from ..errors import UserError, blame, one_line
 from ..kinds import is_kind
 from .classes import model_part, odd_line
 from .loading import check_loads, leaves, missing_files
-
-SOURCES = {  # as configs/_base_/datasets has them: variable, its default, what makes these data
-    'CITYSCAPES_ROOT': ('data/cityscapes', 'tools/prepare_cityscapes.py makes it of the archives'),
-    'CAMVID_ROOT': ('data/camvid', 'CamVidDataset in mmseg_sr/datasets/camvid.py says which files it has'),
-    'CIFAR10_ROOT': ('data/cifar10', 'tools/prepare_cifar.py makes it of the archive'),
-    'CIFAR100_ROOT': ('data/cifar100', 'tools/prepare_cifar.py makes it of the archive'),
-    'IMAGENET_ROOT': ('data/imagenet', 'it is the official one, in train/ and val/'),
-    'MINI_CITYSCAPES_ROOT': ('data/mini_cityscapes', 'tools/make_mini_cityscapes.py makes it'),
-}
+from .sources import advice_on
 
 
 def build_dataset(name: str, loader: dict) -> BaseDataset:
@@ -40,7 +31,7 @@ def build_dataset(name: str, loader: dict) -> BaseDataset:
         try:
             dataset = DATASETS.build(copy.deepcopy(given))
         except FileNotFoundError as error:
-            message = f'cannot build the dataset of {name}: {one_line(error)}{_advice(given)}'
+            message = f'cannot build the dataset of {name}: {one_line(error)}{advice_on(given)}'
             raise UserError(message) from error
         except ValueError as error:
             if 'at least one array' not in str(error):  # mmengine's error where there are no images
@@ -51,7 +42,7 @@ def build_dataset(name: str, loader: dict) -> BaseDataset:
             dataset = ()
     if not len(dataset):
         place = {key: given.get(key) for key in ('data_root', 'data_prefix', 'ann_file')}
-        raise UserError(f'the dataset of {name} has no images: {place}{_advice(given)}')
+        raise UserError(f'the dataset of {name} has no images: {place}{advice_on(given)}')
     return dataset
 
 
@@ -174,14 +165,6 @@ def spread(length: int, count: int) -> list[int]:
         ([0, 25, 50, 75, 100], [0, 1, 2])
     """
     return np.linspace(0, length - 1, min(count, length)).round().astype(int).tolist()
-
-
-def _advice(dataset: dict) -> str:
-    """Say what makes the data of a config of ours, and which variable says where they are; '' for other data."""
-    for variable, (default, source) in SOURCES.items():
-        if f"'data_root': '{os.environ.get(variable, default)}'" in str(dataset):
-            return f'. {source}; where the data are elsewhere, {variable} says where'
-    return ''
 
 
 def _scope(cfg: Config) -> AbstractContextManager:

@@ -28,7 +28,8 @@ from ..memory.interventions import recalling, without
 from ..memory.probe import probe
 from ..metrics.accuracy import hits_of, said_of
 from ..metrics.confusion import areas_of, confusion_of
-from ..metrics.intervals import LEAST_SEEDS, Interval, group_names, image_names, mean_std, over_images, over_seeds
+from ..metrics.groups import group_names, image_names
+from ..metrics.intervals import LEAST_SEEDS, Interval, mean_std, over_images, over_seeds
 from ..metrics.tasks import CLASSIFICATION, SEGMENTATION, Task, task_of
 from ..models.find import sr_blocks
 from . import markdown
@@ -140,7 +141,7 @@ def weights_of(model: nn.Module, sample: dict) -> Weights:
     """Return the softmax weights (P,) of each SR block for an image: the mean over its windows, or scales and flips."""
     with probe(model) as passes:
         _predict(model, sample)
-    return {name: torch.cat(seen.weights).mean(0) for name, seen in passes.items()}
+    return {name: torch.cat(seen.weights).flatten(0, -2).mean(0) for name, seen in passes.items()}
 
 
 def verdict(removed: dict, static: dict, seeds: int) -> str:

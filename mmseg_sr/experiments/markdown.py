@@ -96,10 +96,9 @@ def sentence(row: dict) -> str:
     said += f'; {row["reason"]}.'
     removal = row['removal'] or {'difference': None}
     if removal['difference'] is not None:
-        cost = -removal['difference']
-        said += f' Without their SR blocks these networks change by {cost:+.2f}'
+        said += f' Without their SR blocks these networks change by {0 - removal["difference"]:+.2f}'
         low, high = removal['high'], removal['low']
-        said += f' [{-low:+.2f}, {-high:+.2f}].' if low is not None else '.'
+        said += f' [{0 - low:+.2f}, {0 - high:+.2f}].' if low is not None else '.'
     return said
 
 

@@ -10,7 +10,8 @@ from dataclasses import asdict
 import numpy as np
 
 from ..errors import UserError
-from ..metrics.intervals import Interval, group_names, holm, mean_std, over_images, over_seeds
+from ..metrics.groups import group_names
+from ..metrics.intervals import Interval, holm, mean_std, over_images, over_seeds
 from ..metrics.power import seeds_needed
 from ..metrics.tasks import SEGMENTATION, Task, task_of
 from .plan import Arm, Experiment, Mode

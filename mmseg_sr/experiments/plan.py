@@ -37,7 +37,8 @@ import yaml
 from pydantic import ValidationError
 
 from ..errors import UserError
-from ..metrics.intervals import GROUPS, LEAST_SEEDS
+from ..metrics.groups import GROUPS
+from ..metrics.intervals import LEAST_SEEDS
 from ..names import find_config
 from ..openmmlab import HOME
 from .schema import Loader, Plan, in_words, slug

@@ -194,8 +194,6 @@ class _Training:
 def is_trained(checkpoint: Path) -> bool:
     """Whether a training has saved its last checkpoint: mmengine writes ``last_checkpoint`` when that is done."""
     note = checkpoint.with_name('last_checkpoint')
-    return (
-        checkpoint.is_file()
-        and note.is_file()
-        and Path(note.read_text(encoding='utf-8').strip()).name == checkpoint.name
-    )
+    if not (checkpoint.is_file() and note.is_file()):
+        return False
+    return Path(note.read_text(encoding='utf-8').strip()).name == checkpoint.name

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from ..metrics.intervals import GROUPS
+from ..metrics.groups import GROUPS
 from ..metrics.tasks import CLASSIFICATION, SEGMENTATION
 
 OWN_FOLDERS = ('logs', 'report', 'rows')  # of a work directory; rows/ is an earlier version's

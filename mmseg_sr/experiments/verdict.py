@@ -52,7 +52,8 @@ def verdicts(arms: Mapping[str, Trained], asked: int) -> dict[str, Verdict]:
         "gain shown, and the block's"
     """
     gains = {name: over_seeds(arm.ours, arm.baseline) for name, arm in arms.items()}
-    tests = {name: gain.p_value for name, gain in gains.items() if _pairs(arms[name]) >= LEAST_SEEDS}
+    enough = (name for name in arms if _pairs(arms[name]) >= LEAST_SEEDS)
+    tests = {name: 1.0 if gains[name].p_value is None else gains[name].p_value for name in enough}
     corrected = dict(zip(tests, holm([*tests.values(), *[1.0] * (asked - len(tests))]), strict=False))
     return {name: _verdict(arm, gains[name], corrected.get(name)) for name, arm in arms.items()}
 
@@ -67,6 +68,9 @@ def _verdict(arm: Trained, gain: Interval, p_corrected: float | None) -> Verdict
         count = _pairs(arm)
         form = f'{count} seed{"s" * (count != 1)}: no verdict'
         return Verdict(form, f'a verdict needs {LEAST_SEEDS}', gain, None, removal)
+    if gain.low is None:
+        reason = 'all seeds differ by the same number, which does not tell how others would'
+        return Verdict('not shown', reason, gain, p_corrected, removal)
     level = 1 - (1 - LEVEL) * (gain.p_value / p_corrected if p_corrected else 1)
     interval = over_seeds(arm.ours, arm.baseline, level)
     if p_corrected >= 1 - LEVEL:

@@ -8,12 +8,10 @@ import torch
 from ..models.block import SRBlock
 
 
-@contextmanager
-def without(block: SRBlock, index: int | None = None) -> Iterator[None]:
-    """Zero one memory block of an SR block, or all of them, inside the ``with`` block.
+def without(block: SRBlock, index: int | None = None) -> AbstractContextManager[None]:
+    """Leave out one memory block of an SR block, or all of them, inside the ``with`` block: it is the identity then.
 
-    The softmax weights stay as they are: the others are not scaled up. The block is changed in place; afterwards the
-    memory is what it was, bit for bit, also after an exception. Without all of them the SR block is the identity.
+    The softmax weights of the others stay as they are: they are not scaled up.
 
     Raises:
         ValueError: For an index that is not in 0 .. P - 1.
@@ -21,22 +19,13 @@ def without(block: SRBlock, index: int | None = None) -> Iterator[None]:
     Example:
         >>> block = SRBlock(in_channels=1, memory_size=(1, 1), num_memories=2)
         >>> _ = block.memory.data.fill_(1)
-        >>> with without(block, 0):
-        ...     block.memory.flatten().tolist()
-        [0.0, 1.0]
-        >>> block.memory.flatten().tolist()
-        [1.0, 1.0]
+        >>> with without(block):
+        ...     block(torch.zeros(1, 1, 1, 1)).item()
+        0.0
     """
     if index is not None and index not in range(block.num_memories):
         raise ValueError(f'index must be in 0 .. {block.num_memories - 1}, got {index!r}')
-    chosen = slice(None) if index is None else index
-    memory = block.memory_parameters()[0].detach()  # the same storage, not seen by autograd
-    kept = memory[chosen].clone()
-    try:
-        memory[chosen] = 0
-        yield
-    finally:
-        memory[chosen] = kept
+    return scaling(block, torch.tensor([float(index not in (None, each)) for each in range(block.num_memories)]))
 
 
 def recalling(block: SRBlock, weights: torch.Tensor) -> AbstractContextManager[None]:

@@ -56,9 +56,8 @@ def weights_by_group(weights: ArrayLike, shares: ArrayLike) -> GroupWeights:
     with np.errstate(invalid='ignore', divide='ignore'):
         shares_of_sum = shares / shares.sum(0)  # (N, K), NaN for a group without a share
     mean = shares_of_sum.T @ weights  # (K, P)
-    squares = (weights[:, None] - mean) ** 2  # (N, K, P)
-    std = np.sqrt(np.einsum('nk,nkp->kp', shares_of_sum, squares))
-    return GroupWeights(mean, std, (shares > 0).sum(0))
+    squares = [share @ (weights - center) ** 2 for share, center in zip(shares_of_sum.T, mean, strict=True)]
+    return GroupWeights(mean, np.sqrt(squares), (shares > 0).sum(0))
 
 
 def entropy(weights: ArrayLike, normalised: bool = False) -> NDArray:

@@ -4,7 +4,7 @@ Shape letters: N images, K classes, P memory blocks, C channels, (H, W) size of 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,33 +21,29 @@ from .stats import GroupWeights
 class Summary:
     """What one SR block does to N images."""
 
+    of: str  # what has a class: 'pixel', of a segmentor's images, or 'image'
     weights: NDArray  # softmax weights (N, P)
-    everything: GroupWeights  # of all images, as one group
     classes: list[str]
-    by_class: GroupWeights | None  # None without labels
-    drives: list[str]  # cities or drives
-    by_drive: GroupWeights | None  # None where the file names tell none
+    # Names of groups of images, and their weights: 'all', 'classes', if there are labels, and 'drives' (cities or
+    # drives), where the file names of a segmentor's images tell them.
+    groups: dict[str, tuple[list[str], GroupWeights]]
     shift: NDArray  # norm of what the block adds, relative to the norm of its input (N,)
     mean_shift: NDArray  # shift of the channel-mean activation (N,), as in the paper
     memory_means: NDArray  # channel mean of each memory block (P, H, W)
     norms: NDArray  # of each memory block (P,)
     similarity: NDArray  # cosine between memory blocks (P, P)
     logit_size: float  # mean absolute value of the logits
-    score_change: NDArray | None  # mean change of the logits without a memory block (P, K); None if none was taken out
-    flips: NDArray | None  # share of pixels predicted as another class then (P,)
-
-    def groups(self) -> Iterator[tuple[str, str, int, NDArray, NDArray]]:
-        """Yield kind ('all', 'class', 'drive') and name of each group, its images, mean and std of its weights (P,)."""
-        kinds = {'all': (['all'], self.everything), 'class': (self.classes, self.by_class)}
-        for kind, (names, weights) in (kinds | {'drive': (self.drives, self.by_drive)}).items():
-            for name, mean, std, images in zip(names, *weights, strict=True) if weights else ():
-                yield kind, name, images, mean, std
+    ablated: int  # images of which memory blocks were taken out in turn; what follows is of them, None if there is none
+    score_change: NDArray | None  # mean change of the logits without a memory block (P, K)
+    flips: NDArray | None  # share of pixels, or of images, predicted as another class then (P,)
 
     def document(self) -> dict:
         """Give everything but the maps, as JSON takes it: NaN is None."""
-        weights = {'all': {}, 'class': {}, 'drive': {}}
-        for kind, name, images, mean, std in self.groups():
-            weights[kind][name] = {'images': images, 'mean': mean, 'std': std}
+        keys = ('mean', 'std', 'images')
+        weights = {
+            kind: {name: dict(zip(keys, each, strict=True)) for name, *each in zip(names, *found, strict=True)}
+            for kind, (names, found) in self.groups.items()
+        }
         change = None if self.score_change is None else dict(zip(self.classes, self.score_change.T, strict=True))
         document = {
             'num_memories': len(self.norms),
@@ -60,12 +56,9 @@ class Summary:
             'similarity': self.similarity,
             'shift': _spread(self.shift),
             'mean_shift': _spread(self.mean_shift),
-            'weights': {
-                'all': weights['all']['all'],
-                'classes': weights['class'] or None,
-                'drives': weights['drive'] or None,
-            },
+            'weights': {'classes': None, 'drives': None, **weights, 'all': weights['all']['all']},
             'logit_size': self.logit_size,
+            'ablated': self.ablated,
             'score_change': change,
             'flips': self.flips,
         }
@@ -81,27 +74,30 @@ def summarise(seen: Sequence[Seen], name: str, block: SRBlock, classes: Sequence
     if not seen:
         raise ValueError('there is no image to summarise')
     views = [each.blocks[name] for each in seen]
+    ablated = [view for view in views if view.flips is not None]
+    pixels = seen[0].prediction.size > 1
     weights = np.stack([view.weights for view in views])
+    shares = {'all': (['all'], np.ones((len(seen), 1)))}
+    if all(each.shares is not None for each in seen):
+        shares['classes'] = (list(classes), np.stack([each.shares for each in seen]))
     drives, drive_of = np.unique(drive_names([each.path for each in seen]), return_inverse=True)
-    by_drive = stats.weights_by_group(weights, np.eye(len(drives))[drive_of])
-    labelled = all(each.shares is not None for each in seen)
-    ablated = all(view.flips is not None for view in views)
+    if pixels and 1 < len(drives) <= len(seen) / 2:
+        shares['drives'] = (drives.tolist(), np.eye(len(drives))[drive_of])
     memory = block.memory_blocks().detach().float().cpu().numpy()
     return Summary(
+        of='pixel' if pixels else 'image',
         weights=weights,
-        everything=stats.weights_by_group(weights, np.ones((len(weights), 1))),
         classes=list(classes),
-        by_class=stats.weights_by_group(weights, np.stack([each.shares for each in seen])) if labelled else None,
-        drives=drives.tolist(),
-        by_drive=by_drive if 1 < len(drives) <= len(seen) / 2 else None,
+        groups={kind: (names, stats.weights_by_group(weights, each)) for kind, (names, each) in shares.items()},
         shift=np.array([view.shift for view in views]),
         mean_shift=np.array([stats.mean_shift(view.before, view.after) for view in views]),
         memory_means=memory.mean(1),
         norms=stats.norms(memory),
         similarity=stats.similarity(memory),
         logit_size=float(np.mean([each.logit_size for each in seen])),
-        score_change=np.mean([view.score_change for view in views], axis=0) if ablated else None,
-        flips=np.mean([view.flips for view in views], axis=0) if ablated else None,
+        ablated=len(ablated),
+        score_change=np.mean([view.score_change for view in ablated], axis=0) if ablated else None,
+        flips=np.mean([view.flips for view in ablated], axis=0) if ablated else None,
     )
 
 
@@ -142,7 +138,9 @@ def weight_rows(name: str, summary: Summary) -> list[dict]:
     """Make a row for each group and memory block: all images, each class, each city or drive."""
     return [
         plain(dict(sr_block=name, kind=kind, group=group, images=images, memory_block=block, mean=mean, std=std))
-        for kind, group, images, means, stds in summary.groups()
+        for kind, key in (('all', 'all'), ('class', 'classes'), ('drive', 'drives'))
+        if key in summary.groups
+        for group, means, stds, images in zip(summary.groups[key][0], *summary.groups[key][1], strict=True)
         for block, (mean, std) in enumerate(zip(means, stds, strict=True))
     ]
 
@@ -158,12 +156,13 @@ def score_rows(name: str, summary: Summary) -> list[dict]:
     ]
 
 
-def image_rows(seen: Sequence[Seen]) -> list[dict]:
-    """Make a row for each image, SR block and memory block in it."""
+def image_rows(seen: Sequence[Seen], classes: Sequence[str]) -> list[dict]:
+    """Make a row for each image, SR block and memory block in it; of a classifier with the class of the image."""
     rows = []
     for each, drive in zip(seen, drive_names([each.path for each in seen]), strict=True):
+        of = dict(drive=drive) if each.prediction.size > 1 else each.said(classes)
         for name, block in each.blocks.items():
-            shared = dict(image=Path(each.path).name, drive=drive, sr_block=name, shift=block.shift)
+            shared = dict(image=Path(each.path).name, **of, sr_block=name, shift=block.shift)
             shared |= dict(mean_shift=stats.mean_shift(block.before, block.after), entropy=stats.entropy(block.weights))
             for index, weight in enumerate(block.weights):
                 flips = None if block.flips is None else block.flips[index]

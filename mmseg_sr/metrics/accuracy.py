@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..atomic import replacing
 from ..errors import UserError
-from .intervals import image_names
+from ..names import distinct
+from .groups import image_names
 
 TOP = 5
 
@@ -53,7 +54,7 @@ class ClassAccuracy(BaseMetric):
     def compute_metrics(self, results: list[tuple[int, int, bool, str]]) -> dict[str, float]:
         """Count the hits of all images: 'top1', 'top5' and 'top1.<class>', in percent."""
         label, predicted, top5, paths = (list(each) for each in zip(*results, strict=True))
-        classes = list(self.dataset_meta['classes'])
+        classes = distinct(self.dataset_meta['classes'])
         if self.images_file is not None:
             with replacing(self.images_file) as partial:
                 said = dict(label=label, predicted=predicted, top5=top5, classes=classes)

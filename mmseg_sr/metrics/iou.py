@@ -11,7 +11,7 @@ from torch import Tensor
 from ..atomic import replacing
 from ..errors import UserError
 from .confusion import confusion_of
-from .intervals import image_names
+from .groups import image_names
 
 
 @METRICS.register_module()

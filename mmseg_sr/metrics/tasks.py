@@ -22,6 +22,6 @@ SEGMENTATION = Task(('mIoU', 'mAcc', 'aAcc'), 'IoU', metrics_of)
 CLASSIFICATION = Task(('top1', 'top5'), 'top1', accuracies_of)
 
 
-def task_of(metric: str) -> Task:
-    """Find the task that a metric, such as 'mIoU' or 'top1', belongs to."""
-    return CLASSIFICATION if metric in CLASSIFICATION.metrics else SEGMENTATION
+def task_of(*metrics: str) -> Task:
+    """Find the task that metrics, such as 'mIoU' or 'top1', belong to."""
+    return SEGMENTATION if {*metrics}.isdisjoint(CLASSIFICATION.metrics) else CLASSIFICATION

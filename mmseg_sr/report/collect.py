@@ -6,19 +6,21 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ..checkpoints.saving import BEST
 from ..config import dataset_of, leaf_datasets
 from ..errors import UserError
 from ..experiments import settings
 from ..experiments.logs import scalars
-from ..experiments.numbers import METRICS, summarize
+from ..experiments.numbers import summarize
 from ..experiments.plan import Arm, Experiment, Mode, Primary
 from ..experiments.results import areas_in, plain_metrics, read_json, training_dir, training_seconds
+from ..metrics.tasks import task_of
 from ..names import released
 from .gallery import Network, look
 from .page import Page
 
 
-def experiment_page(exp: Experiment, document: dict, pictures: int = 3, images: int = 20) -> Page:
+def experiment_page(exp: Experiment, document: dict, pictures: int | None = None, images: int = 20) -> Page:
     """Make the page of an experiment, with pictures and memories of its first seed: see :func:`.gallery.look`.
 
     ``document`` is its report: see :func:`mmseg_sr.experiments.markdown.document_of`.
@@ -27,8 +29,8 @@ def experiment_page(exp: Experiment, document: dict, pictures: int = 3, images: 
     networks = []
     for arm in arms:
         cfg = settings.resolve(arm)
-        checkpoint = training_dir(exp, arm, exp.seeds[0]) / f'iter_{settings.max_iterations(cfg)}.pth'
-        networks.append(Network(arm.name, arm.baseline, cfg, checkpoint))
+        tested = BEST if exp.checkpoint == 'best' else f'iter_{settings.max_iterations(cfg)}.pth'
+        networks.append(Network(arm.name, arm.baseline, cfg, training_dir(exp, arm, exp.seeds[0]) / tested))
     work = ['--work-dir', str(exp.work_dir)]
     again = ['python', 'tools/report_page.py', str(exp.path), *work]
     return Page(
@@ -41,7 +43,9 @@ def experiment_page(exp: Experiment, document: dict, pictures: int = 3, images: 
     )
 
 
-def checkpoint_page(networks: Sequence[Network], tests: Mapping, command: str, pictures: int, images: int) -> Page:
+def checkpoint_page(
+    networks: Sequence[Network], tests: Mapping, command: str, pictures: int | None, images: int
+) -> Page:
     """Make the page of a checkpoint, after its baseline or alone, as of an experiment with one seed.
 
     Args:
@@ -61,9 +65,10 @@ def checkpoint_page(networks: Sequence[Network], tests: Mapping, command: str, p
         name: Arm(name=name, config=file, written=str(file), options={}, baseline=first.name, paper={})
         for name, file in files.items()
     }
-    path, primary = files[last.name], Primary('mIoU', modes[0], (last.name,) if first is not last else ())
+    task = task_of(*rows[0]['metrics'])
+    path, primary = files[last.name], Primary(task.metrics[0], modes[0], (last.name,) if first is not last else ())
     exp = Experiment(path.stem, path, path.parent, first.name, arms, (0,), (Mode(modes[0]),), primary)
-    scores = rows[0]['metrics'] if first is last else {}
+    scores, prefix = rows[0]['metrics'] if first is last else {}, f'{task.of_class}.'
     return Page(
         title=title_of(networks, 1),
         document=summarize(exp, rows, lambda row: areas_in(tests[row['arm']][1], row)),
@@ -71,7 +76,7 @@ def checkpoint_page(networks: Sequence[Network], tests: Mapping, command: str, p
         sources=_texts(files.values()),
         curves={each.name: [scalars(Path(each.checkpoint).parent)] for each in networks},
         gallery=look(networks, pictures, images),
-        scores={key.removeprefix('IoU.'): value for key, value in scores.items() if key.startswith('IoU.')},
+        scores={key.removeprefix(prefix): value for key, value in scores.items() if key.startswith(prefix)},
     )
 
 
@@ -90,12 +95,13 @@ def _and(names: Iterable[str]) -> str:
 
 
 def _architecture(cfg: Config) -> str:
-    """Name decode head and backbone."""
-    heads, backbone = cfg.model.get('decode_head', cfg.model), cfg.model.get('backbone', {})
-    inner = backbone.get('backbone', backbone)
-    head, kind = (_kind(each) for each in (heads[-1] if isinstance(heads, list) else heads, inner))
-    depth, added = f'-{inner.get("depth")}' * ('depth' in inner), ' and SR' * (inner is not backbone)
-    return f'{head.removesuffix("Head")} with {kind}{depth}{added}' if kind else head
+    """Name decode head and backbone; of a classifier the backbone."""
+    model, backbone = cfg.model, cfg.model.get('backbone', {})
+    heads, inner = model.get('decode_head', model), backbone.get('backbone', backbone)
+    head = _kind(heads[-1] if isinstance(heads, list) else heads).removesuffix('Head')
+    kind = _kind(inner) + f'-{inner.get("depth")}' * ('depth' in inner)
+    names = ' with '.join(name for name in ('' if 'head' in model else head, kind) if name)
+    return names + ' and SR' * (settings.count_parameters(cfg)['sr'] > 0)
 
 
 def _kind(node: Mapping) -> str:
@@ -115,9 +121,10 @@ def _read_test(path: Path, checkpoint: str | Path) -> dict:
     if not isinstance(document, dict) or not {'checkpoint', 'mode', 'metrics'} <= document.keys():
         raise UserError(f'{path} is not what tools/test.py --metrics writes')
     document['metrics'] = plain_metrics(document)
-    missing = [metric for metric in METRICS if document['metrics'].get(metric) is None]
+    wanted = task_of(*document['metrics']).metrics
+    missing = [metric for metric in wanted if document['metrics'].get(metric) is None]
     if missing:
-        raise UserError(f'{path} has no {", ".join(missing)}: the report needs an IoUMetric')
+        raise UserError(f'{path} has no {", ".join(missing)}: the report needs an IoUMetric, or a ClassAccuracy')
     files = [Path(released().get(str(each), each)).name for each in (document['checkpoint'], checkpoint)]
     if files[0] != files[1]:
         raise UserError(f'{path} is of another checkpoint: {document["checkpoint"]}')

@@ -3,25 +3,27 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import torch
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from mmengine.config import Config
-from mmengine.dataset import BaseDataset, pseudo_collate
+from mmengine.dataset import BaseDataset
+from numpy.typing import NDArray
 from torch import nn
 
 from ..datasets.build import check_pictures, load_split, read_picture, spread
-from ..errors import UserError, blame
-from ..memory.observe import observe
+from ..errors import UserError
+from ..memory.observe import has_pixels, predict
 from ..memory.summary import summarise
 from ..models.find import sr_blocks
-from ..progress import Bar
 from ..runs.models import class_names, load_model
 from .html import inline_svg, painting, photograph
-from .memory_figures import block_figures, in_words
 from .pictures import changed_pixels, colour, paint_changes, shares
+from .seeing import block_figures, choose_classes, given, in_words, picture_of, read, see
+
+PICTURES, CARDS = 3, 24  # images that are predicted: by segmentors, by classifiers
 
 
 @dataclass(frozen=True)
@@ -42,21 +44,40 @@ class View:
     caption: str
 
 
+class Card(NamedTuple):
+    """An image that is classified: an element, its class; of each network the name, what it says, if that is right."""
+
+    html: Markup
+    label: str
+    said: list[tuple[str, str, bool]]
+
+
+class Predicted(NamedTuple):
+    """A file, ground truth (255 where there is none) and prediction (height, width); what a classifier was given."""
+
+    path: str
+    truth: NDArray
+    prediction: NDArray
+    given: NDArray[np.uint8] | None = None
+
+
 @dataclass
 class Gallery:
     """The pictures of a page."""
 
     scenes: list = field(default_factory=list)  # name of an image, and rows of views: of the image, of each network
+    cards: list[Card] = field(default_factory=list)  # the same of classifiers
     memories: dict = field(default_factory=dict)  # of each network its SR blocks: see _memories
     legend: list = field(default_factory=list)  # classes and their colours
     gaps: list[str] = field(default_factory=list)  # sentences on what is missing
 
 
-def look(networks: Sequence[Network], pictures: int = 3, images: int = 20) -> Gallery:
+def look(networks: Sequence[Network], pictures: int | None = None, images: int = 20) -> Gallery:
     """Predict images of val with each network, and draw the memory of those with SR blocks.
 
     A baseline stands before the networks that are compared with it. Numbers of ``pictures`` to show, and of ``images``
-    for the memory, are chosen evenly. A missing checkpoint or data set leaves a sentence, and no exception.
+    for the memory, of a classifier of each class, are chosen evenly. A missing checkpoint or data set leaves a
+    sentence, and no exception.
     """
     gallery, predicted = Gallery(), {}
     for network in networks:
@@ -65,54 +86,57 @@ def look(networks: Sequence[Network], pictures: int = 3, images: int = 20) -> Ga
             dataset = load_split(network.cfg, 'val')
             check_pictures(dataset)
             classes, palette = class_names(model, dataset)
-            if pictures:
-                predicted[network.name] = _predict(model, dataset, pictures)
+            count = pictures
+            if count is None:
+                count = PICTURES if has_pixels(read(dataset, 0)) else CARDS
+            if count:
+                predicted[network.name] = _predict(model, dataset, count)
                 gallery.legend = gallery.legend or list(zip(classes, palette, strict=True))
             if images and sr_blocks(model):
-                chosen = Bar(spread(len(dataset), images), network.name, unit='image')
-                seen = [observe(model, _read(dataset, index)) for index in chosen]
-                key = f'memory{len(gallery.memories)}'
-                gallery.memories[network.name] = _memories(key, model, seen, pictures or 1, classes, palette)
+                key, drawn = f'memory{len(gallery.memories)}', min(count or 1, PICTURES)
+                gallery.memories[network.name] = _memories(key, network.name, model, dataset, images, drawn)
         except UserError as error:
             gallery.gaps.append(f'{network.name}: {error}.')
     _show(gallery, networks, predicted)
     return gallery
 
 
-def _read(dataset: BaseDataset, index: int) -> dict:
-    with blame(f'read image {index} of val'):
-        return dataset[index]
-
-
-@torch.no_grad()
-def _predict(model: nn.Module, dataset: BaseDataset, count: int) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """File, ground truth (255 where there is none) and prediction (height, width) of some images."""
+def _predict(model: nn.Module, dataset: BaseDataset, count: int) -> list[Predicted]:
     found = []
     for index in spread(len(dataset), count):
-        (result,) = model.test_step(pseudo_collate([_read(dataset, index)]))
-        if 'gt_sem_seg' not in result:
+        sample = read(dataset, index)
+        _, prediction, truth = predict(model, sample)
+        if truth is None:
             raise UserError('the data have no labels')
-        truth, prediction = (each.data[0].cpu().numpy() for each in (result.gt_sem_seg, result.pred_sem_seg))
-        void = truth == getattr(dataset, 'ignore_index', 255)
-        found.append(
-            (result.img_path, np.where(void, 255, truth), prediction.astype(np.uint8))
-        )  # of a threshold: float
+        truth, path = truth.cpu().numpy(), sample['data_samples'].img_path
+        if has_pixels(sample):
+            truth = np.where(truth == getattr(dataset, 'ignore_index', 255), 255, truth)
+        found.append(Predicted(path, truth, prediction.cpu().numpy(), None if has_pixels(sample) else given(sample)))
     return found
 
 
-def _memories(
-    key: str, model: nn.Module, seen: Sequence, pictures: int, classes: list[str], palette: list
-) -> list[tuple]:
+def _memories(key: str, title: str, model: nn.Module, dataset: BaseDataset, images: int, pictures: int) -> list[tuple]:
     """Name, Summary.document(), words of :func:`in_words` and views of each SR block; ``key`` begins ids."""
-    drawn, found = [seen[index] for index in spread(len(seen), pictures)], []
+    classes, palette = class_names(model, dataset)
+    shown, (chosen, seen) = choose_classes(classes), see(model, dataset, images, title)
+    places = spread(len(seen), pictures)
+    drawn = [(picture_of(read(dataset, chosen[place]), seen[place], classes), seen[place]) for place in places]
+    found = []
     for name, block in sr_blocks(model).items():
         summary = summarise(seen, name, block, classes)
-        figures, words, views = block_figures(name, summary, drawn, palette, columns=2), in_words(summary), []
+        figures, words, views = (
+            block_figures(name, summary, drawn, palette, shown, columns=2),
+            in_words(summary, shown),
+            [],
+        )
         figures.pop('scores', None)  # a table of the page
         for kind, figure in figures.items():
             alt = figure.get_suptitle()
             views.append(View(inline_svg(_without_words(figure), f'{key}-{name}-{kind}', alt), words[kind]))
-        found.append((name, summary.document(), words, views))
+        numbers = summary.document()
+        if numbers['score_change']:
+            numbers['score_change'] = {classes[index]: numbers['score_change'][classes[index]] for index in shown}
+        found.append((name, numbers, words, views))
     return found
 
 
@@ -126,22 +150,34 @@ def _without_words(figure: Figure) -> Figure:
     return figure
 
 
-def _show(gallery: Gallery, networks: Sequence[Network], predicted: Mapping[str, list]) -> None:
+def _show(gallery: Gallery, networks: Sequence[Network], predicted: Mapping[str, list[Predicted]]) -> None:
     """Put side by side what is predicted by the networks whose images are those of the first one."""
-    paths = {name: [path for path, *_ in images] for name, images in predicted.items()}
+    paths = {name: [each.path for each in images] for name, images in predicted.items()}
     first = next(iter(paths.values()), [])
     gallery.gaps += [f'{name}: its data are other images.' for name, each in paths.items() if each != first]
     order = [network.name for network in networks]
     shown = [network for network in networks if paths.get(network.name) == first]
     shown.sort(key=lambda network: order.index(network.baseline))  # each after its baseline
-    palette = [each for _, each in gallery.legend]
+    classes, palette = zip(*gallery.legend, strict=True) if gallery.legend else ((), ())
     for index, path in enumerate(first):
         images = {network.name: predicted[network.name][index] for network in shown}
-        gallery.scenes.append((Path(path).stem, _rows(shown, images, palette)))
+        if images[shown[0].name].given is None:
+            gallery.scenes.append((Path(path).stem, _rows(shown, images, palette)))
+        else:
+            gallery.cards.append(_card(images, classes))
 
 
-def _rows(networks: Sequence[Network], images: Mapping[str, tuple], palette: Sequence) -> list[list[View]]:
-    path, truth, _ = images[networks[0].name]
+def _card(images: Mapping[str, Predicted], classes: Sequence[str]) -> Card:
+    image = next(iter(images.values()))
+    label = classes[image.truth.item()]
+    said = [
+        (name, classes[each.prediction.item()], bool(each.prediction == each.truth)) for name, each in images.items()
+    ]
+    return Card(photograph(image.given, f'A picture of the class {label}.'), label, said)
+
+
+def _rows(networks: Sequence[Network], images: Mapping[str, Predicted], palette: Sequence) -> list[list[View]]:
+    path, truth, *_ = images[networks[0].name]
     name, image = Path(path).stem, read_picture(path, truth.shape)
 
     def paint(labels: np.ndarray, alt: str) -> Markup:
@@ -150,10 +186,10 @@ def _rows(networks: Sequence[Network], images: Mapping[str, tuple], palette: Seq
     rows = [[View(photograph(image, f'Picture {name}.'), 'picture')]]
     rows[0].append(View(paint(truth, 'Ground truth of'), 'ground truth'))
     for network in networks:
-        ours = images[network.name][2]
+        ours = images[network.name].prediction
         rows.append([View(paint(ours, f'What {network.name} predicts for'), network.name)])
         if network.baseline != network.name and network.baseline in images:
-            changes = changed_pixels(truth, ours, images[network.baseline][2])
+            changes = changed_pixels(truth, ours, images[network.baseline].prediction)
             said = f'{network.name} against {network.baseline}: {shares(changes)}'
             alt = f'Pixels of {name} that {network.name} changes.'
             rows[-1].append(View(painting(paint_changes(changes, image), alt), said))

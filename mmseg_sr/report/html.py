@@ -19,6 +19,7 @@ NONE, SPACE = '–', '\u00a0'  # for no number; before a unit, which stays on it
 CSS_COLOURS = {'#000000': 'currentColor', **{colour: f'var(--{name})' for name, colour in COLOURS.items()}}
 NO_METADATA = dict.fromkeys(('Creator', 'Date', 'Format', 'Type'))
 WIDEST = 640  # pixels of a picture
+TINY = 64  # pixels of a picture of which JPEG, which sees squares of 8 or 16, would leave little
 IMAGE_DPI = 150  # of pictures within a figure
 
 
@@ -91,7 +92,9 @@ def inline_svg(figure: Figure, name: str, alt: str) -> Markup:
 
 
 def photograph(image: NDArray[np.uint8], alt: str) -> Markup:
-    """Turn a picture (height, width, 3) into an image element: JPEG, at most ``WIDEST`` pixels wide."""
+    """Turn a picture (height, width, 3) into an image element: at most ``WIDEST`` pixels wide, JPEG, or PNG if tiny."""
+    if image.shape[1] <= TINY:
+        return painting(image, alt)
     return _element(_shrink(image, Image.Resampling.LANCZOS), alt, 'jpeg', quality=85)
 
 

@@ -4,74 +4,17 @@ Shape letters: K classes or other groups, P memory blocks, (H, W) size of the me
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from ..datasets.build import read_picture
-from ..memory.observe import Seen
 from ..memory.stats import GroupWeights, mean_shift
-from ..memory.summary import Summary
 from .charts import COLOURS, WIDTH, short
 from .pictures import SMALL, Picture, colour, colour_bar, row_height, show, show_picture, show_signed
 
 PANEL = WIDTH / 2  # inches
-
-
-def block_figures(
-    name: str, summary: Summary, drawn: Sequence[Seen], palette: Sequence, columns: int = 5
-) -> dict[str, Figure]:
-    """Draw what the SR block ``name`` does: a summary of all images, and some ``drawn``, whose files are read.
-
-    Most figures have ``columns`` of panels: two fit a phone.
-
-    Returns:
-        'weights' (with labels only), 'drives' (where file names give them), 'maps', 'memory', and, where memory blocks
-        were taken out, 'scores' and 'places'.
-    """
-    pictures = [
-        Picture(Path(seen.path).stem, read_picture(seen.path, seen.prediction.shape), seen.prediction) for seen in drawn
-    ]
-    blocks = [seen.blocks[name] for seen in drawn]
-    count, overall, figures = len(summary.weights), summary.everything, {}
-    if summary.by_class is not None:
-        note = f"over {count} images, each weighted by the class's share of its pixels"
-        figures['weights'] = weights_figure(name, summary.classes, summary.by_class, overall, note, columns)
-    if summary.by_drive is not None:
-        note = f'over {count} images, those of each city or drive by themselves'
-        figures['drives'] = weights_figure(name, summary.drives, summary.by_drive, overall, note, columns)
-    maps = [(block.before, block.after) for block in blocks]
-    figures['maps'] = maps_figure(name, pictures, maps, summary.classes, palette, columns)
-    figures['memory'] = memory_figure(name, summary.memory_means, summary.norms, overall.mean[0], columns)
-    if summary.flips is not None:
-        note = f'mean over {count} images; mean |logit|: {summary.logit_size:.2g}'
-        figures['scores'] = scores_figure(name, summary.classes, summary.score_change, summary.flips, note)
-        figures['places'] = places_figure(name, pictures, [block.place_change for block in blocks], columns)
-    return figures
-
-
-def in_words(summary: Summary) -> dict[str, str]:
-    """Say what each figure of :func:`block_figures` shows and how to read it, with its chief numbers."""
-    weights = ', '.join(f'{weight:.2f}' for weight in summary.everything.mean[0])
-    norms = ', '.join(f'{norm:.2g}' for norm in summary.norms)
-    bars = 'Bars: mean and standard deviation; marks: over all images; in brackets: images with it. Over all:'
-    flips = ', '.join(f'{100 * share:.2g} %' for share in (() if summary.flips is None else summary.flips))
-    return {
-        'weights': 'Softmax weight of each memory block in all images and by class, each image weighted by the '
-        f"class's share of its pixels. {bars} {weights}.",
-        'drives': f'Softmax weight of each memory block by city or drive. {bars} {weights}.',
-        'maps': 'The channel mean of the map before the block and after it. In brackets: the mean of the difference, '
-        f'relative to that before. What is added has {100 * summary.shift.mean():.2g} % of the norm of the map.',
-        'memory': 'Channel mean of each memory block, cell by cell; the norm is of all its channels, the weight the '
-        f'mean over the images. Norms: {norms}.',
-        'scores': "Change of each class's mean logit when a memory block is taken out. Pixels that are predicted as "
-        f'another class then: {flips}. Mean size of a logit: {summary.logit_size:.2g}.',
-        'places': 'Where the logits change when a memory block is taken out: the mean size of the change over the '
-        'classes, in pixels of the picture.',
-    }
 
 
 def weights_figure(
@@ -80,7 +23,7 @@ def weights_figure(
     """Draw the softmax weights of all images, and of each of K groups; one with NaN is in no image: Figs 2, 5, 6, 7."""
     panels = [('all', overall.mean[0], overall.std[0], overall.images[0])]
     panels += zip(names, *weights, strict=True)
-    width, columns = PANEL * columns, columns + 1
+    width, columns = PANEL * columns, min(columns + 1, len(panels))
     rows = -(-len(panels) // columns)
     note = f'Bars: mean and standard deviation, {note}.\nIn brackets: images with it. Black marks: over all images.'
     title = f'Softmax weights of the memory blocks · {title}'
@@ -105,20 +48,29 @@ def weights_figure(
 def maps_figure(
     title: str, pictures: Sequence[Picture], maps: Sequence, names: Sequence[str], palette, columns: int = 5
 ) -> Figure:
-    """Draw for each picture its prediction, channel-mean maps (h, w) before and after the block, difference: Fig. 3."""
-    figure, grid = _rows(f'Channel-mean activation around the SR block · {title}', '', pictures, 5, columns)
+    """Draw for each picture channel-mean maps (h, w) before and after the block, and their difference: Fig. 3.
+
+    Before them stands a segmentor's prediction.
+    """
+    present = sorted(
+        {k for picture in pictures if picture.prediction is not None for k in np.unique(picture.prediction)}
+    )
+    count = 5 if present else 4
+    figure, grid = _rows(
+        f'Channel-mean activation around the SR block · {title}', '', pictures, count, min(columns, count)
+    )
     lowest, highest = min(np.min(pair) for pair in maps), max(np.max(pair) for pair in maps)
     limit = max(np.abs(after - before).max() for before, after in maps)
     for row, picture, (before, after) in zip(grid, pictures, maps, strict=True):
         show_picture(row[0], picture.image, picture.name)
-        show_picture(row[1], colour(picture.prediction, palette), 'prediction')
-        for ax, name, values in ((row[2], 'before', before), (row[3], 'after', after)):
+        if present:
+            show_picture(row[1], colour(picture.prediction, palette), 'prediction')
+        for ax, name, values in ((row[-3], 'before', before), (row[-2], 'after', after)):
             plain = show(ax, values, picture, name, cmap='cividis', vmin=lowest, vmax=highest)
         change = f'difference ({100 * mean_shift(before, after):.2g} %)'
-        signed = show_signed(row[4], after - before, picture, change, limit)
+        signed = show_signed(row[-1], after - before, picture, change, limit)
     colour_bar(figure, plain, figure.axes[: grid.size], 'mean activation over the channels')
     colour_bar(figure, signed, figure.axes[: grid.size], 'after − before (dots: negative)')
-    present = np.unique(np.concatenate([np.unique(picture.prediction) for picture in pictures]))
     shades = np.maximum(palette, 1) / 255  # never black, which the page replaces
     handles = [Patch(facecolor=shades[k], edgecolor='k', label=short(names[k])) for k in present]
     legend = figure.legend(handles=handles, loc='outside lower center', ncols=2 * columns - 1, fontsize=SMALL)
@@ -145,10 +97,12 @@ def memory_figure(title: str, means: NDArray, norms: NDArray, weights: NDArray, 
     return figure
 
 
-def scores_figure(title: str, names: Sequence[str], change: NDArray, flips: NDArray, note: str) -> Figure:
+def scores_figure(
+    title: str, names: Sequence[str], change: NDArray, flips: NDArray, note: str, of: str = 'pixel'
+) -> Figure:
     """Draw a heat map of the mean change (P, K) of the logits of each class when a memory block is taken out.
 
-    ``flips`` (P,) is the share of the pixels that are predicted as another class then.
+    ``flips`` (P,) is the share of the pixels, or of what else has a class, that are predicted as another one then.
     """
     size = (max(0.75 * len(change) + 2.8, 6), 0.3 * len(names) + 2.2)
     title = f'Change of the class scores without a memory block\n{title}'
@@ -163,7 +117,7 @@ def scores_figure(title: str, names: Sequence[str], change: NDArray, flips: NDAr
         ax.text(block, label, f'{value:+.2f}', ha='center', va='center', fontsize=SMALL, color=ink)
     ax.set_yticks(range(len(names)), names, fontsize=SMALL)
     ax.set_xticks(range(len(flips)), [f'{i}\n{100 * share:.2g} %' for i, share in enumerate(flips)], fontsize=SMALL)
-    ax.set_xlabel('memory block taken out; below it the pixels that change their class then', fontsize=SMALL)
+    ax.set_xlabel(f'memory block taken out; below it the {of}s that change their class then', fontsize=SMALL)
     colour_bar(figure, heat, ax, 'change of the logit' + (rf', in $10^{{{exponent}}}$' if exponent else ''))
     return figure
 

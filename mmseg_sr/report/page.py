@@ -13,16 +13,13 @@ from markupsafe import Markup
 
 from ..atomic import write_text
 from ..experiments.markdown import HOW_TO_READ, sentence
-from ..experiments.numbers import METRICS
+from ..metrics.tasks import Task, task_of
 from . import charts
 from .gallery import Gallery
 from .html import inline_svg, interval, number, relative, signed
 
 JINJA = dict(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-CURVES = (  # key in the logs, label, caption, and the least number of points that make a curve
-    ('loss', 'loss', 'Training loss.', 1),
-    ('mIoU', 'mIoU on val, %', 'mIoU in the validations during training.', 2),
-)
+MANY = 40  # classes of a chart
 
 
 @dataclass
@@ -35,7 +32,7 @@ class Page:
     sources: Mapping[str, str] = field(default_factory=dict)  # texts of the config files, by name
     curves: Mapping[str, Sequence[Sequence[dict]]] = field(default_factory=dict)  # logs of each network's trainings
     gallery: Gallery = field(default_factory=Gallery)
-    scores: Mapping[str, float | None] = field(default_factory=dict)  # IoU of each class, without a baseline
+    scores: Mapping[str, float | None] = field(default_factory=dict)  # IoU, or top-1, of each class, without a baseline
 
 
 def write(page: Page, path: Path) -> None:
@@ -49,10 +46,11 @@ def render(page: Page) -> str:
     Example:
         >>> document = {key: [] for key in ('results', 'differences', 'classes', 'missing', 'notes', 'machine')}
         >>> document |= {'versions': [], 'commit': [], 'dates': [], 'verdicts': [], 'of': 0}
+        >>> document |= {'primary': {'metric': 'mIoU'}}
         >>> render(Page('a < b', document))[:15], '<h1>a &lt; b</h1>' in render(Page('a < b', document))
         ('<!doctype html>', True)
     """
-    loader = PackageLoader('mmseg_sr.report')
+    loader, task = PackageLoader('mmseg_sr.report'), task_of(page.document['primary']['metric'])
     environment = Environment(loader=loader, **JINJA)
     environment.filters |= {each.__name__: each for each in (interval, number, relative, sentence, signed)}
     script, style = (loader.get_source(environment, f'page.{kind}')[0] for kind in ('js', 'css'))
@@ -63,12 +61,13 @@ def render(page: Page) -> str:
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=Markup(style),
         forest=_forest(page.document) if page.document['differences'] else None,
-        modes=_modes(page.document),
+        modes=_modes(page.document, task),
         how_to_read=HOW_TO_READ.replace('*', ''),
-        comparisons=_comparisons(page.document['classes']),
-        scores=_scores(page.scores) if page.scores else None,
-        curves=_curves(page.curves),
-        metrics=METRICS,
+        comparisons=_comparisons(page.document['classes'], task),
+        scores=_scores(page.scores, task) if page.scores else None,
+        curves=_curves(page.curves, task),
+        task=task,
+        many=MANY,
     )
 
 
@@ -87,42 +86,63 @@ def _forest(document: dict) -> Markup:
     return inline_svg(figure, 'forest', f'Differences to the baselines with their 95 % intervals over seeds. {said}.')
 
 
-def _modes(document: dict) -> list[dict]:
+def _modes(document: dict, task: Task) -> list[dict]:
     """For each test mode its results, each with its differences to the baseline by metric."""
     known = {(row['arm'], row['mode'], row['metric']): row for row in document['differences']}
     modes = []
     for mode, results in groupby(document['results'], lambda result: result['mode']):
-        results = [{**each, 'differences': {m: known.get((each['arm'], mode, m)) for m in METRICS}} for each in results]
-        papers = [metric for metric in METRICS if any(metric in each['paper'] for each in results)]
+        results = [
+            {**each, 'differences': {m: known.get((each['arm'], mode, m)) for m in task.metrics}} for each in results
+        ]
+        papers = [metric for metric in task.metrics if any(metric in each['paper'] for each in results)]
         modes.append({'name': mode, 'results': results, 'papers': papers})
     return modes
 
 
-def _comparisons(classes: Sequence[dict]) -> list[dict]:
+def _comparisons(classes: Sequence[dict], task: Task) -> list[dict]:
     """For each network and mode its differences by class, as rows and as a chart."""
     found, several = [], len({row['mode'] for row in classes}) > 1
     for (arm, baseline, mode), rows in groupby(classes, lambda row: (row['arm'], row['baseline'], row['mode'])):
         rows = list(rows)
         kind = 'over_seeds' if rows[0]['seeds'] > 1 else 'over_images'
-        names, values = [row['class'] for row in rows], [row['difference'] for row in rows]
-        figure = charts.class_chart(names, values, 'difference in IoU, points', [row[kind] for row in rows])
+        drawn = [rows[index] for index in _extremes([row['difference'] for row in rows])]
+        names, values = [row['class'] for row in drawn], [row['difference'] for row in drawn]
+        label = f'difference in {task.of_class}, points'
+        figure = charts.class_chart(names, values, label, [row[kind] for row in drawn])
         said = ', '.join(f'{name} {number(value, "+.2f")}' for name, value in zip(names, values, strict=True))
-        alt = f'IoU of each class, {arm} minus {baseline}, {mode}, in percent points: {said}.'
+        alt = f'{task.of_class} of each class, {arm} minus {baseline}, {mode}, in percent points: {said}.'
         chart = inline_svg(figure, f'classes-{len(found)}', alt)
         title = f'{arm} against {baseline}' + several * f', {mode}'
         found.append({'title': title, 'rows': rows, 'kind': kind, 'chart': chart})
     return found
 
 
-def _scores(scores: Mapping[str, float | None]) -> Markup:
-    said = ', '.join(f'{name} {number(value)}' for name, value in scores.items())
-    figure = charts.class_chart(list(scores), list(scores.values()), 'IoU, %')
-    return inline_svg(figure, 'scores', f'IoU of each class in percent: {said}.')
+def _scores(scores: Mapping[str, float | None], task: Task) -> Markup:
+    drawn = [list(scores.items())[index] for index in _extremes(list(scores.values()))]
+    said = ', '.join(f'{name} {number(value)}' for name, value in drawn)
+    figure = charts.class_chart(*zip(*drawn, strict=True), f'{task.of_class}, %')
+    return inline_svg(figure, 'scores', f'{task.of_class} of each class in percent: {said}.')
 
 
-def _curves(curves: Mapping[str, Sequence[Sequence[dict]]]) -> list[tuple[str, Markup]]:
-    found = []
-    for key, label, caption, least in CURVES:
+def _extremes(values: Sequence[float | None]) -> list[int]:
+    """Choose what a chart of classes shows: all of them, or of many the lowest and the highest, in their order.
+
+    Example:
+        >>> _extremes([0.0, None, 0.5]), len(_extremes(range(100))), _extremes(range(100))[19:21]
+        ([0, 1, 2], 40, [19, 80])
+    """
+    if len(values) <= MANY:
+        return list(range(len(values)))
+    known = sorted((index for index, value in enumerate(values) if value is not None), key=lambda index: values[index])
+    return sorted({*known[: MANY // 2], *known[-MANY // 2 :]})
+
+
+def _curves(curves: Mapping[str, Sequence[Sequence[dict]]], task: Task) -> list[tuple[str, Markup]]:
+    found, metric = [], task.metrics[0]
+    for key, label, caption, least in (  # the last is the number of points that make a curve
+        ('loss', 'loss', 'Training loss.', 1),
+        (metric, f'{metric} on val, %', f'{metric} in the validations during training.', 2),
+    ):
         drawn = {}
         for name, logs in curves.items():
             lines = [{line['step']: line[key] for line in log if {key, 'step'} <= line.keys()} for log in logs]

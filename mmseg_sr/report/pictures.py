@@ -18,11 +18,11 @@ INK = '#101010'  # on what is light in a dark page too, where the page replaces 
 
 @dataclass
 class Picture:
-    """An image to draw: its name, colours (height, width, 3), and the predicted class of each pixel of it."""
+    """An image to draw: its name, colours (height, width, 3), and a segmentor's prediction, the class of each pixel."""
 
     name: str
     image: NDArray
-    prediction: NDArray
+    prediction: NDArray | None = None
 
 
 def colour(labels: NDArray, palette: Sequence[Sequence[int]]) -> NDArray[np.uint8]:
@@ -85,13 +85,15 @@ def paint_changes(changes: NDArray[np.uint8], image: NDArray[np.uint8]) -> NDArr
 def row_height(pictures: Sequence[Picture]) -> float:
     """Work out the inches of a row of maps 1.9 inches wide, with its title."""
     height, width = max((picture.image.shape[:2] for picture in pictures), key=lambda size: size[0] / size[1])
-    return min(1.9 * height / width, 4) + 0.4
+    lines = max(picture.name.count('\n') for picture in pictures)
+    return min(1.9 * height / width, 4) + 0.4 + 0.2 * lines
 
 
 def show_picture(ax: Axes, image: NDArray, name: str) -> None:
-    """Draw a picture; a long name loses its middle."""
+    """Draw a picture; a long line of its name loses its middle."""
     ax.imshow(image)
-    ax.set_title(name if len(name) <= 30 else f'{name[:14]}…{name[-14:]}', fontsize=SMALL)
+    lines = [line if len(line) <= 30 else f'{line[:14]}…{line[-14:]}' for line in name.splitlines()]
+    ax.set_title('\n'.join(lines), fontsize=SMALL)
     ax.set_axis_off()
 
 

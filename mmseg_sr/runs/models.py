@@ -16,6 +16,7 @@ from ..config import prepare, require
 from ..datasets.classes import listed
 from ..errors import UserError, blame
 from ..models.find import sr_blocks
+from ..names import distinct
 
 
 def load_model(cfg: Config, checkpoint: str | Path, whole: bool = False) -> nn.Module:
@@ -82,5 +83,5 @@ def class_names(model: nn.Module, dataset: BaseDataset | None = None) -> tuple[l
         if len(names) == channels == 1:
             names, palette = ['background', *names], greys
         if len(names) == count:
-            return names, np.broadcast_to(palette, (count, 3)).tolist()  # some have greys only
+            return distinct(names), np.broadcast_to(palette, (count, 3)).tolist()  # some have greys only
     return [f'class {index}' for index in range(count)], greys

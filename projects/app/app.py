@@ -57,14 +57,15 @@ def parse_args() -> argparse.Namespace:
 def load_trial(args: argparse.Namespace) -> 'Trial':
     from trial import Trial
 
-    from mmseg_sr.config import load_config, read_options
+    from mmseg_sr.config import load_config, read_options, require_segmentor
     from mmseg_sr.report.gallery import Network
 
     given = {'SR': args.source or 2 * [RELEASED.format('-sr-scene-rank16')]}
     if args.baseline or not args.source:
         given['baseline'] = args.baseline or 2 * [RELEASED.format('')]
     options = read_options(args.cfg_options)
-    return Trial(*[Network(name, 'baseline', load_config(pair[0], options), pair[1]) for name, pair in given.items()])
+    cfgs = {name: require_segmentor(load_config(config, options)) for name, (config, _) in given.items()}
+    return Trial(*[Network(name, 'baseline', cfgs[name], pair[1]) for name, pair in given.items()])
 
 
 def draw_examples() -> list[bytes]:

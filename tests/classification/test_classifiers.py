@@ -1,13 +1,18 @@
 """Classifiers are trained, tested, compared, measured and published by the same tools, with and without SR blocks."""
 
+import base64
+import io
 import json
+import re
 
 import in_process
 import numpy as np
 import pytest
 import torch
 import yaml
-from tiny_cifar import write_archive
+from browsing import opened
+from PIL import Image
+from tiny_cifar import CONFIG, write_archive
 
 pytest.importorskip('mmpretrain', reason='classifiers need the extra [classification]')
 
@@ -15,20 +20,10 @@ from mmseg_sr.checkpoints.reading import read_checkpoint
 from mmseg_sr.config import load_config
 from mmseg_sr.datasets.cifar import prepare_cifar
 from mmseg_sr.errors import UserError
+from mmseg_sr.experiments.markdown import sentence
 from mmseg_sr.experiments.plan import load
 from mmseg_sr.runs.models import load_model
 
-CONFIG = """
-_base_ = {base!r}
-train_dataloader = dict(batch_size=8, num_workers=0, persistent_workers=False)
-val_dataloader = dict(batch_size=8, num_workers=0, persistent_workers=False)
-test_dataloader = dict(batch_size=8, num_workers=0, persistent_workers=False)
-model = dict(backbone=dict(backbone=dict(stem_channels=8, base_channels=8)), head=dict(in_channels=64))
-optim_wrapper = dict(optimizer=dict(lr=0.02))
-param_scheduler = [dict(type='MultiStepLR', by_epoch=False, milestones=[6], gamma=0.2)]
-train_cfg = dict(max_iters=8, val_interval=4)
-default_hooks = dict(checkpoint=dict(interval=8), logger=dict(interval=4))
-"""
 EXPERIMENT = """
 name: tiny
 baseline: R18
@@ -112,8 +107,6 @@ def test_a_test_counts_what_the_network_says_and_without_sr_what_the_rest_says(r
     torch.save({key: value for key, value in weights.items() if '.SR3.' not in key}, folder / 'stock.pth')
     stock = load_model(cfg, folder / 'stock.pth')
     lines = [line.split() for line in (folder / 'data/test.txt').read_text().splitlines()]
-    from PIL import Image
-
     mean, std = (torch.tensor(cfg.data_preprocessor[key]).view(3, 1, 1) for key in ('mean', 'std'))
     images = [np.asarray(Image.open(folder / 'data' / path)).transpose(2, 0, 1).copy() for path, _ in lines]
     inputs = torch.stack([(torch.from_numpy(image).float() - mean) / std for image in images])
@@ -154,6 +147,83 @@ def test_an_ablation_says_what_the_blocks_are_worth(run):
     assert len(rows) == 4 + 2 * 3
 
 
+@pytest.fixture(scope='module')
+def page(folder):
+    """The report page of the experiment, which needs none but the best checkpoints."""
+    last = list(folder.glob('work_dirs/tiny/*/seed0/iter_8.pth'))
+    assert len(last) == 2
+    for path in last:
+        path.rename(path.with_suffix('.away'))
+    found = in_process.call('report_page', 'tiny.yaml', '--num-images', '1', '--out', 'page.html', folder=folder)
+    for path in last:
+        path.with_suffix('.away').rename(path)
+    assert found.document['missing'] == []
+    return folder / 'page.html'
+
+
+def words(page) -> str:
+    text = re.sub(r'<(script|style|svg).*?</\1>|<[^>]*>|&nbsp;', ' ', page.read_text(), flags=re.DOTALL)
+    return ' '.join(text.replace('\xa0', ' ').replace('−', '-').split())
+
+
+def test_the_page_has_the_verdict_and_the_accuracies_of_the_report(page, run):
+    document, said = run('experiment', 'report', 'tiny.yaml', '--out', 'report').document, words(page)
+    assert 'R18+D2D+SR against R18: ResNet_CIFAR-18 on data, 1 seed' in said
+    assert f'1 seed: no verdict {sentence(document["verdicts"][0])}' in said
+    for result in document['results']:
+        assert f'{result["arm"]} 1 of 1 {result["top1"]["mean"]:.2f} {result["paper"]["top1"][0]:.2f} ± ' in said
+    for row in document['classes']:
+        assert f'{row["class"]} {row["theirs"]:.2f} {row["ours"]:.2f} {row["difference"]:+.2f}' in said
+    assert 'difference in top1 by class' in said
+    assert 'IoU' not in said.rpartition(' Reproduce ')[0]
+
+
+def test_its_pictures_have_their_class_and_what_each_network_says(page, run, folder):
+    cards = re.findall(r'<figure class="card">(.*?)</figure>', page.read_text(), re.DOTALL)
+    assert len(cards) == 20, 'all validation images, which are fewer than 24'
+    labels, predicted = None, {}
+    for arm, words in (('R18', ()), ('R18+D2D+SR', SR[1:])):
+        options = ('--cfg-options', 'test_dataloader.dataset.ann_file=val.txt', *words, '--confusion', 'val.npz')
+        assert run('test', 'tiny.py', f'work_dirs/tiny/{arm}/seed0/best.pth', *options).status == 0
+        with np.load(folder / 'val.npz') as file:
+            labels, predicted[arm] = file['label'].tolist(), file['predicted'].tolist()
+    for index, card in enumerate(cards):
+        assert f'<strong>kind_{labels[index]}</strong>' in card
+        said = re.findall('<li class="(right|wrong)">(.*?): kind_(.)</li>', card)
+        assert said == [
+            ('right' if each[index] == labels[index] else 'wrong', arm, str(each[index]))
+            for arm, each in predicted.items()
+        ]
+    shown = Image.open(io.BytesIO(base64.b64decode(re.search('base64,(.*?)"', cards[0])[1]))).convert('RGB')
+    path = (folder / 'data/val.txt').read_text().split()[0]
+    assert np.array_equal(shown, Image.open(folder / 'data' / path)), 'a tiny picture keeps every pixel'
+
+
+browser = pytest.fixture(scope='module')(opened)
+
+
+def test_a_browser_shows_the_page_of_classifiers_wide_and_on_a_phone(page, browser):
+    for width in (1280, 390):
+        browser.show(page.as_uri(), width)
+        assert browser.log('browser') == [] and browser.requests() == {page.as_uri()}
+        assert browser.do('return document.documentElement.scrollWidth') <= width
+        found = browser.do(
+            "return [...document.querySelectorAll('.cards img, .figures svg')].map(e => "
+            "[e.getBoundingClientRect().width, e.alt || e.getAttribute('aria-label')])"
+        )
+        assert len(found) == 20 + 3 and all(size > 100 and len(alt) > 10 for size, alt in found)
+        browser.screenshot(f'classifiers-{width}.png')
+
+
+def test_the_page_of_a_classifier_alone_lists_its_classes(run, folder):
+    (metrics,) = (folder / 'work_dirs/tiny/R18/seed0/test').glob('single-scale-*.json')
+    few = ('--metrics', metrics, '--pictures', '0', '--num-images', '0', '--out', 'alone.html')
+    assert run('report_page', 'tiny.py', 'work_dirs/tiny/R18/seed0/best.pth', *few).document['missing'] == []
+    said, found = words(folder / 'alone.html'), json.loads(metrics.read_text())['metrics']
+    assert f'model, single-scale: {found["top1"]:.2f} top1, {found["top5"]:.2f} top5.' in said
+    assert all(f'kind_{index} {found[f"top1.kind_{index}"]:.2f}' in said for index in range(10))
+
+
 def test_cost_counts_the_block_by_the_papers_equation(run):
     found = run('cost', 'tiny.py', '--batch', '2', '--rounds', '1', *SR).document['results'][0]
     assert found['shape'] == [32, 32]
@@ -164,7 +234,6 @@ def test_cost_counts_the_block_by_the_papers_equation(run):
 @pytest.mark.parametrize(
     'words',
     [
-        ('visualize_sr', 'tiny.py', 'x.pth'),
         ('test', 'tiny.py', 'x.pth', '--show-dir', 'shown'),
         ('test', 'tiny.py', 'x.pth', '--out', 'written', '--format-only'),
     ],

@@ -1,5 +1,6 @@
 """On real street scenes and real weights: everything is read, and the pair starts as one."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from PIL import Image
 
 from mmseg_sr.config import load_config
 from mmseg_sr.datasets.camvid import CamVidDataset
+from mmseg_sr.datasets.sources import SOURCES, advice_on
 
 BASELINE = 'configs/camvid/fcn_m-v2-d16_1xb8-800_camvid-160x160.py'
+IDD_LITE = 'configs/idd_lite/fcn_lite0-d16_1xb8-800_idd-lite-160x160.py'
 SR = 'configs/camvid/fcn_m-v2-d16-sr_1xb8-800_camvid-160x160.py'
 
 
@@ -27,20 +30,30 @@ def initialised(cfg) -> torch.nn.Module:
     return model
 
 
-def test_all_images_have_labels_of_11_classes(root, camvid, monkeypatch):
-    monkeypatch.setenv('CAMVID_ROOT', str(camvid))
-    cfg = load_config(root / BASELINE)
+@pytest.mark.parametrize(
+    ('data', 'variable', 'config', 'counts', 'classes', 'size'),
+    [
+        ('camvid', 'CAMVID_ROOT', BASELINE, [367, 101], 11, (480, 360)),
+        ('idd_lite', 'IDD_LITE_ROOT', IDD_LITE, [1403, 204], 7, (320, 227)),
+    ],
+)
+def test_all_images_have_labels_of_the_classes(
+    root, request, data, variable, config, counts, classes, size, monkeypatch
+):
+    monkeypatch.setenv(variable, str(request.getfixturevalue(data)))
+    cfg = load_config(root / config)
     init_default_scope('mmseg')
     splits = [DATASETS.build(loader.dataset) for loader in (cfg.train_dataloader, cfg.val_dataloader)]
-    assert [len(split) for split in splits] == [367, 101]
-    assert {key: len(value) for key, value in CamVidDataset.METAINFO.items()} == {'classes': 11, 'palette': 11}
+    assert [len(split) for split in splits] == counts
+    assert [len(splits[0].metainfo[key]) for key in ('classes', 'palette')] == [classes, classes]
+    assert cfg.model.decode_head.num_classes == classes
     seen = set()
     for split in splits:
         for index in range(0, len(split), 20):
             info = split.get_data_info(index)
-            assert Image.open(info['img_path']).size == (480, 360)
+            assert Image.open(info['img_path']).size == size
             seen |= set(np.unique(np.asarray(Image.open(info['seg_map_path']))).tolist())
-    assert seen == {*range(11), 255}
+    assert seen == {*range(classes), 255}
 
 
 def test_a_drive_is_kept_out(tmp_path):
@@ -83,3 +96,17 @@ def test_the_pair_starts_as_one_from_imagenet_weights(root, camvid, mobilenet_we
     torch.testing.assert_close(*losses, rtol=0, atol=0)
     sum(value for key, value in losses[1].items() if 'loss' in key).backward()
     assert ours.backbone.layer5.sr.memory.grad.abs().max() > 0, 'a zero memory learns all the same'
+
+
+def test_where_the_data_of_each_config_come_from_is_said(root, monkeypatch):
+    found = {}
+    for path in (root / 'configs/_base_/datasets').glob('*.py'):
+        found |= re.findall(r"'\{\{\$(\w+_ROOT):(.+?)\}\}'", path.read_text())
+    assert len(found) > 5 and found == {name: default for name, (default, _) in SOURCES.items()}
+    for name, default in found.items():
+        monkeypatch.delenv(name, raising=False)
+        assert f'{name} says where' in advice_on(dict(data_root=default))
+        monkeypatch.setenv(name, '/elsewhere')
+        assert 'says where' in advice_on(dict(data_root='/elsewhere'))
+        monkeypatch.delenv(name)
+    assert advice_on(dict(data_root='of/mine')) == ''

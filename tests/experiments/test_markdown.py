@@ -119,6 +119,10 @@ def test_what_the_networks_lose_without_their_blocks_is_measured_or_missing(tmp_
     test = stats.ttest_rel(*scores)
     expected = [np.subtract(*scores).mean(), *test.confidence_interval()]
     assert [answer['removal'][key] for key in ('difference', 'low', 'high')] == pytest.approx(expected)
+    lost, low, high = -expected[0], -expected[2], -expected[1]
+    assert f' these networks change by {lost:+.2f} [{low:+.2f}, {high:+.2f}].' in report.sentence(answer)
+    nothing = dict(difference=0.0, low=0.0, high=0.0)
+    assert report.sentence({**answer, 'removal': nothing}).endswith(' change by +0.00 [+0.00, +0.00].')
     document = compare(exp, numbers, rows=[row for row in numbers.rows if not row['without_sr']])
     assert document['verdicts'][0]['reason'] == 'it was not tested without its SR blocks'
     assert (

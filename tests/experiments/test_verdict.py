@@ -55,6 +55,13 @@ def test_two_seeds_are_no_verdict_whatever_they_show():
     assert verdicts({'SR': with_gap}, asked=1)['SR'].form == '2 seeds: no verdict'
 
 
+def test_seeds_that_all_differ_by_one_image_show_nothing():
+    """A score counts images, so a few of them more at every seed is no sign that nothing varies."""
+    answer = verdicts({'SR': Trained([70.05, 71.05, 69.05], [70.0, 71.0, 69.0], [60.0, 60.0, 60.0])}, asked=2)['SR']
+    assert (answer.form, answer.p_corrected, answer.interval.low) == ('not shown', 1, None)
+    assert 'the same number' in answer.reason
+
+
 def test_a_planted_gain_of_the_block_is_the_blocks():
     found = forms(gain=2.0, block=2.0)
     assert found.count(BLOCKS) > 0.9 * len(found)

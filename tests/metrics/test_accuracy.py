@@ -62,6 +62,14 @@ def test_with_fewer_than_five_classes_the_label_is_always_among_five():
     assert made.evaluate(1) == {'top1': 0.0, 'top5': 100.0}
 
 
+def test_classes_of_one_name_are_counted_apart_as_the_two_cranes_of_imagenet():
+    made = ClassAccuracy()
+    made.dataset_meta = dict(classes=['crane', 'pug', 'crane'])
+    made.process({}, [dict(gt_label=torch.tensor([k]), pred_score=torch.eye(3)[min(k, 1)]) for k in range(3)])
+    found = made.evaluate(3)
+    assert (found['top1.crane'], found['top1.pug'], found['top1.crane (2)']) == (100, 100, 0)
+
+
 def test_a_label_that_is_no_class_is_named():
     with pytest.raises(UserError, match=r'/data/a.png has the label 7, and the classifier 7 classes'):
         metric().process({}, [dict(gt_label=torch.tensor([7]), pred_score=torch.rand(7), img_path='/data/a.png')])

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mmseg_sr.metrics.confusion import areas_of, metrics_of
-from mmseg_sr.metrics.intervals import Interval, group_names, holm, mean_std, over_images, over_seeds
+from mmseg_sr.metrics.groups import group_names
+from mmseg_sr.metrics.intervals import Interval, holm, mean_std, over_images, over_seeds
 from mmseg_sr.metrics.power import least_gain, power, seeds_needed
 
 numbers = st.lists(st.floats(-50, 50, allow_nan=False).map(lambda x: round(x, 3)), min_size=2, max_size=9)
@@ -76,9 +77,11 @@ def test_seeds_in_which_a_class_is_absent_are_left_out():
     assert math.isnan(nothing.difference) and nothing.low is None
 
 
-@pytest.mark.parametrize(('gain', 'p_value'), [(0.5, 0), (0, 1)])
-def test_equal_differences_make_a_point(gain, p_value):
-    assert over_seeds([1 + gain, 2 + gain], [1, 2]) == Interval(gain, gain, gain, p_value)
+def test_equal_differences_tell_no_spread_and_none_at_all_is_no_difference():
+    assert over_seeds([1.5, 2.5, 7.5], [1, 2, 7]) == Interval(0.5)
+    nearly = over_seeds([50.05, 60.05, 40.1], [50.0, 60.0, 40.05])  # in floats they differ
+    assert (nearly.difference, nearly.low, nearly.p_value) == (pytest.approx(0.05), None, None)
+    assert over_seeds([1, 2], [1, 2]) == Interval(0, 0, 0, 1)
 
 
 @pytest.mark.parametrize('gain', [0.0, 0.4])

@@ -134,7 +134,6 @@ def test_one_memory_block_can_be_taken_out():
     twin = full(block)
     with without(block, 1), without(twin, 1):
         torch.testing.assert_close(block(x), twin(x.double()).float(), rtol=1e-4, atol=1e-4)
-        assert not memory_blocks(*block.memory_parameters())[1].any()
     torch.testing.assert_close(block(x), full(block)(x.double()).float(), rtol=1e-4, atol=1e-4)
 
 

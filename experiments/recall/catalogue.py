@@ -1,0 +1,12 @@
+# What experiments/recall_*.yaml put behind layer5, whose maps are 10x10 in training; `use` names one.
+sr = dict(after='layer5', type='SRBlock', memory_size=(10, 10), num_memories=3, hidden_channels=16)
+insert = dict(
+    SR=sr,
+    static=dict(sr, num_memories=1),
+    rank16=dict(sr, memory_rank=16),
+    choosing=dict(sr, type='ChoosingSRBlock', steps=80),  # a tenth of the training
+    pixel=dict(after='layer5', type='PixelRecall', num_memories=32),
+    bottleneck=dict(after='layer5', type='PixelBottleneck', hidden_channels=32),
+    classes=dict(after='layer5', type='ClassRecall'),
+    addresses=dict(after='layer5', type='ClassRecall', recalls=False),
+)
