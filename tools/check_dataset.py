@@ -65,14 +65,14 @@ def class_table(splits: dict, classes: list[str], of_images: bool) -> str:
 
 
 def class_names(datasets: dict, count: int | None) -> tuple[list[str], list[str]]:
-    """Name the classes, those of one name with their number, and say which have one."""
+    """Name the classes, and say which have one name."""
     from mmseg_sr.datasets.classes import listed
+    from mmseg_sr.names import distinct
 
     names = listed(next(iter(datasets.values())).metainfo).get('classes', [])
     names = names[:count] + [f'class {index}' for index in range(len(names), count or 0)]
     twins = [name for name, number in Counter(names).items() if number > 1]
-    apart = [f'{name} ({index})' if name in twins else name for index, name in enumerate(names)]
-    return apart, [f'several classes are called {", ".join(twins)}'] if twins else []
+    return distinct(names), [f'several classes are called {", ".join(twins)}'] if twins else []
 
 
 def describe(config: str, splits: dict, classes: list[str], counted: str) -> dict:

@@ -31,7 +31,6 @@ ONNX needs `pip install "mmseg-sr[export]"`, and onnxruntime is the fastest way 
 """
 
 import argparse
-import json
 import re
 import tempfile
 from collections.abc import Callable, Sequence
@@ -41,6 +40,7 @@ from pathlib import Path
 from _cli import Parser, answer, at_least, program
 
 SUFFIX = {'onnx': '.onnx', 'torch-export': '.pt2'}
+SIZES = ((1, 0), (2, 0), (1, 5))  # of the check: how often the trained size, and how many pixels more
 
 
 def size(text: str) -> tuple[int, int]:
@@ -76,26 +76,6 @@ def parse_args() -> argparse.Namespace:
     if args.check_sizes and not args.dynamic:
         parser.error('--check-sizes belongs to --dynamic: a network of one size is checked at that size')
     return args
-
-
-def sizes_of_check(trained: tuple[int, int]) -> list[tuple[int, int]]:
-    """The trained size, twice as much, and an odd one, for a network that takes any."""
-    return [trained, tuple(2 * side for side in trained), tuple(side + 5 for side in trained)]
-
-
-def read_recall(path: Path) -> dict[str, list[float]]:
-    """The mean weights of each block in what tools/ablate.py wrote."""
-    try:
-        document = json.loads(path.read_text(encoding='utf-8'))
-        several = document.get('checkpoints', [document])
-        if len(several) == 1:
-            weights = several[0]['static_weights']
-            return {name: [float(each) for each in row] for name, row in weights.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        pass
-    from mmseg_sr.errors import UserError
-
-    raise UserError(f'--static-recall takes what tools/ablate.py --out wrote of one checkpoint, and {path} is none')
 
 
 def pictures(cfg, frames: Path | None, count: int) -> tuple[list, str]:
@@ -162,7 +142,7 @@ def work(args: argparse.Namespace) -> None:
     from mmseg_sr.memory.interventions import recalling
     from mmseg_sr.serving.metadata import load, trained_size
     from mmseg_sr.serving.network import require
-    from mmseg_sr.serving.portable import portable_network
+    from mmseg_sr.serving.portable import portable_network, read_recall
     from mmseg_sr.version import __version__
 
     if args.format == 'onnx':
@@ -170,7 +150,7 @@ def work(args: argparse.Namespace) -> None:
     cfg = load_config(args.config, read_options(args.cfg_options))
     out = args.out or Path(cfg.work_dir) / f'{Path(args.config).stem}{SUFFIX[args.format]}'
     check_file('--out', out)
-    recall = read_recall(args.static_recall) if args.static_recall else {}
+    recall = read_recall('--static-recall', args.static_recall) if args.static_recall else {}
     model, metadata = load(cfg, args.checkpoint)
     trained = trained_size(cfg)
     shape = None if args.dynamic else tuple(args.shape or trained or ())
@@ -180,7 +160,8 @@ def work(args: argparse.Namespace) -> None:
     metadata.precision = 'float16' if args.fp16 else 'float32'
     network, metadata = portable_network(model, metadata, recall)
     images, source = pictures(cfg, args.frames, args.num_frames)
-    sizes = [shape] if shape else args.check_sizes or sizes_of_check(trained or (512, 1024))
+    several = [tuple(times * side + more for side in trained or (512, 1024)) for times, more in SIZES]
+    sizes = [shape] if shape else args.check_sizes or several
     with replacing(out) as partial, ExitStack() as stack:
         run, said = write(args, network, metadata, shape or trained or (64, 64), partial)
         bytes_written = partial.stat().st_size

@@ -1,8 +1,10 @@
 """Bring a network with SR blocks into the form that is exported. Shape letters as in :mod:`mmseg_sr.models.block`."""
 
 import copy
+import json
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from mmcv.cnn.bricks import Conv2dAdaptivePadding
@@ -96,6 +98,17 @@ def make_portable(model: nn.Module, sizes: Mapping | None, recall: Mapping | Non
         resized = sizes is None or sizes[name] != block.memory_size
         model.set_submodule(name, PortableBlock(block, resized, recall.get(name, _constant_weights(block))))
     return model
+
+
+def read_recall(option: str, path: Path) -> dict[str, list[float]]:
+    """Read the mean weights of each block from what tools/ablate.py wrote; another file is a ``UserError``."""
+    try:
+        document = json.loads(path.read_text(encoding='utf-8'))
+        (only,) = document.get('checkpoints', [document])
+        return {name: [float(each) for each in row] for name, row in only['static_weights'].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        wanted = f'{option} takes what tools/ablate.py --out wrote of one checkpoint'
+        raise UserError(f'{wanted}, and {path} is none') from error
 
 
 def portable_network(
