@@ -1,4 +1,4 @@
-"""Run in several processes: who speaks, and how they join."""
+"""Run in several processes: who speaks, how they join, and what mmengine keeps for all of one."""
 
 import contextlib
 import functools
@@ -14,8 +14,10 @@ import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import init_dist
-from mmengine.logging import MMLogger, print_log
+from mmengine.logging import MessageHub, MMLogger, print_log
+from mmengine.registry import DefaultScope
 from mmengine.utils.dl_utils import set_multi_processing
+from mmengine.visualization import Visualizer
 
 from .errors import UserError
 
@@ -125,3 +127,22 @@ def _join(timeout: float) -> None:
 def _reason(error: Exception) -> str:
     """What gloo says, without its source file and its advice."""
     return re.sub(r'\[[^\[\]]*gloo/[^\]]*\] *', '', str(error)).split('. ')[0]
+
+
+@contextlib.contextmanager
+def forgotten() -> Iterator[None]:
+    """Let mmengine forget what is made inside the ``with`` block under a name for all to find."""
+    before = {kind: dict(kind._instance_dict) for kind in _managed()}
+    try:
+        yield
+    finally:
+        for kind in _managed():  # with those that were imported meanwhile
+            kind._instance_dict.clear()
+            kind._instance_dict.update(before.get(kind, {}))
+
+
+def _managed() -> list[type]:
+    kinds = [Visualizer]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    return [MMLogger, MessageHub, DefaultScope, *kinds]

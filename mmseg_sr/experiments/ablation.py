@@ -15,27 +15,24 @@ this network. It does not say what a network trained without the block reaches: 
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.structures import BaseDataElement
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from ..memory.interventions import recalling, without
+from ..memory.interventions import REMOVED, STATIC, TRAINED, Weights, variants
 from ..memory.probe import probe
 from ..metrics.accuracy import hits_of, said_of
 from ..metrics.confusion import areas_of, confusion_of
 from ..metrics.groups import group_names, image_names
 from ..metrics.intervals import LEAST_SEEDS, Interval, mean_std, over_images, over_seeds
 from ..metrics.tasks import CLASSIFICATION, SEGMENTATION, Task, task_of
-from ..models.find import sr_blocks
 from . import markdown
 
-TRAINED, REMOVED, STATIC, SHUFFLED = 'as trained', 'removed', 'static recall', 'shuffled'
-Weights = dict[str, Tensor]  # (P,) by the block's name
 Progress = Callable[[Sequence, str], Iterator]
 
 
@@ -119,22 +116,6 @@ def table(rows: dict[str, dict], source: str) -> str:
 
 def _metrics(rows: dict[str, dict]) -> tuple[str, ...]:
     return task_of(next(iter(rows[TRAINED]))).metrics
-
-
-def variants(model: nn.Module, static: Weights, other: Weights) -> dict[str, list[AbstractContextManager]]:
-    """Give what changes the SR blocks of a model inside a ``with`` block, by the variant's name, *as trained* first.
-
-    ``static`` has the weights of each block for *static recall*, ``other`` those for *shuffled*.
-    """
-    blocks = sr_blocks(model)
-    found = {TRAINED: [], REMOVED: [without(block) for block in blocks.values()]}
-    found[STATIC] = [recalling(block, static[name]) for name, block in blocks.items()]
-    found[SHUFFLED] = [recalling(block, other[name]) for name, block in blocks.items()]
-    for name, block in blocks.items():
-        memories = range(block.num_memories) if block.num_memories > 1 else ()
-        found |= {f'without memory {p} of {name}': [without(block, p)] for p in memories}
-        found |= {f'only memory {p} of {name}': [without(block, q) for q in memories if q != p] for p in memories}
-    return found
 
 
 def weights_of(model: nn.Module, sample: dict) -> Weights:

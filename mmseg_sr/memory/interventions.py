@@ -6,6 +6,10 @@ from contextlib import AbstractContextManager, contextmanager
 import torch
 
 from ..models.block import SRBlock
+from ..models.find import sr_blocks
+
+TRAINED, REMOVED, STATIC, SHUFFLED = 'as trained', 'removed', 'static recall', 'shuffled'
+Weights = dict[str, torch.Tensor]  # (P,) by the block's name
 
 
 def without(block: SRBlock, index: int | None = None) -> AbstractContextManager[None]:
@@ -69,3 +73,19 @@ def _changing(block: SRBlock, name: str, values: torch.Tensor, change: Callable)
         raise ValueError(f'{name} must be ({block.num_memories},), got {tuple(values.shape)}')
     with block.gate.register_forward_hook(lambda gate, args, output: change(output)):
         yield
+
+
+def variants(model: torch.nn.Module, static: Weights, other: Weights) -> dict[str, list[AbstractContextManager]]:
+    """Give what changes the SR blocks of a model inside a ``with`` block, by the variant's name, *as trained* first.
+
+    ``static`` has the weights of each block for *static recall*, ``other`` those for *shuffled*.
+    """
+    blocks = sr_blocks(model)
+    found = {TRAINED: [], REMOVED: [without(block) for block in blocks.values()]}
+    found[STATIC] = [recalling(block, static[name]) for name, block in blocks.items()]
+    found[SHUFFLED] = [recalling(block, other[name]) for name, block in blocks.items()]
+    for name, block in blocks.items():
+        memories = range(block.num_memories) if block.num_memories > 1 else ()
+        found |= {f'without memory {p} of {name}': [without(block, p)] for p in memories}
+        found |= {f'only memory {p} of {name}': [without(block, q) for q in memories if q != p] for p in memories}
+    return found

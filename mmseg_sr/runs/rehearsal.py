@@ -4,7 +4,6 @@ mmengine's Runner finds a mistake in a config when it comes to what the config s
 evaluation. Here its own code runs on a copy of the network in a temporary folder. Nothing of that is kept.
 """
 
-import contextlib
 import copy
 import importlib.util
 import inspect
@@ -12,7 +11,6 @@ import logging
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator
 from functools import partial
 from numbers import Real
 from urllib.error import URLError
@@ -21,10 +19,9 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook, EMAHook
-from mmengine.logging import MessageHub, MMLogger
+from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
-from mmengine.registry import DefaultScope
 from mmengine.runner import BaseLoop, Runner
 from mmengine.visualization import Visualizer
 from mmseg.evaluation import IoUMetric
@@ -36,7 +33,7 @@ from ..datasets.loading import BadFile
 from ..errors import UserError, blame
 from ..hooks.data_guard import DataGuardHook
 from ..metrics.accuracy import ClassAccuracy
-from ..processes import quiet
+from ..processes import forgotten, quiet
 from .first_batch import try_batch
 from .runner import Network, build_runner
 
@@ -136,7 +133,7 @@ def rehearse(cfg: Config, network: Network, test: bool = False) -> tuple[str, ..
             network = network._replace(model=revert_sync_batchnorm(copy.deepcopy(network.model)))
     except Exception:  # no room for it; torch copies most modules, not all
         return ()
-    with folder as cfg.work_dir, _forgotten(), quiet('ERROR'), warnings.catch_warnings():
+    with folder as cfg.work_dir, forgotten(), quiet('ERROR'), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # the run will say it
         runner = build_runner(cfg, network, kind=Rehearsal)
         with blame(f'set up {"testing" if test else "training"}', but=URLError):
@@ -146,25 +143,6 @@ def rehearse(cfg: Config, network: Network, test: bool = False) -> tuple[str, ..
         del network
         torch.cuda.empty_cache()
     return notes
-
-
-@contextlib.contextmanager
-def _forgotten() -> Iterator[None]:
-    """Let mmengine forget what is made inside the ``with`` block under a name for all to find."""
-    before = {kind: dict(kind._instance_dict) for kind in _managed()}
-    try:
-        yield
-    finally:
-        for kind in _managed():  # with those that were imported meanwhile
-            kind._instance_dict.clear()
-            kind._instance_dict.update(before.get(kind, {}))
-
-
-def _managed() -> list[type]:
-    kinds = [Visualizer]
-    for kind in kinds:
-        kinds += kind.__subclasses__()
-    return [MMLogger, MessageHub, DefaultScope, *kinds]
 
 
 def _check_intervals(loop: BaseLoop) -> None:

@@ -15,8 +15,8 @@ from torch import nn
 
 from mmseg_sr import SRBlock
 from mmseg_sr.config import load_config, prepare
-from mmseg_sr.experiments.ablation import ablate, over_checkpoints, variants, verdict
-from mmseg_sr.memory.interventions import recalling
+from mmseg_sr.experiments.ablation import ablate, over_checkpoints, verdict
+from mmseg_sr.memory.interventions import recalling, variants
 
 CONFIG = 'configs/mini_cityscapes/fcn_r18-w16-d8-sr_1xb4-600_mini-cityscapes-128x256.py'
 
