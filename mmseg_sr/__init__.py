@@ -1,6 +1,7 @@
 """mmseg_sr: the Squeeze-and-Remember (SR) block for MMSegmentation. Importing it registers what configs name."""
 
 from . import openmmlab  # first: it says what to install where mmseg itself cannot be imported
+from .backbones.efficientnet_lite import EfficientNetLite0
 from .checkpoints import loaders
 from .checkpoints.saving import AtomicCheckpointHook
 from .datasets.camvid import CamVidDataset
@@ -13,7 +14,7 @@ from .hooks.preemption import PreemptionHook
 from .hooks.sr_only import SROnlyHook
 from .metrics.accuracy import ClassAccuracy
 from .metrics.iou import ClassIoUMetric
-from .models import CBAMBlock, EfficientNetLite0, InsertedBackbone, SEBlock, SRBackbone, SRBlock, SRNeck
+from .models import CBAMBlock, InsertedBackbone, SEBlock, SRBackbone, SRBlock, SRNeck
 from .scene import scene_block  # noqa: F401  (registers what scene=True asks for)
 from .scene.places import PackSceneInputs, SceneDataPreProcessor, SceneRandomCrop
 from .version import __version__

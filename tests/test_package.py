@@ -17,7 +17,7 @@ FLOORS = (  # imports run down only; rooms of one floor know nothing of each oth
     {'hooks'},
     {'checkpoints'},
     {'datasets', 'mini_cityscapes', 'memory', 'metrics', 'scene'},
-    {'models'},
+    {'models', 'backbones'},
 )
 ALSO = {('experiments', 'cost')}
 GROUND = {path.stem for path in PACKAGE.glob('*.py')}

@@ -1,0 +1,1 @@
+"""Backbones for a CPU, with ImageNet weights from the package index, made of parts of mmseg."""
