@@ -156,12 +156,8 @@ def _images(differences: Sequence[dict]) -> str:
             continue
         line = [f'{row["arm"]} - {row["baseline"]}', row['mode'], row['metric'], f'{row["difference"]:+.2f}']
         found = row['resampling']
-        line += [
-            _interval(row['over_images']),
-            f'{found["count"]} {found["by"]}',
-            _form('{:+.2f}', found['correlation']),
-        ]
-        lines.append(line)
+        line += [_interval(row['over_images']), f'{found["count"]} {found["by"]}']
+        lines.append([*line, _form('{:+.2f}', found['correlation'])])
     head = ['model - baseline', 'mode', 'metric', 'difference', '95 % over images', 'left out in turn']
     return table([*head, 'correlation of neighbours'], lines) if lines else ''
 
