@@ -6,29 +6,20 @@ import numpy as np
 import torch
 from exporting import picture, randomise
 from in_process import ROOT
-from tiny_cifar import write_archive
+from tiny_cifar import CONFIG, write_archive
 
 from mmseg_sr.config import load_config
 from mmseg_sr.datasets.cifar import prepare_cifar
 from mmseg_sr.runs.models import build_model
 
-SMALL = """
-_base_ = {base!r}
-train_dataloader = dict(batch_size=8, num_workers=0, persistent_workers=False)
-val_dataloader = dict(batch_size=8, num_workers=0, persistent_workers=False)
-test_dataloader = dict(batch_size=8, num_workers=0, persistent_workers=False)
-model = dict(
-    backbone=dict(backbone=dict(stem_channels=8, base_channels=8), use=['SR3'], insert=dict(SR3=dict(num_memories=3))),
-    head=dict(in_channels=64),
-)
-"""
+SR = "model['backbone'].update(use=['SR3'], insert=dict(SR3=dict(num_memories=3)))\n"
 
 
 def write_classifier(folder: Path, extra: str = '', network: str = 'resnet18_1xb128-64k_cifar10') -> Path:
     """Write ``net.py``, the small network or the one of another config with ``extra``, and its weights, ``net.pth``."""
     config = folder / 'net.py'
     base = str(ROOT / f'configs/classification/{network}.py')
-    config.write_text(f'_base_ = {base!r}\n{extra}' if extra else SMALL.format(base=base))
+    config.write_text(f'_base_ = {base!r}\n{extra}' if extra else CONFIG.format(base=base) + SR)
     torch.manual_seed(0)
     model = build_model(load_config(config))
     model.init_weights()
