@@ -1,16 +1,12 @@
 """Read configs, change them by options, and fit them to the machine. The caller's config stays as it was."""
 
-import ast
-import contextlib
 import copy
 import importlib.util
 import logging
-import re
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.utils import import_modules_from_strings
@@ -24,57 +20,6 @@ from .processes import is_first_process
 
 SYNC_BN = ('SyncBN', 'MMSyncBN', 'SyncBatchNorm', 'torch.nn.SyncBatchNorm')
 TRUST = 'MMSEG_SR_TRUST_CHECKPOINT'  # the environment variable by which a user lets checkpoints run code
-
-
-def read_value(text: str) -> object:
-    """Read a value of ``--cfg-options`` as mmengine does, but for quotes, which make text, and spaces.
-
-    Example:
-        >>> read_value('[1,2]'), read_value("['16E5']"), read_value('16E5'), read_value('a b')
-        ([1, 2], ['16E5'], 1600000.0, 'a b')
-    """
-    if re.search('[\'"]', text):
-        with contextlib.suppress(ValueError, SyntaxError, TypeError):
-            return ast.literal_eval(text)
-    plain = not re.search(r'[,()\[\]]', text)
-    return DictAction._parse_int_float_bool(text.strip('\'"')) if plain else DictAction._parse_iterable(text)
-
-
-def read_options(words: Iterable[str]) -> dict[str, object]:
-    """Read the words of ``--cfg-options``, 'key=value' each.
-
-    Raises:
-        UserError: For a value with brackets that do not match.
-
-    Example:
-        >>> read_options(['train_cfg.max_iters=9', 'crop_size=(512,1024)'])
-        {'train_cfg.max_iters': 9, 'crop_size': (512, 1024)}
-    """
-    options = {}
-    for word in words:
-        key, _, value = word.partition('=')
-        try:
-            options[key] = read_value(value)
-        except AssertionError as error:
-            raise UserError(f'--cfg-options {key}: {error}') from error
-    return options
-
-
-def merge_options(options: dict | None, flags: dict) -> dict:
-    """Merge a tool's own flags into its ``--cfg-options``. A flag that was not given is None.
-
-    Raises:
-        UserError: Where both give the same key different values.
-
-    Example:
-        >>> merge_options({'train_cfg.max_iters': 9}, {'randomness.seed': 0, 'work_dir': None})
-        {'train_cfg.max_iters': 9, 'randomness.seed': 0}
-    """
-    merged = dict(options or {})
-    for key, value in flags.items():
-        if value is not None and merged.setdefault(key, value) != value:
-            raise UserError(f'--cfg-options {key}={merged[key]} contradicts {value!r} given by its own argument')
-    return merged
 
 
 def load_config(path: str | Path, options: dict | None = None) -> Config:

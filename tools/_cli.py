@@ -58,7 +58,7 @@ class Parser(argparse.ArgumentParser):
         return words
 
     def add_config_options(self) -> None:
-        """Add ``--cfg-options``, whose words ``mmseg_sr.config.read_options`` reads."""
+        """Add ``--cfg-options``, whose words ``mmseg_sr.options.read_options`` reads."""
         self.add_argument(
             '--cfg-options',
             nargs='+',

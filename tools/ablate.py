@@ -40,11 +40,12 @@ def work(args: argparse.Namespace) -> None:
     from torch.utils.data import Subset
 
     from mmseg_sr.atomic import check_file
-    from mmseg_sr.config import load_config, read_options
+    from mmseg_sr.config import load_config
     from mmseg_sr.datasets.build import load_split, spread
     from mmseg_sr.datasets.classes import listed
     from mmseg_sr.experiments.ablation import ablate, over_checkpoints, table
     from mmseg_sr.names import distinct
+    from mmseg_sr.options import read_options
     from mmseg_sr.progress import Bar
     from mmseg_sr.provenance import provenance
     from mmseg_sr.runs.models import class_names, load_sr_model

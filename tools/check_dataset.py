@@ -92,10 +92,11 @@ def describe(config: str, splits: dict, classes: list[str], counted: str) -> dic
 
 def work(args: argparse.Namespace) -> int:
     from mmseg_sr.atomic import check_file
-    from mmseg_sr.config import is_classifier, load_config, read_options
+    from mmseg_sr.config import is_classifier, load_config
     from mmseg_sr.datasets.build import build_datasets, channels_of
     from mmseg_sr.datasets.check import check
     from mmseg_sr.datasets.classes import class_notes, heads_of, labels_of
+    from mmseg_sr.options import read_options
 
     check_file('--out', args.out)
     cfg = load_config(args.config, read_options(args.cfg_options))

@@ -64,10 +64,11 @@ def networks(path: str, args: argparse.Namespace) -> tuple:
     """Read a config, and build its networks 'baseline' and 'SR', with random weights and random memory."""
     from torch import nn
 
-    from mmseg_sr.config import load_config, read_options
+    from mmseg_sr.config import load_config
     from mmseg_sr.cost.count import without_blocks
     from mmseg_sr.errors import UserError
     from mmseg_sr.models.find import sr_blocks
+    from mmseg_sr.options import read_options
     from mmseg_sr.runs.models import build_model
 
     cfg = load_config(path, read_options(args.cfg_options))

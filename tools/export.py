@@ -137,9 +137,10 @@ def work(args: argparse.Namespace) -> None:
     import torch
 
     from mmseg_sr.atomic import check_file, replacing
-    from mmseg_sr.config import load_config, read_options
+    from mmseg_sr.config import load_config
     from mmseg_sr.errors import UserError
     from mmseg_sr.memory.interventions import recalling
+    from mmseg_sr.options import read_options
     from mmseg_sr.serving.metadata import load, trained_size
     from mmseg_sr.serving.network import require
     from mmseg_sr.serving.portable import portable_network, read_recall

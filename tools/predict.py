@@ -63,7 +63,8 @@ def parse_args() -> argparse.Namespace:
 
 def load_predictor(args: argparse.Namespace):
     """The network of a config or a file, used as it says or as the arguments say."""
-    from mmseg_sr.config import load_config, read_options
+    from mmseg_sr.config import load_config
+    from mmseg_sr.options import read_options
     from mmseg_sr.serving.metadata import load
     from mmseg_sr.serving.network import OnnxRuntime, ServedNetwork, TorchRuntime
     from mmseg_sr.serving.predict import Predictor
@@ -79,8 +80,8 @@ def load_predictor(args: argparse.Namespace):
 def record(args: argparse.Namespace, predictor) -> dict:
     """What the predictions depend on."""
     from mmseg_sr.checkpoints.reading import sha256_of
-    from mmseg_sr.config import read_options
     from mmseg_sr.names import find_checkpoint
+    from mmseg_sr.options import read_options
     from mmseg_sr.version import __version__
 
     weights = Path(find_checkpoint(args.checkpoint) if args.checkpoint else args.model)

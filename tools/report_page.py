@@ -72,8 +72,9 @@ def page_of_experiment(args: argparse.Namespace) -> tuple:
 def page_of_checkpoint(args: argparse.Namespace) -> tuple:
     """Test a checkpoint and its baseline where that is not done, make their page, and say where it goes."""
     from mmseg_sr.checkpoints.reading import read_checkpoint
-    from mmseg_sr.config import load_config, read_options
+    from mmseg_sr.config import load_config
     from mmseg_sr.names import find_checkpoint
+    from mmseg_sr.options import read_options
     from mmseg_sr.report.collect import checkpoint_page
     from mmseg_sr.report.gallery import Network
 

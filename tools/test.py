@@ -64,7 +64,8 @@ def parse_args() -> argparse.Namespace:
 def configure(args: argparse.Namespace):
     """Read the config, and let it write what was asked for; refuse places that cannot be written."""
     from mmseg_sr.atomic import check_file, check_folder
-    from mmseg_sr.config import load_config, merge_options, read_options
+    from mmseg_sr.config import load_config
+    from mmseg_sr.options import merge_options, read_options
     from mmseg_sr.runs.test_outputs import for_submission, with_confusion, with_drawings, with_predictions
 
     for name, folder in (('--out', args.out), ('--show-dir', args.show_dir)):

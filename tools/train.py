@@ -47,7 +47,8 @@ def work(args: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> None:
     from mmseg_sr.checkpoints.resuming import resume_newest
-    from mmseg_sr.config import load_config, merge_options, read_options, with_amp
+    from mmseg_sr.config import load_config, with_amp
+    from mmseg_sr.options import merge_options, read_options
     from mmseg_sr.processes import is_first_process
     from mmseg_sr.runs import launch
 

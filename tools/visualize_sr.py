@@ -122,10 +122,11 @@ def tables(summaries: dict, seen: list, classes: list[str]) -> dict[str, list[di
 
 def work(args: argparse.Namespace) -> None:
     from mmseg_sr.atomic import check_folder, replacing, write_csv, write_text
-    from mmseg_sr.config import load_config, read_options
+    from mmseg_sr.config import load_config
     from mmseg_sr.datasets.build import load_images
     from mmseg_sr.memory.summary import summarise
     from mmseg_sr.models.find import sr_blocks
+    from mmseg_sr.options import read_options
     from mmseg_sr.report.seeing import block_figures, choose_classes, picture_of
     from mmseg_sr.runs.models import class_names, load_sr_model
 

@@ -9,6 +9,8 @@ from mmseg.models.utils import InvertedResidualV3
 from mmseg.registry import MODELS
 from torch import nn
 
+from ..kinds import is_kind
+
 KERNELS = (3, 3, 5, 3, 5, 5, 3)  # of the depthwise convolutions, stage by stage
 STRIDES = (1, 2, 2, 2, 1, 2, 1)
 NAMES = {  # of the original's modules in a block
@@ -78,9 +80,8 @@ class EfficientNetLite0(MobileNetV2):
 
     def init_weights(self) -> None:
         """Initialise as ``init_cfg`` says; ImageNet's weights have other names where they come from."""
-        init = self.init_cfg if isinstance(self.init_cfg, dict) else {}
-        if init.get('type') == 'Pretrained':
-            weights = CheckpointLoader.load_checkpoint(init['checkpoint'], 'cpu', 'current')
+        if is_kind(self.init_cfg, 'WEIGHT_INITIALIZERS', 'Pretrained'):
+            weights = CheckpointLoader.load_checkpoint(self.init_cfg['checkpoint'], 'cpu', 'current')
             if '_conv_stem.weight' in weights:
                 self.load_state_dict(renamed(weights), strict=False)  # what was put into the network stays
                 return

@@ -14,9 +14,10 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from ..atomic import write_text
-from ..config import SYNC_BN, load_config, merge_options, with_tta
+from ..config import SYNC_BN, load_config, with_tta
 from ..cost import count
 from ..errors import UserError, blame
+from ..options import merge_options
 from ..processes import quiet
 from .plan import Arm, Experiment, Mode
 

@@ -57,7 +57,8 @@ def parse_args() -> argparse.Namespace:
 def load_trial(args: argparse.Namespace) -> 'Trial':
     from trial import Trial
 
-    from mmseg_sr.config import load_config, read_options, require_segmentor
+    from mmseg_sr.config import load_config, require_segmentor
+    from mmseg_sr.options import read_options
     from mmseg_sr.report.gallery import Network
 
     given = {'SR': args.source or 2 * [RELEASED.format('-sr-scene-rank16')]}

@@ -21,8 +21,9 @@ from tiny_config import CLASSES, SR, write_config
 
 from mmseg_sr.checkpoints.reading import read_checkpoint
 from mmseg_sr.checkpoints.weights import check_weights
-from mmseg_sr.config import load_config, prepare, read_options
+from mmseg_sr.config import load_config, prepare
 from mmseg_sr.errors import UserError
+from mmseg_sr.options import read_options
 from mmseg_sr.processes import first_process_speaks, process_group
 from mmseg_sr.runs import launch
 from mmseg_sr.runs.models import build_model

@@ -18,9 +18,10 @@ from tiny_config import CLASSES
 from trained_block import trained
 
 from mmseg_sr import SRBlock, __version__
-from mmseg_sr.config import load_config, read_options
+from mmseg_sr.config import load_config
 from mmseg_sr.errors import UserError
 from mmseg_sr.memory.interventions import recalling
+from mmseg_sr.options import read_options
 from mmseg_sr.runs.models import build_model
 from mmseg_sr.serving.export import load_program, trace
 from mmseg_sr.serving.metadata import Metadata, load
