@@ -65,6 +65,7 @@ lint: $(VENV)/developer
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	for script in tools/*.sh .ci/*.sh .ci/run; do bash -n $$script || exit 1; done
+	! git grep -nE '^(<{7}|>{7}) ' # what a merge left
 
 format: $(VENV)/developer
 	$(BIN)/ruff check --fix .

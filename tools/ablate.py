@@ -6,16 +6,9 @@
 
 Nothing is trained. The blocks are left as trained, removed, given the mean softmax weights of the training images for
 every image (static recall), given the weights of another image (shuffled), and robbed of memory blocks one by one, or
-<<<<<<< HEAD
-of all but one. Printed are a table in Markdown, with the change of mIoU and its 95 % interval over the images, and a
-sentence. Of several checkpoints, one a seed, they are of the means, with intervals over the checkpoints; of three or
-more the sentence says what the blocks and dynamic recall are worth.
-=======
 of all but one. Printed are a table in Markdown, with the change of mIoU, or of a classifier's top-1, and its 95 %
 interval over the images, and a sentence. Of several checkpoints, one a seed, they are of the means, with intervals over
-the checkpoints; of three or more the sentence says what the blocks and dynamic recall are worth. The last line of the
-output is a JSON document; --out writes it to a file.
->>>>>>> classes
+the checkpoints; of three or more the sentence says what the blocks and dynamic recall are worth.
 """
 
 import argparse
