@@ -114,10 +114,11 @@ def ablation(name: str, digits: int) -> None:
     several = len(found['checkpoints']) > 1
     for variant, row in found['variants'].items():
         if 'memory' not in variant:
-            score = row['mIoU']['mean'] if several else row['mIoU']
-            change = f'{row["change"]["mIoU"]:+.{digits}f}'
+            metric = next(iter(row['change']))
+            score = row[metric]['mean'] if several else row[metric]
+            change = f'{row["change"][metric]:+.{digits}f}'
             lines.append([variant, f'{score:.2f}', change, interval(row['change'], digits)])
-    table(f'SR blocks | mIoU | change | 95 % over {"seeds" if several else "images"}', lines)
+    table(f'SR blocks | {metric} | change | 95 % over {"seeds" if several else "images"}', lines)
 
 
 def verdict(text: str, experiment: str, arm: str) -> None:
