@@ -1,4 +1,4 @@
-"""Other ways to recall, and controls with as many numbers: what experiments/recall.yaml compares with the SR block.
+"""Other ways to recall, and controls with as many numbers: what experiments/recall_*.yaml compare with the SR block.
 
 Shape letters: N batch, C channels, (h, w) size of the map, P memory vectors, K classes, U hidden neurons, R rank.
 """
