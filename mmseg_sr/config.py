@@ -41,7 +41,7 @@ def load_config(path: str | Path, options: dict | None = None) -> Config:
         cfg = Config.fromfile(path, import_custom_modules=False)
         unread = unread_options(cfg, options or {})
         cfg.merge_from_dict(options or {})
-        if cfg.get('default_scope') == 'mmpretrain' and not importlib.util.find_spec('mmpretrain'):
+        if is_classifier(cfg) and not importlib.util.find_spec('mmpretrain'):
             raise ImportError(f'classifiers are those of mmpretrain: pip install "{source()}[classification]"')
         import_modules_from_strings(**(cfg.get('custom_imports') or {'imports': None}))
     except Exception as error:  # a config is the user's program: it can raise anything

@@ -56,11 +56,20 @@ def load_from_mmseg_sr(address: str, map_location: str | torch.device | None = N
 
 
 def load_from_package(address: str, map_location: str | torch.device | None = None) -> object:
-    """Read the one ``.pth`` file that an installed Python package holds, as :func:`.load` does.
+    """Read the file of weights that an installed Python package holds, as :func:`.load` does.
 
     Args:
         address: ``package://<name of the package, as it is imported>``.
         map_location: Device of the weights; None for the CPU.
+
+    Raises:
+        UserError: As :func:`file_in_package`.
+    """
+    return load(file_in_package(address), map_location)
+
+
+def file_in_package(address: str) -> Path:
+    """Find the one ``.pth`` file that an installed Python package holds, without reading it.
 
     Raises:
         UserError: For a package that is not installed, or has no such file or several.
@@ -72,7 +81,7 @@ def load_from_package(address: str, map_location: str | torch.device | None = No
     files = [path for folder in found.submodule_search_locations or () for path in Path(folder).rglob('*.pth')]
     if len(files) != 1:
         raise UserError(f'{address}: one .pth file is wanted in the package, and it has {len(files)}')
-    return load(str(files[0]), map_location)
+    return files[0]
 
 
 def init_pretrained(init: PretrainedInit, module: nn.Module) -> None:
@@ -113,7 +122,7 @@ def check_local_weights(cfg: Config) -> None:
     """
     for key, value in [*pretrained_of(cfg.model), ('load_from', cfg.get('load_from') or '')]:
         if value.startswith(PACKAGE_SCHEME):
-            load_from_package(value)
+            file_in_package(value)
         elif value and '://' not in value and value not in released() and not Path(value).is_file():
             raise UserError(f'{key}: there is no file {value}')
 
