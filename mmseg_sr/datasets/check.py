@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing.pool import ThreadPool
 
 from mmcv.transforms import LoadImageFromFile
 from mmengine.dataset import BaseDataset
-from tqdm.contrib.concurrent import thread_map
 
 from ..progress import Bar
 from .classes import listed
@@ -51,24 +51,24 @@ def check(
         UserError: For a dataset that is not of images.
     """
     splits = _splits(datasets, (trained or classes, classes), ignored, channels)
-    pairs = [pair for split in splits.values() for pair in split.pairs.values()]
-    # Threads: what decodes and hashes lets go of Python's lock, and a process would first import for seconds.
-    threads = dict(max_workers=min(workers, MAX_THREADS), desc='check', unit='image', tqdm_class=Bar)
-    looks = iter(thread_map(lambda pair: pair(), pairs, **threads))
+    calls = [call for split in splits.values() for call in split.pairs.values()]
+    files = ((name, image) for name, split in splits.items() for image, _ in split.pairs)
     images: dict[str, dict[str, str]] = {}  # sha256 of a file -> split -> the file
-    for name, split in splits.items():
-        sizes: dict[str, tuple[int, int]] = {}
-        for image, _ in split.pairs:
-            problems, digest, counts, size = next(looks)
-            split.problems += problems
-            split.counts.update(counts)
+    sizes: dict[str, dict[str, tuple[int, int]]] = {}
+    # Threads: what decodes and hashes lets go of Python's lock, and a process would first import for seconds.
+    with ThreadPool(min(workers, MAX_THREADS)) as pool:
+        looks = Bar(pool.imap(lambda call: call(), calls), 'check', total=len(calls), unit='image')
+        for (problems, digest, counts, size), (name, image) in zip(looks, files, strict=True):
+            splits[name].problems += problems
+            splits[name].counts.update(counts)
             if digest:
                 images.setdefault(digest, {}).setdefault(name, image)
             if size:
-                sizes[image] = size
-        split.problems += _odd_sizes(sizes)
-    for files in images.values():
-        (first, file), *others = files.items()
+                sizes.setdefault(name, {})[image] = size
+    for name, of_images in sizes.items():
+        splits[name].problems += _odd_sizes(of_images)
+    for twins in images.values():
+        (first, file), *others = twins.items()
         for other, twin in others:
             splits[other].problems.append(Problem('duplicate', twin, f'the same image as {file} in {first}'))
     return splits

@@ -16,7 +16,7 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from ..errors import UserError, one_line
-from .hosts import HOSTS, task_of
+from .hosts import HOSTS, served_task
 from .metadata import Metadata, threshold_of
 from .network import ServedNetwork, labels_of
 
@@ -92,7 +92,7 @@ def compare(run: Callable, model: nn.Module, pictures: Sequence, size: tuple[int
     threshold, equal, differences, largest = threshold_of(model), [], [], []
     for picture in pictures:
         image = np.ascontiguousarray(mmcv.imresize(picture, size[::-1]).transpose(2, 0, 1))
-        expected = HOSTS[task_of(model)].reference(model, torch.from_numpy(image[::-1].copy())).cpu()
+        expected = HOSTS[served_task(model)].reference(model, torch.from_numpy(image[::-1].copy())).cpu()
         got = run(image[None])
         if got.is_floating_point():
             differences.append((got - expected).abs().max())

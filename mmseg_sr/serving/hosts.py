@@ -33,7 +33,7 @@ class Preparation(NamedTuple):
     value: float
 
 
-def task_of(model: nn.Module) -> str:
+def served_task(model: nn.Module) -> str:
     """Find the key in :data:`HOSTS` of a segmentor or a classifier; any other model is a ``UserError``."""
     if hasattr(model, 'encode_decode') and hasattr(model, 'out_channels'):
         return 'segmentation'
@@ -44,7 +44,7 @@ def task_of(model: nn.Module) -> str:
 
 def preparation_of(model: nn.Module) -> Preparation:
     """Read what the data preprocessor of a model does in a test, beside its normalisation."""
-    to_rgb, padding, value = HOSTS[task_of(model)].preparation(model.data_preprocessor)
+    to_rgb, padding, value = HOSTS[served_task(model)].preparation(model.data_preprocessor)
     padding = {key: padding[key] for key in ('size', 'size_divisor') if padding.get(key) not in (None, 1)}
     return Preparation(to_rgb, padding, value)
 

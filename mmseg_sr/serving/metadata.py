@@ -19,7 +19,7 @@ from ..kinds import is_kind, kind_of
 from ..runs.models import class_names, load_model
 from ..scene.places import SceneDataPreProcessor
 from ..version import __version__
-from .hosts import HOSTS, task_of
+from .hosts import HOSTS, served_task
 
 PREFIX = 'mmseg_sr.'  # of the keys in a file
 STEPS = {  # where they are from; other names could be anything that can be imported
@@ -91,7 +91,7 @@ def load(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, Metadata]:
     """
     steps = resizing_steps(test_pipeline(cfg))
     model = load_model(cfg, checkpoint)
-    task, dataset = task_of(model), _dataset_of(cfg)
+    task, dataset = served_task(model), _dataset_of(cfg)
     classes, palette = class_names(model, dataset)
     described = dict(classes=classes, steps=steps, task=task)
     if task == 'segmentation':

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError, one_line
 from ..installed import source
-from .hosts import HOSTS, preparation_of, task_of
+from .hosts import HOSTS, preparation_of, served_task
 from .metadata import Metadata, threshold_of
 
 PROVIDERS = ('CUDAExecutionProvider', 'CPUExecutionProvider')
@@ -34,7 +34,7 @@ class ServedNetwork(nn.Module):
             self.register_buffer(name, value)
         self.labels, self.threshold = labels, threshold_of(model)
         self.dtype = torch.float16 if half else torch.float32
-        self.task, self.network = task_of(model), model.to(self.dtype)
+        self.task, self.network = served_task(model), model.to(self.dtype)
 
     def forward(self, images: Tensor) -> Tensor:
         """RGB pixels (N, 3, h, w), uint8, to logits, float32, or labels: (N, K, h, w) or (N, h, w), (N, K) or (N,)."""
