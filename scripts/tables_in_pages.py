@@ -121,6 +121,26 @@ def ablation(name: str, digits: int) -> None:
     table(f'SR blocks | {metric} | change | 95 % over {"seeds" if several else "images"}', lines)
 
 
+def ablations(folder: str, *arms: str) -> None:
+    """Write how the score of trained networks changes with their blocks changed: a row an arm, the means over seeds."""
+    kinds, lines = ('removed', 'static recall', 'shuffled'), []
+    for arm in arms:
+        found = read(f'{folder}/{arm}-ablation.json')['variants']
+        cells = [f'{found[kind]["change"]["mIoU"]:+.3f} {interval(found[kind]["change"], 3)}' for kind in kinds]
+        lines.append([arm, f'{found["as trained"]["mIoU"]["mean"]:.2f}', *cells])
+    table(f'network | as trained | {" | ".join(kinds)}', lines)
+
+
+def on_two_machines(here: str, there: str) -> None:
+    """Write the differences of seed 0 to the baseline in two reports of an experiment."""
+    columns = []
+    for found in map(read, (here, there)):
+        scores = {row['arm']: row['mIoU']['values'][0] for row in found['results'] if 0 in row['seeds']}
+        base = scores.pop(found['results'][0]['baseline'])
+        columns.append({arm: f'{score - base:+.2f}' for arm, score in scores.items()})
+    table('network | on one machine | on another', [[arm, columns[0][arm], both] for arm, both in columns[1].items()])
+
+
 def verdict(text: str, experiment: str, arm: str) -> None:
     """Write a sentence: the difference of a network to its baseline, its interval over seeds, the verdict."""
     (row,) = (row for row in of_primary(experiment) if row['arm'] == arm)
@@ -136,6 +156,8 @@ def summary() -> None:
     for data, what, experiment, arm in [
         ('CamVid', 'the block of the paper', 'camvid_cpu', 'SR'),
         ('CamVid', 'memory of rank 16', 'camvid_rank', 'SR-rank16'),
+        ('IDD-Lite', 'the block of the paper', 'recall_idd_lite', 'SR'),
+        ('IDD-Lite', 'memory of rank 16', 'recall_idd_lite', 'rank16'),
         ('drawn streets', 'the block of the paper', 'scene_mini', 'SR'),
         ('drawn streets', 'memory of the scene, rank 16', 'scene_mini', 'placed-rank16'),
         ('CIFAR-100, a part', 'narrow ResNet-18', 'cifar100_small', 'R18+SR'),

@@ -128,16 +128,28 @@ class ChoosingSRBlock(_Recall):
     """The SR block with a gate that takes the means of all channels and starts warm, as that of dynamic convolution.
 
     https://arxiv.org/abs/1912.03458
+
+    Args:
+        in_channels, memory_size, num_memories, hidden_channels: As of the SR block.
+        steps: Training passes until the softmax has cooled down.
+        std: Of the numbers that the memories start from. At zero all are the same, and the gate gets no gradient.
     """
 
     def __init__(
-        self, in_channels: int, memory_size: tuple, num_memories: int = 3, hidden_channels: int = 16, steps: int = 80
+        self,
+        in_channels: int,
+        memory_size: tuple,
+        num_memories: int = 3,
+        hidden_channels: int = 16,
+        steps: int = 80,
+        std: float = 0.0,
     ):
         super().__init__(in_channels, memory_size, num_memories, hidden_channels)
         with torch.random.fork_rng(devices=[]):
             self.squeeze = None
             layers = SRLinear(in_channels, hidden_channels), nn.ReLU(), SRLinear(hidden_channels, num_memories)
             self.gate = nn.Sequential(*layers, _ColdSoftmax(steps))
+            nn.init.normal_(self.memory, std=std)
 
     def forward(self, x: Tensor) -> Tensor:
         """Add to ``x`` (N, C, h, w) what is remembered for it."""

@@ -33,6 +33,14 @@ def test_it_begins_as_the_identity_and_draws_no_numbers_of_the_networks(name):
         assert torch.equal(block(x), x)
 
 
+def test_a_gate_learns_only_where_the_memories_differ():
+    for std, learns in ((0.0, False), (0.7, True)):
+        block = ChoosingSRBlock(12, memory_size=(4, 6), steps=2, std=std)
+        (block(map_of()) ** 2).sum().backward()
+        assert bool(block.gate[0].weight.grad.any()) == learns and block.memory.grad.any()
+        assert block.memory.std().item() == pytest.approx(std, rel=0.1)
+
+
 @pytest.mark.parametrize('name', ARMS)
 def test_what_was_trained_is_loaded_whole(name):
     block, other = ARMS[name](), ARMS[name]()
