@@ -122,13 +122,25 @@ def ablation(name: str, digits: int) -> None:
 
 
 def ablations(folder: str, *arms: str) -> None:
-    """Write how the score of trained networks changes with their blocks changed: a row an arm, the means over seeds."""
+    """Write how the mIoU of trained networks changes with their blocks changed: a row a network, in the order of seeds."""
     kinds, lines = ('removed', 'static recall', 'shuffled'), []
     for arm in arms:
-        found = read(f'{folder}/{arm}-ablation.json')['variants']
-        cells = [f'{found[kind]["change"]["mIoU"]:+.3f} {interval(found[kind]["change"], 3)}' for kind in kinds]
-        lines.append([arm, f'{found["as trained"]["mIoU"]["mean"]:.2f}', *cells])
-    table(f'network | as trained | {" | ".join(kinds)}', lines)
+        for seed, found in enumerate(read(f'{folder}/{arm}-ablation.json')['checkpoints']):
+            changes = [found['variants'][kind]['change'] for kind in kinds]
+            lines.append([arm, seed, *(f'{each["mIoU"]:+.3f} {interval(each, 3)}' for each in changes)])
+    table(f'network | seed | {" | ".join(kinds)}', lines)
+
+
+def memories(folder: str, *arms: str) -> None:
+    """Write what trained memories add, how alike they are and how many an image recalls, by tools/visualize_sr.py."""
+    lines = []
+    for arm in arms:
+        (block,) = read(f'{folder}/{arm}/memory.json')['blocks'].values()
+        alike = min(min(row) for row in block['similarity'])
+        use = block['usage']
+        cells = [f'{100 * block["shift"]["mean"]:.3f} %', f'{alike:.2f}', f'{use["per_image"]:.2f}']
+        lines.append([arm, *cells, f'{use["distinct"]:.3f}'])
+    table('network | adds, of the norm of the map | least similarity | memories in a mixture | different mixtures', lines)
 
 
 def on_two_machines(here: str, there: str) -> None:

@@ -12,7 +12,7 @@ import yaml
 from written import ROOT, TEXTS, commands_in
 
 COMMANDS = [command for name in ('README', 'index') for command in commands_in(TEXTS[name])]
-EXPERIMENTS = ('camvid_cpu', 'camvid_rank', 'scene_five', 'scene_mini', 'channels_last', 'cifar100_small')
+EXPERIMENTS = ('camvid_cpu', 'camvid_rank', 'recall_idd_lite', 'scene_five', 'scene_mini', 'channels_last', 'cifar100_small')
 MINI = 'configs/mini_cityscapes/fcn_r18-w16-d8-sr_1xb4-600_mini-cityscapes-128x256.py'
 SHORT = ['--cfg-options', 'train_cfg.max_iters=2', 'default_hooks.checkpoint.interval=2']
 SHORT += ['train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False']
@@ -103,6 +103,18 @@ def test_what_is_said_of_results_is_what_was_measured():
         assert 1 <= round(100 * block['shift']['mean']) <= 2, 'adds one to two percent of the norm'
     screened = read('scene/report.json')
     assert len({row['arm'] for row in screened['differences']}) == 9 and not screened['missing'], 'nine networks'
+    ahead = []
+    for name in ('recall_idd_lite', 'recall_camvid'):
+        found = read(f'{name}/report.json')
+        scores = {row['arm']: dict(zip(row['seeds'], row['mIoU']['values'], strict=True)) for row in found['results']}
+        for arm in found['primary']['arms']:
+            gains = [score - scores['baseline'][seed] for seed, score in scores[arm].items()]
+            ahead += [(name, arm)] if len(gains) == 2 and min(gains) > 0 else []
+    assert ahead == [('recall_camvid', 'pixel')], 'ahead at both seeds, and on one of the data only'
+    for arm in ('SR', 'rank16', 'placed-rank16', 'choosing', 'drawn', 'pixel', 'pixel-fast'):
+        for each in read(f'recall_idd_lite/{arm}-ablation.json')['checkpoints']:
+            changes = [row['change']['mIoU'] for name, row in each['variants'].items() if 'memory' not in name]
+            assert max(map(abs, changes)) < 0.1, 'no network but those of classes changes by a tenth of a point'
     for row in read('cost.json')['results']:
         assert all(each['low'] < 1 for each in row['ratio'].values()), 'no slowdown is shown'
 
