@@ -122,7 +122,7 @@ def ablation(name: str, digits: int) -> None:
 
 
 def ablations(folder: str, *arms: str) -> None:
-    """Write how the mIoU of trained networks changes with their blocks changed: a row a network, in the order of seeds."""
+    """Write how the mIoU of trained networks changes with their blocks changed: a row a network, in order of seeds."""
     kinds, lines = ('removed', 'static recall', 'shuffled'), []
     for arm in arms:
         for seed, found in enumerate(read(f'{folder}/{arm}-ablation.json')['checkpoints']):
@@ -140,7 +140,9 @@ def memories(folder: str, *arms: str) -> None:
         use = block['usage']
         cells = [f'{100 * block["shift"]["mean"]:.3f} %', f'{alike:.2f}', f'{use["per_image"]:.2f}']
         lines.append([arm, *cells, f'{use["distinct"]:.3f}'])
-    table('network | adds, of the norm of the map | least similarity | memories in a mixture | different mixtures', lines)
+    table(
+        'network | adds, of the norm of the map | least similarity | memories in a mixture | different mixtures', lines
+    )
 
 
 def on_two_machines(here: str, there: str) -> None:
