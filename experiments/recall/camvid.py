@@ -6,5 +6,4 @@ model = dict(
     backbone=dict(_delete_=True, type='InsertedBackbone', backbone=_base_.model.backbone, insert=insert, use=[]),
 )
 custom_hooks = [dict(type='ChannelsLastHook')]
-# A memory's gradient comes from one cell each: docs/scene.md.
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'choosing.memory': dict(lr_mult=300, decay_mult=0)}))
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=_base_.rates))

@@ -5,8 +5,16 @@ insert = dict(
     static=dict(sr, num_memories=1),
     rank16=dict(sr, memory_rank=16),
     choosing=dict(sr, type='ChoosingSRBlock', steps=80),  # a tenth of the training
+    drawn=dict(sr, type='ChoosingSRBlock', steps=80, std=0.7),  # from memories that differ, some 6 % of the map's norm
     pixel=dict(after='layer5', type='PixelRecall', num_memories=32),
+    fast=dict(after='layer5', type='PixelRecall', num_memories=32),
     bottleneck=dict(after='layer5', type='PixelBottleneck', hidden_channels=32),
     classes=dict(after='layer5', type='ClassRecall'),
     addresses=dict(after='layer5', type='ClassRecall', recalls=False),
 )
+# Gradients are small where a cell of a memory sees one cell of each map (docs/scene.md), or 32 memories share a softmax.
+rates = {
+    'choosing.memory': dict(lr_mult=300, decay_mult=0),
+    'drawn.memory': dict(lr_mult=300, decay_mult=0),
+    'fast': dict(lr_mult=32, decay_mult=0),
+}
