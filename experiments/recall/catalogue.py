@@ -12,7 +12,7 @@ insert = dict(
     classes=dict(after='layer5', type='ClassRecall'),
     addresses=dict(after='layer5', type='ClassRecall', recalls=False),
 )
-# Gradients are small where a cell of a memory sees one cell of each map (docs/scene.md), or 32 memories share a softmax.
+# Gradients are small where a memory cell sees one cell of a map (docs/scene.md), or 32 memories share a softmax.
 rates = {
     'choosing.memory': dict(lr_mult=300, decay_mult=0),
     'drawn.memory': dict(lr_mult=300, decay_mult=0),
