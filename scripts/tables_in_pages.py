@@ -170,8 +170,8 @@ def summary() -> None:
     for data, what, experiment, arm in [
         ('CamVid', 'the block of the paper', 'camvid_cpu', 'SR'),
         ('CamVid', 'memory of rank 16', 'camvid_rank', 'SR-rank16'),
+        ('CamVid', 'the block of the paper, ResNet-50', 'camvid_r50', 'FCN-SR'),
         ('IDD-Lite', 'the block of the paper', 'recall_idd_lite', 'SR'),
-        ('IDD-Lite', 'memory of rank 16', 'recall_idd_lite', 'rank16'),
         ('drawn streets', 'the block of the paper', 'scene_mini', 'SR'),
         ('drawn streets', 'memory of the scene, rank 16', 'scene_mini', 'placed-rank16'),
         ('CIFAR-100, a part', 'narrow ResNet-18', 'cifar100_small', 'R18+SR'),
@@ -226,9 +226,9 @@ def audit(name: str) -> None:
     table('network | after stage | P | paper | as built | rounds to it', lines)
 
 
-def block_speed() -> None:
+def block_speed(name: str) -> None:
     """Write the times of the block alone, over the least that its memory traffic takes and over the block's own."""
-    with open(ROOT / 'results/block.csv', newline='', encoding='utf-8') as file:
+    with open(ROOT / name, newline='', encoding='utf-8') as file:
         found = [row for row in csv.DictReader(file) if row['form'] in ('SR', 'rank 16', 'naive', 'SE', 'CBAM')]
     there, back = ([row for row in found if row['passes'] == passes] for passes in ('forward', 'forward + backward'))
     lines = []

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+if not os.environ.get('TEST_GPU'):  # the others compare bits, and start processes on CPUs
+    os.environ['CUDA_VISIBLE_DEVICES'] = '-1'
 
 import in_process
 import pytest

@@ -130,17 +130,8 @@ class KillHook(Hook):
                 os.kill(os.getpid(), self.kill.number)
 
 
-def by_command(arguments: Sequence[object], kill: Kill | None, log: Path, **environment: str) -> int:
-    """Run tools/train.py and return its status, that of the signal as a negative number."""
-    paths = os.pathsep.join(filter(None, [str(ROOT), str(ROOT / 'tests'), os.environ.get('PYTHONPATH')]))
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': paths, **environment, **_tell(kill)}
-    command = [sys.executable, str(TRAIN), *map(str, arguments)]
-    with log.open('ab') as file:
-        return subprocess.run(command, env=environment, stdout=file, stderr=file, timeout=600, check=False).returncode
-
-
 def by_fork(arguments: Sequence[object], kill: Kill | None, log: Path, **environment: str) -> int:
-    """The same in a fork of this process, which has imported everything."""
+    """Run tools/train.py in a fork of this process, which has imported everything; its status, a signal's negative."""
     return await_fork(start_fork(arguments, kill, log, **environment))
 
 

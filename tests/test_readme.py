@@ -12,7 +12,15 @@ import yaml
 from written import ROOT, TEXTS, commands_in
 
 COMMANDS = [command for name in ('README', 'index') for command in commands_in(TEXTS[name])]
-EXPERIMENTS = ('camvid_cpu', 'camvid_rank', 'recall_idd_lite', 'scene_five', 'scene_mini', 'channels_last')
+EXPERIMENTS = (
+    'camvid_r50',
+    'camvid_cpu',
+    'camvid_rank',
+    'recall_idd_lite',
+    'scene_five',
+    'scene_mini',
+    'channels_last',
+)
 EXPERIMENTS += ('cifar100_small',)
 MINI = 'configs/mini_cityscapes/fcn_r18-w16-d8-sr_1xb4-600_mini-cityscapes-128x256.py'
 SHORT = ['--cfg-options', 'train_cfg.max_iters=2', 'default_hooks.checkpoint.interval=2']
@@ -81,7 +89,7 @@ def test_results_are_those_of_the_reports():
         assert f'| {" | ".join(cells[:6])} |' in scores, cells
     reports = ''.join((ROOT / f'results/{name}/report.md').read_text() for name in EXPERIMENTS)
     found = rows_of(page, 'network | tested on')
-    assert len(found) == 13
+    assert len(found) == 14
     for arm, mode, seeds, change, interval, verdict in found:
         words = ['|', f'| {arm} - ', f' {mode} ', f' {seeds} ', f' {change} ', f' {interval} ', f' {verdict} ']
         assert any(all(word in line for word in words) for line in reports.splitlines()), words
@@ -118,6 +126,10 @@ def test_what_is_said_of_results_is_what_was_measured():
             assert max(map(abs, changes)) < 0.1, 'no network but those of classes changes by a tenth of a point'
     for row in read('cost.json')['results']:
         assert all(each['low'] < 1 for each in row['ratio'].values()), 'no slowdown is shown'
+    slower = [row['config'] for row in read('gpu/cost.json')['results'] if row['ratio']['train']['low'] > 1]
+    assert len(slower) == 1 and '/fcn' in slower[0], 'on a GPU one is shown for the FCN'
+    found = read('camvid_r50/report.json')
+    assert abs(found['verdicts'][0]['removal']['difference']) < 0.01 and len(found['missing']) == 1, 'two of three'
 
 
 def test_overheads_are_those_of_the_paper():

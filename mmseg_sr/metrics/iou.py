@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 from torch import Tensor
@@ -18,10 +19,10 @@ from .groups import image_names
 class ClassIoUMetric(IoUMetric):
     """Report intersection over union in percent: mean, unrounded, and of each class.
 
-    The stock metric adds pixels up in float32, which cannot tell 2**24 from 2**24 + 1 (eight Cityscapes frames have as
-    many), rounds to two digits, and has each class's IoU in its log table only. Here the same counts are added up in
-    float64 (exact to 2**53), and ``IoU.<class>`` is reported too: NaN for a class in neither prediction nor ground
-    truth, which the mean leaves out. Log table and written predictions are the stock metric's. In a config::
+    The stock metric counts pixels in float32, which cannot tell 2**24 from 2**24 + 1 (eight Cityscapes frames have as
+    many), rounds to two digits, and has each class's IoU in its log table only. Here they are counted in whole numbers
+    and added up in float64 (exact to 2**53), and ``IoU.<class>`` is reported too: NaN for a class in neither prediction
+    nor ground truth, which the mean leaves out. Log table and written predictions are the stock metric's. In a config::
 
         val_evaluator = dict(type='ClassIoUMetric')
 
@@ -48,6 +49,20 @@ class ClassIoUMetric(IoUMetric):
             return
         for index, sample in enumerate(data_samples, start=len(self.results) - len(data_samples)):
             self.results[index] += (self._confusion(sample), sample['img_path'])
+
+    @staticmethod
+    def intersect_and_union(
+        pred_label: Tensor, label: Tensor, num_classes: int, ignore_index: int
+    ) -> tuple[Tensor, ...]:
+        """Count the pixels of each class: intersection, union, prediction and ground truth (K,), of int64.
+
+        The stock histogram cannot run on a GPU where algorithms are to be deterministic; these counts can.
+        """
+        counted = label != ignore_index
+        predicted, truth = pred_label[counted], label[counted]
+        areas = (predicted[predicted == truth], predicted, truth)
+        both, predicted, truth = (torch.bincount(each, minlength=num_classes)[:num_classes].cpu() for each in areas)
+        return both, predicted + truth - both, predicted, truth
 
     def _confusion(self, sample: dict) -> np.ndarray:
         count = len(self.dataset_meta['classes'])

@@ -2,7 +2,8 @@
 
 Shape letters: N batch, C channels, (H, W) size of the memory, (h, w) size of the input, P memory blocks.
 
-Under a compiler, a tracer or an exporter the plain PyTorch forms are used: a compiler fuses them by itself.
+These forms are for CPUs. On a GPU, where time goes into starting many small operations, and under a compiler, a tracer
+or an exporter, which fuse by themselves, the plain PyTorch forms are used.
 """
 
 from collections.abc import Sequence
@@ -14,8 +15,8 @@ from torch import Tensor
 PIECE = 2**18  # numbers: with what becomes of them they fit a core's cache
 
 
-def _is_traced() -> bool:
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+def _plain(x: Tensor) -> bool:
+    return x.device.type != 'cpu' or torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 # ------------------------------------------------------------------------------------------------------------- squeeze
@@ -41,7 +42,7 @@ def squeeze(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         >>> squeezed.shape, squeezed.unique()
         (torch.Size([2, 1, 4, 5]), tensor([3.]))
     """
-    return (x, F.conv2d(x, weight, bias)) if _is_traced() else _Squeeze.apply(x, weight, bias)
+    return (x, F.conv2d(x, weight, bias)) if _plain(x) else _Squeeze.apply(x, weight, bias)
 
 
 class _Squeeze(torch.autograd.Function):
@@ -89,7 +90,7 @@ def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
         >>> resize(torch.tensor([0.0, 4.0]).view(1, 1, 1, 2), (1, 4)).flatten()
         tensor([0., 1., 3., 4.])
     """
-    return plain_resize(maps, size) if _is_traced() else _Resize.apply(maps, tuple(size))
+    return plain_resize(maps, size) if _plain(maps) else _Resize.apply(maps, tuple(size))
 
 
 class _Resize(torch.autograd.Function):

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import inspect
+import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -51,6 +52,8 @@ def build_network(cfg: Config, *loaders: str) -> Network:
             if cfg.get(name):
                 check_files(name, build_dataset(name, cfg[name]))
         randomness['seed'] = sync_random_seed() if seed is None else seed
+        if randomness.get('deterministic'):  # without it torch refuses matrix products on a GPU, as in the block's gate
+            os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
         set_random_seed(**randomness)
         with blame('build the model'):
             model = MODELS.build(model)

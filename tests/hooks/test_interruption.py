@@ -24,7 +24,6 @@ from mmseg_sr.checkpoints.resuming import newest_checkpoint, resume_newest
 from mmseg_sr.config import load_config
 from mmseg_sr.runs import launch
 
-RUN = killing.by_command if torch.cuda.is_available() else killing.by_fork  # CUDA does not survive a fork
 KILLS = 30
 
 
@@ -37,9 +36,9 @@ def home(tmp_path_factory) -> Path:
 
 
 def train(home: Path, work: Path, kill: Kill | None, log: Path, workers: int = 0, *more: object) -> int:
-    """Start or resume the training of these tests, on the CPU; its status."""
+    """Start or resume the training of these tests; its status."""
     options = ['--cfg-options', f'train_dataloader.num_workers={workers}', *more]
-    return RUN([home / 'tiny.py', '--work-dir', work, '--resume', *options], kill, log, CUDA_VISIBLE_DEVICES='')
+    return killing.by_fork([home / 'tiny.py', '--work-dir', work, '--resume', *options], kill, log)
 
 
 @pytest.fixture(scope='module')
@@ -147,7 +146,6 @@ def train_two(home: Path, work: Path, kill: Kill | None, log: Path) -> list[int]
     return [killing.await_fork(process) for process in processes]
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason='gloo and forks are for CPUs')
 def test_two_processes_leave_together_and_resume_exactly(home, tmp_path):
     assert train_two(home, tmp_path / 'whole', None, tmp_path / 'whole.log') == [0, 0]
     whole = killing.outcome(tmp_path / 'whole')

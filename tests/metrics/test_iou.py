@@ -97,6 +97,18 @@ def test_counts_on_where_float32_stops():
     assert compute(ClassIoUMetric())['IoU.c0'] == pytest.approx(100 * hits / truth, abs=1e-12)
 
 
+def test_one_image_may_have_more_pixels_than_float32_counts():
+    truth = np.zeros((4097, 4096), np.uint8)  # 2**24 + 4096 pixels
+    truth[0, :3] = 1, VOID, 7  # and one of no class, which counts for none
+    prediction = np.zeros_like(truth)
+    hit, union, predicted, labelled = (
+        area.tolist() for area in ClassIoUMetric.intersect_and_union(*map(torch.tensor, (prediction, truth)), 2, VOID)
+    )
+    zeros = truth.size - 3
+    assert (hit, predicted, labelled) == ([zeros, 0], [zeros + 2, 0], [zeros, 1])
+    assert union == [zeros + 2, 1]
+
+
 def test_a_class_that_is_absent_is_nan_and_not_in_the_mean():
     got = evaluate(ClassIoUMetric(), 3, [(np.array([[0, 1]]), np.array([[0, 1]]))])
     assert got['mIoU'] == 100

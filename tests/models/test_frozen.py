@@ -171,7 +171,6 @@ def test_without_frozen_stages_memory_only_training_leaves_weights_and_statistic
     assert len(checkpoint['optimizer']['state']) == 7, 'momentum for the block only'
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason='gloo is for machines without a GPU')
 def test_two_processes_train_what_is_not_frozen_without_looking_for_unused_parameters(home):
     script = home / 'both.py'
     script.write_text(

@@ -22,7 +22,6 @@ from mmseg_sr.runs import launch
 
 MEMORY = 'backbone.layer3.sr.memory'
 STEPS, DEATH, SAVED = 50, 15, 10  # of the whole training; where one process dies, and what was saved before
-pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason='gloo is for machines without a GPU')
 
 # mmseg's loss is a mean over all pixels, those to ignore too, and all images have one size: so the mean of the
 # processes' means is that of the whole batch. No augmentation and no dropout: each process would draw its own.
