@@ -141,6 +141,42 @@ def test_a_deterministic_training_is_the_same_to_the_bit_with_and_without_a_stop
         assert differences(other['optimizer'], whole['optimizer']) == []
 
 
+LOOKS = {
+    'test': ['{config}', '{weights}', '--tta'],
+    'ablate': ['{config}', '{weights}', '--out', 'ablation.json'],
+    'visualize_sr': [
+        '{config}',
+        '{weights}',
+        '--num-images',
+        '2',
+        '--pictures',
+        '1',
+        '--dpi',
+        '20',
+        '--out',
+        'figures',
+    ],
+    'report_page': ['{config}', '{weights}', '--out', 'page.html'],
+    'predict': ['{config}', '{weights}', '{data}', '--out', 'predicted'],
+    'export': ['{config}', '{weights}', '--format', 'torch-export', '--out', 'network.pt2'],
+    'cost': ['{config}', '--rounds', '1', '--out', 'cost.json'],
+}
+
+
+@pytest.fixture(scope='module')
+def trained_network(tmp_path_factory) -> dict[str, Path]:
+    home = tmp_path_factory.mktemp('home')
+    config = write_config(home, extra=SR)
+    train(config, home / 'work')
+    return dict(config=config, weights=home / 'work/iter_4.pth', data=home / 'data/img')
+
+
+@pytest.mark.parametrize('tool', LOOKS)
+def test_every_tool_that_runs_a_network_runs_it_there(tool, trained_network, tmp_path):
+    words = [word.format(**trained_network) for word in LOOKS[tool]]
+    python(ROOT / f'tools/{tool}.py', *words, cwd=tmp_path)
+
+
 def test_one_process_of_nccl_is_a_training_without_one(tmp_path):
     config = write_config(tmp_path, extra=SR)
     alone = train(config, tmp_path / 'alone')

@@ -2,6 +2,7 @@
 
 import builtins
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from mmseg_sr.config import load_config, prepare, with_tta
 from mmseg_sr.runs import launch
 
 pytestmark = pytest.mark.usefixtures('fresh')
+CUBLAS = 'CUBLAS_WORKSPACE_CONFIG'
 SHORT = SR + "train_cfg.update(max_iters=2)\nmodel['decode_head']['dropout_ratio'] = 0.5\n"
 EMA = "custom_hooks = [dict(type='EMAHook')]\n"
 
@@ -58,7 +60,9 @@ STARTS = {
 
 
 @pytest.mark.parametrize('start', STARTS)
-def test_a_training_is_the_one_of_mmengines_runner(start, home):
+def test_a_training_is_the_one_of_mmengines_runner(start, home, monkeypatch):
+    monkeypatch.setenv(CUBLAS, '')
+    monkeypatch.delenv(CUBLAS)
     config = write_config(home, 'short.py', SHORT)
     options = {
         key: value.format(home=home) if isinstance(value, str) else value for key, value in STARTS[start].items()
@@ -67,6 +71,7 @@ def test_a_training_is_the_one_of_mmengines_runner(start, home):
     if 'data_preprocessor' in options:
         del cfg.model['data_preprocessor']
     runner = launch.train(cfg)
+    assert (CUBLAS in os.environ) == (start == 'deterministic'), 'else torch refuses matrix products on a GPU'
     ours = left(cfg, runner.seed)
     if start == 'without a seed':  # the one that was drawn makes the same training
         cfg.randomness.seed = runner.seed
