@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import softmax
+from tiny_config import write_config
 
 from experiments.recall.arms import ChoosingSRBlock, ClassRecall, PixelBottleneck, PixelRecall
+from mmseg_sr.config import load_config
 from mmseg_sr.memory.interventions import recalling, without
+from mmseg_sr.runs.models import build_model
 
 ARMS = {
     'pixel': lambda: PixelRecall(12, num_memories=5),
@@ -123,3 +126,16 @@ def test_a_step_that_moves_the_averages_has_gradients_all_the_same():
     labels = torch.randint(0, 4, (2, 8, 12))
     (block(x).square().mean() + block.loss(labels)).backward()
     assert all(weight.grad is not None for weight in block.parameters())
+
+
+def test_figures_of_weights_in_each_cell_are_refused_by_a_sentence(call, tmp_path):
+    config = write_config(
+        tmp_path,
+        extra="custom_imports['imports'].append('experiments.recall.arms')\n"
+        "model['backbone'] = dict(type='InsertedBackbone', backbone=model['backbone'],\n"
+        "    insert=dict(pixel=dict(after='layer3', type='PixelRecall')), use=['pixel'])\n",
+    )
+    weights = {'state_dict': build_model(load_config(config)).state_dict()}
+    torch.save(weights, tmp_path / 'weights.pth')
+    message = call('visualize_sr', config, tmp_path / 'weights.pth', '--num-images', 1).mistake
+    assert 'weighs its memories in each cell' in message
