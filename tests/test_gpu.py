@@ -14,7 +14,8 @@ from trained_block import trained
 
 from mmseg_sr import SRBlock
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason='a GPU, and TEST_GPU=1, are needed')
+if not torch.cuda.is_available():
+    pytest.skip('a GPU, and TEST_GPU=1, are needed', allow_module_level=True)
 
 SIZES = [(4, 5), (9, 3)]
 CLOSE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 6e-2}  # relative to the largest number of a tensor
