@@ -174,8 +174,8 @@ def summary() -> None:
         ('IDD-Lite', 'the block of the paper', 'recall_idd_lite', 'SR'),
         ('drawn streets', 'the block of the paper', 'scene_mini', 'SR'),
         ('drawn streets', 'memory of the scene, rank 16', 'scene_mini', 'placed-rank16'),
+        ('drawn streets', 'the same, 6,000 iterations', 'scene_lasting', 'placed-rank16-6k'),
         ('CIFAR-100, a part', 'narrow ResNet-18', 'cifar100_small', 'R18+SR'),
-        ('CIFAR-100, a part', 'the same, with dropout of channels', 'cifar100_small', 'R18+D2D+SR'),
     ]:
         (row,) = (row for row in of_primary(experiment) if row['arm'] == arm)
         means = {each['arm']: f'{each[row["metric"]]["mean"]:.2f}' for each in report(experiment)['results']}

@@ -21,7 +21,7 @@ EXPERIMENTS = (
     'scene_mini',
     'channels_last',
 )
-EXPERIMENTS += ('cifar100_small',)
+EXPERIMENTS += ('cifar100_small', 'scene_lasting')
 MINI = 'configs/mini_cityscapes/fcn_r18-w16-d8-sr_1xb4-600_mini-cityscapes-128x256.py'
 SHORT = ['--cfg-options', 'train_cfg.max_iters=2', 'default_hooks.checkpoint.interval=2']
 SHORT += ['train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False']
@@ -89,7 +89,7 @@ def test_results_are_those_of_the_reports():
     for cells in rows_of(page, 'network | seeds | mIoU'):
         assert f'| {" | ".join(cells[:6])} |' in scores, cells
     found = rows_of(page, 'network | tested on')
-    assert len(found) == 14
+    assert len(found) == 16
     for arm, mode, seeds, change, interval, verdict in found:
         words = ['|', f'| {arm} - ', f' {mode} ', f' {seeds} ', f' {change} ', f' {interval} ', f' {verdict} ']
         assert any(all(word in line for word in words) for line in reports.splitlines()), words
@@ -107,6 +107,13 @@ def test_what_is_said_of_results_is_what_was_measured():
         variants = read(f'scene_mini/{arm}-ablation.json')['variants']
         assert variants['removed']['change']['high'] < -5, 'on drawn streets the memory of the scene helps'
         assert abs(variants['static recall']['change']['mIoU']) < 0.1, 'it recalls the same for every image'
+    gains = [
+        row['difference'] for name in ('scene_mini', 'scene_lasting') for row in read(f'{name}/report.json')['verdicts']
+    ]
+    assert gains[-3] > 7 > 3 > gains[-2] > 1 > gains[-1], 'the longer the training, the less is left of the lead'
+    for arm in ('placed-rank16', 'placed-rank16-6k'):
+        removed = read(f'scene_lasting/{arm}-ablation.json')['variants']['removed']['change']
+        assert removed['high'] < -5, 'the network with a memory goes on relying on it'
     for arm in ('learning', 'placed-learning'):
         (block,) = read(f'scene/{arm}/memory.json')['blocks'].values()
         assert 1 <= round(100 * block['shift']['mean']) <= 2, 'adds one to two percent of the norm'
