@@ -61,7 +61,8 @@ class ClassIoUMetric(IoUMetric):
         counted = label != ignore_index
         predicted, truth = pred_label[counted], label[counted]
         areas = (predicted[predicted == truth], predicted, truth)
-        both, predicted, truth = (torch.bincount(each, minlength=num_classes)[:num_classes].cpu() for each in areas)
+        counts = (torch.bincount(each.long(), minlength=num_classes) for each in areas)  # a binary head's are floats
+        both, predicted, truth = (each[:num_classes].cpu() for each in counts)
         return both, predicted + truth - both, predicted, truth
 
     def _confusion(self, sample: dict) -> np.ndarray:
