@@ -1,7 +1,6 @@
 """On a GPU the block computes what it does on a CPU, and the tools train there too; skipped where there is none."""
 
 import copy
-import json
 import shutil
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from tiny_config import SR, write_config
 from trained_block import trained
 
 from mmseg_sr import SRBlock
+from mmseg_sr.experiments.logs import scalars
 
 if not torch.cuda.is_available():
     pytest.skip('a GPU, and TEST_GPU=1, are needed', allow_module_level=True)
@@ -101,13 +101,6 @@ def train(config: Path, work: Path, *more: object) -> dict[int, dict[str, float]
     return losses(work)
 
 
-def scores(work: Path) -> list[float]:
-    """mIoU in validation."""
-    (log,) = work.glob('*/vis_data/scalars.json')
-    lines = (json.loads(line) for line in log.read_text(encoding='utf-8').splitlines())
-    return [line['mIoU'] for line in lines if 'mIoU' in line]
-
-
 def test_a_training_is_that_of_a_cpu_up_to_rounding_and_mixed_precision_is_close(tmp_path):
     config = write_config(tmp_path, extra=SR)
     python(ROOT / 'tools/train.py', config, '--work-dir', tmp_path / 'cpu', CUDA_VISIBLE_DEVICES='-1')
@@ -116,7 +109,7 @@ def test_a_training_is_that_of_a_cpu_up_to_rounding_and_mixed_precision_is_close
         ours = train(config, tmp_path / work, *more)
         assert ours.keys() == expected.keys() and ours[1].keys() == expected[1].keys()
         assert ours[1]['loss'] == pytest.approx(expected[1]['loss'], rel=part)
-        assert len(scores(tmp_path / work)) == 1
+        assert sum('mIoU' in line for line in scalars(tmp_path / work)) == 1
 
 
 def test_a_deterministic_training_is_the_same_to_the_bit_with_and_without_a_stop(tmp_path):

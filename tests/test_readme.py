@@ -13,15 +13,15 @@ from written import ROOT, TEXTS, commands_in
 
 COMMANDS = [command for name in ('README', 'index') for command in commands_in(TEXTS[name])]
 EXPERIMENTS = (
-    'camvid_r50',
     'camvid_cpu',
+    'camvid_r50',
     'camvid_rank',
     'recall_idd_lite',
     'scene_five',
     'scene_mini',
-    'channels_last',
+    'scene_lasting',
 )
-EXPERIMENTS += ('cifar100_small', 'scene_lasting')
+EXPERIMENTS += ('channels_last', 'cifar100_small')
 MINI = 'configs/mini_cityscapes/fcn_r18-w16-d8-sr_1xb4-600_mini-cityscapes-128x256.py'
 SHORT = ['--cfg-options', 'train_cfg.max_iters=2', 'default_hooks.checkpoint.interval=2']
 SHORT += ['train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False']
