@@ -14,7 +14,6 @@ from mmseg.structures import SegDataSample
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..errors import UserError
 from ..models.find import sr_blocks
 from .interventions import without
 from .probe import Passes, probe
@@ -69,7 +68,6 @@ def observe(model: nn.Module, sample: dict, ablate: bool = True) -> Seen:
 
     Raises:
         ValueError: For a model without an SR block.
-        UserError: For a block of another kind, whose weights are not (N, P).
     """
     with probe(model) as passes:
         logits, prediction, labels = predict(model, sample)
@@ -79,7 +77,7 @@ def observe(model: nn.Module, sample: dict, ablate: bool = True) -> Seen:
         logit_size=float(logits.abs().mean()),
         shares=None if labels is None else class_shares(labels.cpu().numpy(), len(logits)),
         windows=max(len(each.weights) for each in passes.values()),
-        blocks={name: _see(model, sample, name, each) for name, each in passes.items()},
+        blocks={name: _see(model, sample, each) for name, each in passes.items()},
     )
     if ablate:
         for name, block in sr_blocks(model).items():
@@ -112,9 +110,7 @@ def has_pixels(sample: dict) -> bool:
     return isinstance(sample['data_samples'], SegDataSample)
 
 
-def _see(model: nn.Module, sample: dict, name: str, passes: Passes) -> SeenBlock:
-    if passes.weights[0].dim() != 2:
-        raise UserError(f'{name} weighs its memories in each cell: only weights of whole images can be looked at')
+def _see(model: nn.Module, sample: dict, passes: Passes) -> SeenBlock:
     return SeenBlock(
         weights=torch.cat(passes.weights).mean(0).numpy(),
         before=_whole_map(model, sample, torch.cat(passes.before)).numpy(),
