@@ -131,6 +131,7 @@ def test_a_schedule_that_was_changed_for_a_resumed_training_is_said_to_be_the_ol
         assert done.status == 0, done.err
         return done.out
 
+    poly = poly.replace(')]', "), dict(type='LinearMomentum', start_factor=0.5, begin=0, end=9, by_epoch=False)]")
     assert 'Kept from' not in train(poly)
     assert 'Kept from' not in train(poly + "train_cfg['max_iters'] = 5\n")
     changed = poly.replace('end=4', 'end=6').replace('1e-4', '2e-4') + "train_cfg['max_iters'] = 6\n"
