@@ -9,8 +9,8 @@ from mmengine.runner import Runner
 from tiny_config import write_config
 
 from mmseg_sr.checkpoints.reading import read_checkpoint
+from mmseg_sr.checkpoints.resuming import last_good
 from mmseg_sr.config import load_config, prepare
-from mmseg_sr.hooks.loss_guard import last_good
 from mmseg_sr.runs import launch
 
 SPOILING = """
