@@ -38,11 +38,7 @@ class Network(NamedTuple):
 
 
 def build_network(cfg: Config, *loaders: str) -> Network:
-    """Build and check the datasets of these data loaders, and the network with the random numbers of mmengine's Runner.
-
-    Raises:
-        UserError: For a mistake in the config, and missing data.
-    """
+    """Build and check the datasets of these data loaders, and the network with the random numbers of mmengine's Runner."""
     randomness = dict(cfg.get('randomness') or {})
     seed = randomness.get('seed')
     if seed is not None and not (isinstance(seed, int) and 0 <= seed < 2**32):
@@ -73,11 +69,7 @@ def _streams() -> bytes:
 
 
 def build_runner(cfg: Config, network: Network, load_from: str | None = None, kind: type[Runner] = Runner) -> Runner:
-    """Build the Runner around a network and its datasets, with the hooks that guard its data and its loss.
-
-    Raises:
-        UserError: For a mistake in the config.
-    """
+    """Build the Runner around a network and its datasets, with the hooks that guard its data and its loss."""
     names = inspect.signature(Runner).parameters.keys() - {'model', 'cfg'}
     given = copy.deepcopy({name: cfg[name] for name in names if cfg.get(name) is not None})
     given.update(randomness=dict(network.randomness), load_from=load_from)
