@@ -156,7 +156,7 @@ def plain_name(name: str) -> str:
 
 
 def without_blocks(checkpoint: dict, model: nn.Module) -> dict:
-    """Leave the weights of the SR blocks of a model, which must have one, out of a checkpoint: they stay the identity."""
+    """Leave the weights of a model's SR blocks, of which there must be one, out of a checkpoint."""
     below = tuple(f'{name}.' for name in sr_blocks(model))
     if not below:
         raise UserError('--without-sr: the model of the config has no SR block')

@@ -38,7 +38,7 @@ class Network(NamedTuple):
 
 
 def build_network(cfg: Config, *loaders: str) -> Network:
-    """Build and check the datasets of these data loaders, and the network with the random numbers of mmengine's Runner."""
+    """Build and check the datasets of these data loaders, and build the network as the Runner would, to the bit."""
     randomness = dict(cfg.get('randomness') or {})
     seed = randomness.get('seed')
     if seed is not None and not (isinstance(seed, int) and 0 <= seed < 2**32):
