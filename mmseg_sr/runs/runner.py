@@ -43,9 +43,6 @@ def build_network(cfg: Config, *loaders: str) -> Network:
     seed = randomness.get('seed')
     if seed is not None and not (isinstance(seed, int) and 0 <= seed < 2**32):
         raise UserError(f'randomness.seed (--seed) is a whole number from 0 to {2**32 - 1}, got {seed!r}')
-    model = copy.deepcopy(cfg.model)
-    if cfg.get('data_preprocessor'):
-        model.setdefault('data_preprocessor', cfg.data_preprocessor)
     datasets = {}
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
         for name in filter(cfg.get, loaders):
@@ -59,7 +56,7 @@ def build_network(cfg: Config, *loaders: str) -> Network:
             os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
         set_random_seed(**randomness)
         with blame('build the model'):
-            model = MODELS.build(model)
+            model = MODELS.build(copy.deepcopy(cfg.model))
     return Network(model, randomness, _streams(), datasets)
 
 
