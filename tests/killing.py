@@ -137,7 +137,7 @@ def by_fork(arguments: Sequence[object], kill: Kill | None, log: Path, **environ
 def start_fork(
     arguments: Sequence[object], kill: Kill | None, log: Path, **environment: str
 ) -> multiprocessing.process.BaseProcess:
-    environment = {**environment, **_tell(kill)}
+    environment = {**environment, 'KILL': json.dumps(vars(kill)) if kill else ''}
     process = multiprocessing.get_context('fork').Process(target=_train, args=(arguments, environment, log))
     process.start()
     return process
@@ -150,10 +150,6 @@ def await_fork(process: multiprocessing.process.BaseProcess) -> int:
         assert time.monotonic() < deadline
         time.sleep(0.005)
     return process.exitcode
-
-
-def _tell(kill: Kill | None) -> dict[str, str]:
-    return {'KILL': json.dumps(vars(kill))} if kill else {'KILL': ''}
 
 
 def _train(arguments: Sequence[object], environment: dict[str, str], log: Path) -> None:
