@@ -99,7 +99,7 @@ def check_local_weights(cfg: Config) -> None:
     for key, value in [*pretrained_of(cfg.model), ('load_from', cfg.get('load_from') or '')]:
         if value.startswith(PACKAGE_SCHEME):
             file_in_package(value)
-        elif value and '://' not in value and value not in released() and not Path(value).is_file():
+        elif value and '://' not in value and value not in released() and not Path(value).expanduser().is_file():
             raise UserError(f'{key}: there is no file {value}')
 
 
