@@ -90,8 +90,9 @@ def test_other_data_sets_get_class_ids(tmp_path):
     assert for_submission(cfg, tmp_path).test_evaluator.type == 'ClassIoUMetric'
 
 
-def test_a_config_without_hooks_draws_too(tmp_path):
-    ready = with_drawings(Config(dict(default_hooks=None)), tmp_path)
+@pytest.mark.parametrize('hooks', [None, dict(visualization=None)])
+def test_a_config_without_hooks_draws_too(hooks, tmp_path):
+    ready = with_drawings(Config(dict(default_hooks=hooks)), tmp_path)
     assert ready.default_hooks.visualization == dict(type='SegVisualizationHook', draw=True, interval=1)
     assert ready.visualizer.save_dir == str(tmp_path) and ready.visualizer.vis_backends == [
         dict(type='LocalVisBackend')
