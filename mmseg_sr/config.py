@@ -57,6 +57,8 @@ def load_config(path: str | Path, options: dict | None = None) -> Config:
 def prepare(cfg: Config) -> Config:
     """Fit a config to this machine: without a GPU, SyncBN becomes BN and several processes get a CPU's DDP.
 
+    A ``data_preprocessor`` that stands beside the model, as in mmpretrain's configs, becomes the model's.
+
     Raises:
         UserError: For a config that asks for another Runner or a ``strategy``.
     """
@@ -65,6 +67,8 @@ def prepare(cfg: Config) -> Config:
         raise UserError(
             "the tools run mmengine's Runner, over several processes with DDP: leave out runner_type and strategy"
         )
+    if cfg.get('model') and cfg.get('data_preprocessor'):
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     if get_device() != 'cpu':
         return cfg
     if cfg.get('sync_bn'):

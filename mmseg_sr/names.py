@@ -60,6 +60,8 @@ def find_checkpoint(name: str | Path) -> str | Path:
     path, files = Path(name), released()
     if path.is_file() or '://' in str(name):
         return name
+    if path.expanduser().is_file():  # in a config no shell has made a folder of ~
+        return path.expanduser()
     if str(name) in files:
         return files[str(name)]
     if str(name) in model_index():

@@ -111,17 +111,11 @@ def headers(data: bytes, generator: random.Random, count: int) -> Variants:
     yield from flipped(data, generator, count, 0, 8)
     first, second, *_ = [name for name in header if name != '__metadata__']
     begin, end = header[first]['data_offsets']
-    for key, value in {
-        'shape': [1 << 40],
-        'shape ': [-1],
-        'dtype': 'F99',
-        'data_offsets': [begin, end + 1],
-        'data_offsets ': [end, begin],
-        'data_offsets  ': [begin, 1 << 62],
-        'data_offsets   ': header[second]['data_offsets'],
-    }.items():
-        changed = {**header, first: {**header[first], key.strip(): value}}
-        yield f'{key.strip()} {value}', _safetensors(json.dumps(changed), rest)
+    changes = [('shape', [1 << 40]), ('shape', [-1]), ('dtype', 'F99')]
+    offsets = [[begin, end + 1], [end, begin], [begin, 1 << 62], header[second]['data_offsets']]
+    for key, value in [*changes, *(('data_offsets', pair) for pair in offsets)]:
+        changed = {**header, first: {**header[first], key: value}}
+        yield f'{key} {value}', _safetensors(json.dumps(changed), rest)
     yield 'a weight less', _safetensors(json.dumps({k: v for k, v in header.items() if k != first}), rest)
     for text in ('', 'null', '[]', '{', '[' * 200_000, '{"a":' * 200_000, json.dumps(header)[:-1]):
         yield f'header {text[:9]}', _safetensors(text, rest)

@@ -26,10 +26,9 @@ import numpy as np
 import setuptools  # noqa: F401
 import torch
 import torch._dynamo
+from in_process import forget_runs
 from mmengine.hooks import Hook
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import HOOKS, DefaultScope
-from mmengine.visualization import Visualizer
+from mmengine.registry import HOOKS
 from yapf.yapflib import yapf_api
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -138,7 +137,7 @@ def by_fork(arguments: Sequence[object], kill: Kill | None, log: Path, **environ
 def start_fork(
     arguments: Sequence[object], kill: Kill | None, log: Path, **environment: str
 ) -> multiprocessing.process.BaseProcess:
-    environment = {**environment, **_tell(kill)}
+    environment = {**environment, 'KILL': json.dumps(vars(kill)) if kill else ''}
     process = multiprocessing.get_context('fork').Process(target=_train, args=(arguments, environment, log))
     process.start()
     return process
@@ -151,10 +150,6 @@ def await_fork(process: multiprocessing.process.BaseProcess) -> int:
         assert time.monotonic() < deadline
         time.sleep(0.005)
     return process.exitcode
-
-
-def _tell(kill: Kill | None) -> dict[str, str]:
-    return {'KILL': json.dumps(vars(kill))} if kill else {'KILL': ''}
 
 
 def _train(arguments: Sequence[object], environment: dict[str, str], log: Path) -> None:
@@ -173,8 +168,7 @@ def begin() -> None:
 
     That is three quarters of the time of such a small run.
     """
-    for kept in (MMLogger, MessageHub, Visualizer, DefaultScope):
-        kept._instance_dict.clear()
+    forget_runs()
     yapf_api.FormatCode = lambda text, **style: (text, False)
 
 

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import yaml
 from in_process import ROOT
+from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 from PIL import Image
 
+from mmseg_sr.checkpoints.loaders import check_local_weights
 from mmseg_sr.checkpoints.reading import read_checkpoint
 from mmseg_sr.config import load_config
 from mmseg_sr.errors import UserError
@@ -41,6 +43,13 @@ def test_a_file_goes_before_a_name_and_an_address_stays(tmp_path, monkeypatch):
     Path(NAME).write_text('x = 1')
     assert find_config(NAME) == Path(NAME) and find_checkpoint(NAME) == NAME
     assert find_checkpoint(f'mmseg_sr://checkpoints/{WEIGHTS.name}').startswith('mmseg_sr://')
+
+
+def test_the_home_folder_is_known_in_a_config_as_mmengine_knows_it(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'w.pth').touch()
+    assert find_checkpoint('~/w.pth') == tmp_path / 'w.pth'
+    check_local_weights(Config(dict(model=dict(pretrained='~/w.pth'), load_from='~/w.pth')))
 
 
 @pytest.mark.parametrize(

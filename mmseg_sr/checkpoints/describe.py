@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..datasets.classes import listed
+from ..errors import UserError
 from ..models.low_rank import block_norms
 from ..models.resize_state import keys_of, options_of
 from ..names import find_checkpoint
@@ -25,9 +26,11 @@ def describe(source: str | Path) -> dict:
         norm of each memory block.
 
     Raises:
-        UserError: As :func:`.read_checkpoint`.
+        UserError: For what is no file of a checkpoint.
     """
     source = find_checkpoint(source)
+    if '://' in str(source):
+        raise UserError(f'{source} is an address: only files can be described, and released models by their names')
     checkpoint = read_checkpoint(source)
     weights, meta = plain_weights(checkpoint), checkpoint.get('meta', {})
     with open(source, 'rb') as file:

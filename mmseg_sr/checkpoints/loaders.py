@@ -40,15 +40,7 @@ def load_from_safetensors(filename: str, map_location: str | torch.device | None
 
 
 def load_from_mmseg_sr(address: str, map_location: str | torch.device | None = None) -> dict:
-    """Read weights that come with mmseg_sr, from a checkout or a wheel.
-
-    Args:
-        address: As a model index has it in ``Weights``: ``mmseg_sr://checkpoints/<file>``.
-        map_location: Device of the weights; None for the CPU.
-
-    Raises:
-        UserError: For an address at which nothing was released; and as :func:`.read_checkpoint`.
-    """
+    """Read weights that come with mmseg_sr by their address in a model index: ``mmseg_sr://checkpoints/<file>``."""
     path = HOME / address.removeprefix(SCHEME)
     if not path.is_file():
         raise no_weights(path.name)
@@ -56,24 +48,12 @@ def load_from_mmseg_sr(address: str, map_location: str | torch.device | None = N
 
 
 def load_from_package(address: str, map_location: str | torch.device | None = None) -> object:
-    """Read the file of weights that an installed Python package holds, as :func:`.load` does.
-
-    Args:
-        address: ``package://<name of the package, as it is imported>``.
-        map_location: Device of the weights; None for the CPU.
-
-    Raises:
-        UserError: As :func:`file_in_package`.
-    """
+    """Read the file of weights that an installed Python package holds, as :func:`.load` does."""
     return load(file_in_package(address), map_location)
 
 
 def file_in_package(address: str) -> Path:
-    """Find the one ``.pth`` file that an installed Python package holds, without reading it.
-
-    Raises:
-        UserError: For a package that is not installed, or has no such file or several.
-    """
+    """Find, without reading it, the one ``.pth`` file in a package: ``package://<its name, as it is imported>``."""
     name = address.removeprefix(PACKAGE_SCHEME)
     found = importlib.util.find_spec(name) if name.isidentifier() else None
     if found is None:
@@ -115,15 +95,11 @@ def pretrained_of(model: object, path: str = 'model') -> Iterator[tuple[str, str
 
 
 def check_local_weights(cfg: Config) -> None:
-    """Refuse a config whose network is to start from a file that is not there.
-
-    Raises:
-        UserError: Names the key and the file.
-    """
+    """Refuse a config whose network is to start from a file that is not there."""
     for key, value in [*pretrained_of(cfg.model), ('load_from', cfg.get('load_from') or '')]:
         if value.startswith(PACKAGE_SCHEME):
             file_in_package(value)
-        elif value and '://' not in value and value not in released() and not Path(value).is_file():
+        elif value and '://' not in value and value not in released() and not Path(value).expanduser().is_file():
             raise UserError(f'{key}: there is no file {value}')
 
 
@@ -131,9 +107,6 @@ def check_own_loaders(model: nn.Module) -> None:
     """Refuse a pretrained file of which nothing came into a module that loads it in a way of its own, as Swin does.
 
     mmengine's way is checked by :func:`init_pretrained`; such modules rename what they take, and say nothing.
-
-    Raises:
-        UserError: Names the module and the file.
     """
     for module in model.modules():
         init = getattr(module, 'init_cfg', None)

@@ -1,10 +1,13 @@
 """Find where a stopped training goes on: the newest checkpoint that is whole."""
 
+import contextlib
 import copy
 import logging
 import re
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
+from typing import NamedTuple
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -14,8 +17,17 @@ from ..processes import is_first_process
 from .allowed import Refused
 from .reading import read_checkpoint
 from .saving import LAST
+from .weights import check_finite, plain_weights
 
 RESUMES = {'meta', 'message_hub', 'optimizer'}  # what a training needs of a checkpoint to go on
+
+
+class Skipped(NamedTuple):
+    """A checkpoint from which a training cannot go on."""
+
+    path: Path
+    fault: str
+    is_whole: bool  # whether the file is, and was refused
 
 
 def resume_newest(cfg: Config) -> Config:
@@ -26,7 +38,7 @@ def resume_newest(cfg: Config) -> Config:
     Raises:
         UserError: Where a newer one is whole and was refused: a training that goes on without it would overwrite it.
     """
-    found, skipped = _search(Path(cfg.work_dir))
+    found, skipped = newest_checkpoint(cfg.work_dir)
     for path, fault, is_whole in skipped:
         if is_whole:
             raise UserError(f'{path} {fault}. Nothing was changed; to train without it, name another --work-dir')
@@ -40,28 +52,35 @@ def resume_newest(cfg: Config) -> Config:
     return cfg
 
 
-def newest_checkpoint(folder: str | Path) -> tuple[Path | None, list[str]]:
-    """Find the newest checkpoint of a work directory from which a training can go on.
+def newest_checkpoint(folder: str | Path) -> tuple[Path | None, list[Skipped]]:
+    """Find the newest checkpoint of a work directory from which a training can go on, and what had to be skipped.
 
     It is the one that ``last_checkpoint`` names, or one of a higher number that was written after that; else, if those
     are not whole, the next lower one. A higher number written before ``last_checkpoint`` is of another run.
-
-    Returns:
-        Its path, None if there is none, and what was skipped: ``path: reason``.
     """
-    found, skipped = _search(Path(folder))
-    return found, [f'{path}: {fault}' for path, fault, _ in skipped]
-
-
-def _search(folder: Path) -> tuple[Path | None, list[tuple[Path, str, bool]]]:
-    """The newest, and what was skipped: its path, why, and whether the file is whole."""
     skipped = []
-    for path in _candidates(folder):
+    for path in _candidates(Path(folder)):
         fault = _fault(path)
         if not fault:
             return path, skipped
-        skipped.append((path, *fault))
+        skipped.append(Skipped(path, *fault))
     return None, skipped
+
+
+def last_good(folder: str | Path, buffers: Collection[str] = ()) -> Path | None:
+    """Find the newest checkpoint of a work directory that can be resumed and whose weights are all finite.
+
+    Args:
+        folder: The work directory.
+        buffers: Names of what may be infinite in it, as masks are.
+    """
+    for path in _candidates(Path(folder)):
+        with contextlib.suppress(UserError):
+            checkpoint = read_checkpoint(path)
+            check_finite(plain_weights(checkpoint), path, buffers)
+            if checkpoint.keys() >= RESUMES:
+                return path
+    return None
 
 
 def _candidates(folder: Path) -> list[Path]:

@@ -16,7 +16,7 @@ def check_weights(model: nn.Module, checkpoint: dict, source: str | Path, whole:
     """Load a checkpoint's weights into a model, and refuse those that do not fill it; mmengine only logs that.
 
     Args:
-        model: The segmentor that the config describes.
+        model: The network that the config describes.
         checkpoint: What :func:`.read_checkpoint` returned.
         source: Where it came from, for messages.
         whole: Every weight must be there. Else SR blocks may be missing as a whole, as in a stock checkpoint, and
@@ -54,14 +54,13 @@ def check_weights(model: nn.Module, checkpoint: dict, source: str | Path, whole:
 def check_some_fit(model: nn.Module, weights: dict[str, torch.Tensor], source: str | Path, prefix: str = '') -> None:
     """Refuse weights of which not one fits a model: mmengine only warns of that, and trains from scratch.
 
+    The message says before which names of the file, or of the model, what would have to stand.
+
     Args:
-        model: The segmentor, or the part of it, that is to start from them.
+        model: The network, or the part of it, that is to start from them.
         weights: Tensors by name.
         source: Where they came from, for messages.
         prefix: What is taken from the names; names without it are another part's.
-
-    Raises:
-        UserError: Says before which names of the file, or of the model, what would have to stand.
 
     Example:
         >>> check_some_fit(nn.Linear(2, 1), {'model.bias': torch.ones(1)}, 'w.pth')
@@ -116,9 +115,6 @@ def check_finite(weights: dict[str, torch.Tensor], source: str | Path, buffers: 
         source: Where they came from, for messages.
         buffers: Names of those that may be infinite, as masks are, but not NaN.
 
-    Raises:
-        UserError: Names the first.
-
     Example:
         >>> check_finite({'mask': torch.tensor([0, -torch.inf])}, 'w.pth', buffers=['mask'])
     """
@@ -160,11 +156,7 @@ def plain_name(name: str) -> str:
 
 
 def without_blocks(checkpoint: dict, model: nn.Module) -> dict:
-    """Leave the weights of the SR blocks of a model out of a checkpoint, so that the blocks stay the identity.
-
-    Raises:
-        UserError: For a model without an SR block.
-    """
+    """Leave the weights of a model's SR blocks, of which there must be one, out of a checkpoint."""
     below = tuple(f'{name}.' for name in sr_blocks(model))
     if not below:
         raise UserError('--without-sr: the model of the config has no SR block')

@@ -1,9 +1,8 @@
 """LossGuardHook: a loss that is not finite stops a training before it reaches the weights; it must reach all blocks."""
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import torch
 from mmengine.dist import all_gather_object, all_reduce, is_distributed
@@ -12,9 +11,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor
 
-from ..checkpoints.reading import read_checkpoint
-from ..checkpoints.resuming import newest_checkpoint
-from ..checkpoints.weights import check_finite, plain_name, plain_weights
+from ..checkpoints.resuming import last_good
+from ..checkpoints.weights import plain_name
 from ..errors import UserError
 from ..models.find import sr_blocks
 
@@ -142,23 +140,3 @@ def _way_back(runner: Runner) -> str:
     if good:
         return f'Last good checkpoint: {good} (--resume {good})'
     return f'There is no good checkpoint in {runner.work_dir}'
-
-
-def last_good(folder: str | Path, buffers: Collection[str] = ()) -> Path | None:
-    """Find the newest checkpoint of a work directory that can be resumed and whose weights are all finite.
-
-    Args:
-        folder: The work directory.
-        buffers: Names of what may be infinite in it, as masks are.
-    """
-    newest, _ = newest_checkpoint(folder)
-    if newest is None:
-        return None
-    age = {path: path.stat().st_mtime_ns for path in newest.parent.glob('*.pth')}
-    for path in sorted((path for path in age if age[path] <= age[newest]), key=age.get, reverse=True):
-        with contextlib.suppress(UserError):
-            checkpoint = read_checkpoint(path)
-            check_finite(plain_weights(checkpoint), path, buffers)
-            if 'optimizer' in checkpoint:
-                return path
-    return None

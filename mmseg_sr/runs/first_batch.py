@@ -1,7 +1,6 @@
 """Take a few pixels of a run's first images through its network and losses."""
 
 import copy
-from functools import partial
 
 import torch
 from mmengine.device import get_device
@@ -81,9 +80,7 @@ def _cut(data: dict) -> dict:
 
 def _follow(module: nn.Module, name: str, inside: list[str]) -> list:
     """Keep in ``inside`` the names of the modules that are running."""
-    leave = partial(_drop, inside)
-    return [module.register_forward_pre_hook(lambda *_: inside.append(name)), module.register_forward_hook(leave)]
-
-
-def _drop(inside: list[str], *_: object) -> None:
-    inside.pop()
+    return [
+        module.register_forward_pre_hook(lambda *_: inside.append(name)),
+        module.register_forward_hook(lambda *_: inside.remove(name)),
+    ]

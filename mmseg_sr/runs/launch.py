@@ -8,7 +8,6 @@ Datasets, network and checkpoint are checked, and the run is rehearsed, before t
 mistake is one :class:`UserError` and leaves nothing behind. The Runner gets this network; it does not build another.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 from urllib.error import URLError
 
@@ -61,7 +60,8 @@ def train(cfg: Config) -> Runner:
         except URLError as error:
             raise UserError(_no_download(cfg, error)) from error
         runner = build_runner(cfg, network, cfg.get('load_from'))
-        _tell(runner, notes)
+        for note in notes:
+            runner.logger.warning(note)
         try:
             runner.train()
         except FileNotFoundError as error:
@@ -106,16 +106,12 @@ def test(cfg: Config, checkpoint: str | Path, tta: bool = False, without_sr: boo
             reason = 'tested without' if without_sr else f'{checkpoint} has no'
             print_log(f'{reason} weights of {", ".join(blocks)}: identity there.', logger='current')
         runner = build_runner(cfg, network)
-        _tell(runner, notes)
+        for note in notes:
+            runner.logger.warning(note)
         runner.register_hook(Loaded(weights, checkpoint))
         runner.register_hook(KeepFolders())
         del weights
         return runner.test()
-
-
-def _tell(runner: Runner, notes: Iterable[str]) -> None:
-    for note in notes:
-        runner.logger.warning(note)
 
 
 def _check_start(cfg: Config, model: nn.Module) -> None:

@@ -22,13 +22,12 @@ from ..names import distinct
 def load_model(cfg: Config, checkpoint: str | Path, whole: bool = False) -> nn.Module:
     """Build the model of a config with the weights of a checkpoint, in evaluation mode on this machine's device.
 
+    Its ``dataset_meta`` is the checkpoint's, as with mmseg's ``init_model``; None if it has none.
+
     Args:
         cfg: The config.
         checkpoint: File of the weights.
         whole: Refuse a checkpoint without the weights of an SR block; else the block is the identity.
-
-    Returns:
-        The model. Its ``dataset_meta`` is the checkpoint's, as with mmseg's ``init_model``; None if it has none.
 
     Raises:
         UserError: For a config without a model, or a checkpoint that is none or does not fit.
@@ -46,11 +45,7 @@ def _filled(model: nn.Module, checkpoint: str | Path, whole: bool) -> nn.Module:
 
 
 def load_sr_model(cfg: Config, checkpoint: str | Path) -> nn.Module:
-    """Build and fill as :func:`load_model` a model with SR blocks, from a checkpoint that has them.
-
-    Raises:
-        UserError: For a model or a checkpoint without an SR block too.
-    """
+    """Build and fill as :func:`load_model` a model with SR blocks, from a checkpoint that has them."""
     model = build_model(cfg)
     if not sr_blocks(model):
         raise UserError(f'the model of {cfg.filename} has no SR block: there is no memory to look at')
@@ -58,11 +53,7 @@ def load_sr_model(cfg: Config, checkpoint: str | Path) -> nn.Module:
 
 
 def build_model(cfg: Config) -> nn.Module:
-    """Build the model of a config, with random weights, for one process: SyncBN becomes BN.
-
-    Raises:
-        UserError: For a config without a model, or a wrong one.
-    """
+    """Build the model of a config, with random weights, for one process: SyncBN becomes BN."""
     require(cfg, 'model')
     cfg = prepare(cfg)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmseg')), blame('build the model'):

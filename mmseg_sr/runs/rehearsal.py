@@ -4,6 +4,7 @@ mmengine's Runner finds a mistake in a config when it comes to what the config s
 evaluation. Here its own code runs on a copy of the network in a temporary folder. Nothing of that is kept.
 """
 
+import contextlib
 import copy
 import importlib.util
 import inspect
@@ -116,8 +117,8 @@ class Rehearsal(Runner):
 def rehearse(cfg: Config, network: Network, test: bool = False) -> tuple[str, ...]:
     """Rehearse the training, or the test, of a config.
 
-    The training's network is a copy, on the device of the run, and its images are the first that the training will
-    read. Random numbers are used: :func:`.build_runner` starts them anew.
+    The training's network is a copy, on the device of the run, and so are the datasets; its images are the first that
+    the training will read. Random numbers are used: :func:`.build_runner` starts them anew.
 
     Returns:
         What is no mistake, but should be said.
@@ -133,6 +134,11 @@ def rehearse(cfg: Config, network: Network, test: bool = False) -> tuple[str, ..
             network = network._replace(model=revert_sync_batchnorm(copy.deepcopy(network.model)))
     except Exception:  # no room for it; torch copies most modules, not all
         return ()
+    datasets = {}
+    for name, dataset in network.datasets.items():  # reading an image may change one, or a step of its pipeline
+        with contextlib.suppress(Exception):  # one that cannot be copied is built anew
+            datasets[name] = copy.deepcopy(dataset)
+    network = network._replace(datasets=datasets)
     with folder as cfg.work_dir, forgotten(), quiet('ERROR'), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # the run will say it
         runner = build_runner(cfg, network, kind=Rehearsal)

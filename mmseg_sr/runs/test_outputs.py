@@ -98,8 +98,8 @@ def with_drawings(cfg: Config, folder: Path) -> Config:
         check_pictures(load_split(cfg, 'test'))
     cfg = copy.deepcopy(cfg)
     hooks = cfg.get('default_hooks') or {}
-    # Upstream's hook draws an image in `interval`.
-    drawing = {'type': 'SegVisualizationHook', **hooks.get('visualization', {}), 'draw': True, 'interval': 1}
+    # Upstream's hook draws an image in `interval`; None switches a default hook off.
+    drawing = {'type': 'SegVisualizationHook', **(hooks.get('visualization') or {}), 'draw': True, 'interval': 1}
     cfg.default_hooks = {**hooks, 'visualization': drawing}
     visualizer = {'type': 'SegLocalVisualizer', **(cfg.get('visualizer') or {}), 'save_dir': str(folder)}
     cfg.visualizer = {'vis_backends': [dict(type='LocalVisBackend')], **visualizer}

@@ -24,9 +24,9 @@ from tiny_config import SR, write_config
 from torch import nn
 
 from mmseg_sr.checkpoints import loaders
+from mmseg_sr.checkpoints.describe import describe
 from mmseg_sr.checkpoints.publish import publish
 from mmseg_sr.checkpoints.reading import load, read_checkpoint
-from mmseg_sr.checkpoints.resuming import newest_checkpoint
 from mmseg_sr.checkpoints.weights import check_weights
 from mmseg_sr.config import TRUST, load_config, prepare
 from mmseg_sr.errors import UserError
@@ -217,6 +217,7 @@ WAYS = {
     'address': fetched,
     's3': from_storage,
     'publish': lambda path, config: publish(path, path.parent / 'out'),
+    'describe': lambda path, config: describe(path),
 }
 
 
@@ -289,16 +290,6 @@ def test_who_must_trusts_it(trained, hostile, mark, call, monkeypatch):
 @pytest.mark.parametrize('tool', ['train', 'test', 'visualize_sr', 'ablate', 'publish_model'])
 def test_tools_have_the_option(tool, call):
     assert '--trust-checkpoint' in call(tool, '--help')[1]
-
-
-def test_a_training_does_not_go_on_from_it(trained, hostile, tmp_path):
-    work = tmp_path / 'work'
-    work.mkdir()
-    shutil.copy(trained[1], work / 'iter_2.pth')
-    shutil.copy(hostile, work / 'iter_4.pth')
-    found, skipped = newest_checkpoint(work)
-    assert found == work / 'iter_2.pth'
-    assert len(skipped) == 1 and skipped[0].startswith(f'{work}/iter_4.pth: {REFUSED}')
 
 
 # -------------------------------------------------------------------------------------------------------- broken files

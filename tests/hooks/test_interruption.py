@@ -189,10 +189,10 @@ def test_what_is_not_whole_is_skipped_and_named(folder):
     (folder / '.iter_18.1.partial.pth').write_bytes(data)
     path, skipped = newest_checkpoint(folder)
     assert path == folder / 'iter_3.pth'
-    names, reasons = zip(*(line.removeprefix(f'{folder}/').split(': ', 1) for line in skipped), strict=True)
-    assert names == ('iter_15.pth', 'iter_12.pth', 'iter_9.pth', 'iter_6.pth')
+    assert [each.path.name for each in skipped] == ['iter_15.pth', 'iter_12.pth', 'iter_9.pth', 'iter_6.pth']
     expected = ('weights only', 'cut short', 'cut short', 'is damaged')
-    assert all(word in reason for word, reason in zip(expected, reasons, strict=True)), reasons
+    assert all(word in each.fault for word, each in zip(expected, skipped, strict=True)), skipped
+    assert [each.is_whole for each in skipped] == [True, False, False, False]
 
 
 def test_the_tool_says_what_it_skipped(home, folder):
@@ -212,7 +212,7 @@ def test_the_newest_is_the_named_one_or_one_written_after_it(folder):
     (folder / 'last_checkpoint').write_text('/moved/from/iter_6.pth')
     assert found(folder) == 'iter_6.pth', 'the folder was moved'
     (folder / 'iter_6.pth').unlink()
-    assert newest_checkpoint(folder) == (folder / 'iter_3.pth', [f'{folder}/iter_6.pth: it is not there'])
+    assert newest_checkpoint(folder) == (folder / 'iter_3.pth', [(folder / 'iter_6.pth', 'it is not there', False)])
     (folder / 'last_checkpoint').write_text('')
     assert found(folder) == 'iter_12.pth'
     for path in folder.glob('iter_*'):

@@ -183,10 +183,7 @@ def test_a_rehearsal_changes_nothing(home, tmp_path, capfd, monkeypatch):
     cfg = prepare(load_config(home / 'sr.py', {'work_dir': str(tmp_path / 'work')}))
     network = build_network(cfg, 'train_dataloader')
     before, modules = copy.deepcopy(network.model.state_dict()), list(network.model.modules())
-    text, kept = (
-        cfg.pretty_text,
-        [dict(kind._instance_dict) for kind in (MMLogger, MessageHub, DefaultScope, Visualizer)],
-    )
+    text, kept = cfg.pretty_text, named()
     capfd.readouterr()
     copies = []
     monkeypatch.setattr('mmseg_sr.runs.rehearsal.try_batch', lambda model, _: copies.append(weakref.ref(model)))

@@ -1,10 +1,14 @@
-"""A run is the one of mmengine's Runner, to the bit, but builds its network once and opens a tested checkpoint once."""
+"""A run is the one of mmengine's Runner, to the bit. What it needs is built once, a tested checkpoint opened once."""
 
 import builtins
 import io
 import os
+import random
+import threading
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from in_process import forget_runs
@@ -13,7 +17,9 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from mmseg.datasets import BaseSegDataset
 from mmseg.models import EncoderDecoder
+from mmseg.registry import DATASETS, TRANSFORMS
 from tiny_config import SR, write_config
 
 from mmseg_sr.checkpoints.publish import publish
@@ -24,6 +30,7 @@ from mmseg_sr.runs import launch
 pytestmark = pytest.mark.usefixtures('fresh')
 CUBLAS = 'CUBLAS_WORKSPACE_CONFIG'
 SHORT = SR + "train_cfg.update(max_iters=2)\nmodel['decode_head']['dropout_ratio'] = 0.5\n"
+LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
 EMA = "custom_hooks = [dict(type='EMAHook')]\n"
 
 
@@ -55,8 +62,46 @@ STARTS = {
         'load_from': '{home}/work/done/iter_4.pth', 'resume': True, 'randomness.seed': 5,
         'custom_hooks': [dict(type='EMAHook')], 'train_cfg.max_iters': 6,
     },
+    'with draws where a dataset is built': {
+        'train_dataloader.dataset.type': 'DrawnDataset', 'randomness.seed': 7,
+    },
+    'with a pipeline that changes, and one that cannot be copied': {
+        'train_dataloader.dataset.pipeline': [*LOAD, dict(type='OwnNoise'), dict(type='PackSegInputs')],
+        'val_dataloader.dataset.pipeline': [*LOAD, dict(type='Locked'), dict(type='PackSegInputs')],
+    },
     'with a preprocessor of its own': {'data_preprocessor': dict(type='SegDataPreProcessor', size=(64, 64))},
 }  # fmt: skip
+
+
+@DATASETS.register_module(force=True)
+class DrawnDataset(BaseSegDataset):
+    """Three of the images, by chance."""
+
+    def load_data_list(self) -> list[dict]:
+        return random.sample(super().load_data_list(), 3)
+
+
+@TRANSFORMS.register_module(force=True)
+class OwnNoise:
+    """Add noise by random numbers of its own, which go on from image to image."""
+
+    def __init__(self):
+        self.generator = np.random.default_rng(0)
+
+    def __call__(self, sample: dict) -> dict:
+        noise = self.generator.integers(0, 30, sample['img'].shape, np.uint8)
+        return {**sample, 'img': sample['img'] // 2 + noise}
+
+
+@TRANSFORMS.register_module(force=True)
+class Locked:
+    """Hold a lock, as what reads from a data base does."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def __call__(self, sample: dict) -> dict:
+        return sample
 
 
 @pytest.mark.parametrize('start', STARTS)
@@ -113,9 +158,15 @@ def test_a_test_is_the_one_of_mmengines_runner(extra, tta, home, capfd):
     assert len(Told.seen) == 2 and Told.seen[0] == Told.seen[1]
 
 
-def test_one_network_is_built(home, monkeypatch):
-    built, init = [], EncoderDecoder.__init__
-    monkeypatch.setattr(EncoderDecoder, '__init__', lambda self, **options: built.append(1) or init(self, **options))
+def test_one_network_is_built_and_each_dataset_once(home, monkeypatch):
+    built = Counter()
+
+    def count(kind: type) -> None:
+        init = kind.__init__
+        monkeypatch.setattr(kind, '__init__', lambda self, **options: built.update([kind]) or init(self, **options))
+
+    count(EncoderDecoder)
+    count(BaseSegDataset)
     config = write_config(home, 'short.py', SHORT)
     runs = [
         lambda: launch.train(load_config(config)),
@@ -123,9 +174,10 @@ def test_one_network_is_built(home, monkeypatch):
         lambda: launch.test(load_config(config), home / 'work/short/iter_2.pth'),
         lambda: launch.test(load_config(config), home / 'work/short/iter_2.pth', tta=True, without_sr=True),
     ]
-    for number, run in enumerate(runs, 1):
+    for run, datasets in zip(runs, (2, 2, 1, 1), strict=True):
+        built.clear()
         run()
-        assert len(built) == number
+        assert built == {EncoderDecoder: 1, BaseSegDataset: datasets}
 
 
 class Counting(io.FileIO):

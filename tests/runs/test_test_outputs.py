@@ -7,18 +7,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official
 from drawn_streets import make_mini_cityscapes
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmengine.runner import save_checkpoint
 from mmseg.evaluation import CityscapesMetric
-from mmseg.registry import MODELS
 from PIL import Image
-from tiny_config import write_config
+from tiny_config import SR, write_config
+from tiny_report import write_checkpoint
 
-from mmseg_sr.config import load_config, prepare
+from mmseg_sr.config import load_config
 from mmseg_sr.errors import UserError
 from mmseg_sr.runs.test_outputs import KeepFolders, for_submission, with_confusion, with_drawings, with_predictions
 
@@ -61,10 +58,7 @@ def submit(root, call, tmp_path, monkeypatch):
     make_mini_cityscapes(tmp_path / 'data', train=2, val=3)
     shutil.move(tmp_path / 'data/gtFine/val', tmp_path / 'withheld/val')
     monkeypatch.setenv('MINI_CITYSCAPES_ROOT', str(tmp_path / 'data'))
-    init_default_scope('mmseg')
-    model = MODELS.build(prepare(load_config(root / CONFIG)).model)
-    torch.nn.init.normal_(model.decode_head.conv_seg.weight)  # predicts many classes
-    save_checkpoint({'state_dict': model.state_dict(), 'meta': {}}, str(tmp_path / 'random.pth'))
+    write_checkpoint(root / CONFIG, tmp_path / 'random.pth')
 
     def submit(*options: str) -> Path:
         words = [root / CONFIG, tmp_path / 'random.pth', '--format-only', '--out', tmp_path / 'out']
@@ -96,8 +90,9 @@ def test_other_data_sets_get_class_ids(tmp_path):
     assert for_submission(cfg, tmp_path).test_evaluator.type == 'ClassIoUMetric'
 
 
-def test_a_config_without_hooks_draws_too(tmp_path):
-    ready = with_drawings(Config(dict(default_hooks=None)), tmp_path)
+@pytest.mark.parametrize('hooks', [None, dict(visualization=None)])
+def test_a_config_without_hooks_draws_too(hooks, tmp_path):
+    ready = with_drawings(Config(dict(default_hooks=hooks)), tmp_path)
     assert ready.default_hooks.visualization == dict(type='SegVisualizationHook', draw=True, interval=1)
     assert ready.visualizer.save_dir == str(tmp_path) and ready.visualizer.vis_backends == [
         dict(type='LocalVisBackend')
@@ -112,7 +107,7 @@ test_dataloader = dict(test_dataloader, batch_size=2, dataset=dict(dataset, img_
 @pytest.fixture
 def namesakes(call, tmp_path) -> Path:
     """A config of six images in three folders, of which each has a 0.png and a 1.png, and random weights."""
-    config = write_config(tmp_path, extra=FOLDERS)
+    config = write_config(tmp_path, extra=FOLDERS + SR)
     for place in ('img', 'ann'):
         files = sorted((tmp_path / 'data' / place).iterdir())
         shutil.copy(files[0], files[0].with_name('5.png'))
@@ -120,10 +115,7 @@ def namesakes(call, tmp_path) -> Path:
             target = file.parent / 'abc'[index // 2] / f'{index % 2}.png'
             target.parent.mkdir(exist_ok=True)
             shutil.move(file, target)
-    init_default_scope('mmseg')
-    model = MODELS.build(prepare(load_config(config)).model)
-    torch.nn.init.normal_(model.decode_head.conv_seg.weight)
-    save_checkpoint({'state_dict': model.state_dict(), 'meta': {}}, str(tmp_path / 'random.pth'))
+    write_checkpoint(config, tmp_path / 'random.pth')
     return config
 
 
@@ -137,7 +129,8 @@ def written(folder: Path) -> dict[str, bytes]:
 def test_images_of_one_name_in_several_folders_keep_their_folders(namesakes, call, tmp_path):
     test = partial(call, 'test', namesakes, tmp_path / 'random.pth')
     metrics = test('--out', tmp_path / 'out', '--show-dir', tmp_path / 'show').document['metrics']
-    assert list(written(tmp_path / 'out')) == NAMES
+    predicted = written(tmp_path / 'out')
+    assert list(predicted) == NAMES and len(set(predicted.values())) == 5, 'the first image is there twice'
     (legend,) = tmp_path.glob('show/**/legend.png')
     drawn = [path.relative_to(tmp_path / 'show') for path in sorted(legend.parent.glob('*/*.png'))]
     colours = {colour for _, colour in Image.open(legend).convert('RGB').getcolors(9999)}
