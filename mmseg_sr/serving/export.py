@@ -16,9 +16,8 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from ..errors import UserError, one_line
-from .hosts import HOSTS, served_task
-from .metadata import Metadata, threshold_of
-from .network import ServedNetwork, labels_of
+from .metadata import Metadata
+from .network import HOSTS, ServedNetwork, labels_of, served_task, threshold_of
 
 METADATA_FILE = 'mmseg_sr.json'  # in a .pt2
 DIFFERENCE = {'float32': 1e-3, 'float16': 5e-2}  # of the largest logit

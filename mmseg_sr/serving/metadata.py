@@ -19,7 +19,7 @@ from ..kinds import is_kind, kind_of
 from ..runs.models import class_names, load_model
 from ..scene.places import SceneDataPreProcessor
 from ..version import __version__
-from .hosts import HOSTS, served_task
+from .network import HOSTS, served_task, threshold_of
 
 PREFIX = 'mmseg_sr.'  # of the keys in a file
 STEPS = {  # where they are from; other names could be anything that can be imported
@@ -151,21 +151,14 @@ def resizing_steps(pipeline: Sequence[dict]) -> list[dict]:
     return steps
 
 
-def threshold_of(model: nn.Module) -> float | None:
-    """Get the probability from which the one channel of a segmentor means its second class; None with more channels."""
-    if getattr(model, 'out_channels', 2) > 1:
-        return None
-    heads = model.decode_head
-    return float((heads[-1] if isinstance(heads, nn.ModuleList) else heads).threshold)
-
-
 def trained_size(cfg: Config) -> tuple[int, int] | None:
     """Get the (height, width) of the windows or crops that a config tests with, or else of those it trains with."""
     test_cfg = cfg.model.get('test_cfg') or {}
     window = test_cfg.get('crop_size') if test_cfg.get('mode') == 'slide' else None
     crops = [step['crop_size'] for step in resizing_steps(test_pipeline(cfg)) if 'crop_size' in step]
-    found = window or next(reversed(crops), (cfg.model.get('data_preprocessor') or {}).get('size'))
-    return tuple(_pair(found or cfg.get('crop_size'))) if found or cfg.get('crop_size') else None
+    padded = (cfg.model.get('data_preprocessor') or {}).get('size')
+    found = window or next(reversed(crops), padded) or cfg.get('crop_size')
+    return tuple(_pair(found)) if found else None
 
 
 def _pair(value: int | Sequence[int] | None) -> list[int] | None:

@@ -26,9 +26,8 @@ from mmseg_sr.config import load_config
 from mmseg_sr.errors import UserError
 from mmseg_sr.serving.export import compare, load_program, trace
 from mmseg_sr.serving.metadata import Metadata, load, resizing_steps
-from mmseg_sr.serving.network import OnnxRuntime, TorchRuntime
 from mmseg_sr.serving.portable import portable_network
-from mmseg_sr.serving.predict import Predictor
+from mmseg_sr.serving.predict import OnnxRuntime, Predictor, TorchRuntime
 
 BLOCK = 'backbone.layer3.SR3'
 

@@ -25,9 +25,8 @@ from mmseg_sr.options import read_options
 from mmseg_sr.runs.models import build_model
 from mmseg_sr.serving.export import load_program, trace
 from mmseg_sr.serving.metadata import Metadata, load
-from mmseg_sr.serving.network import OnnxRuntime, TorchRuntime
 from mmseg_sr.serving.portable import PortableBlock, make_portable, portable_network
-from mmseg_sr.serving.predict import Predictor
+from mmseg_sr.serving.predict import OnnxRuntime, Predictor, TorchRuntime
 
 onnx = pytest.importorskip('onnx', reason='pip install "mmseg-sr[export]" to test exported networks')
 onnxruntime = pytest.importorskip('onnxruntime', reason='pip install "mmseg-sr[export]"')

@@ -24,8 +24,7 @@ from PIL import Image
 
 from mmseg_sr.checkpoints.reading import read_checkpoint
 from mmseg_sr.errors import UserError
-from mmseg_sr.serving.network import OnnxRuntime
-from mmseg_sr.serving.predict import Predictor, slide
+from mmseg_sr.serving.predict import OnnxRuntime, Predictor, slide
 from mmseg_sr.serving.predictions import RECORD
 
 onnx = pytest.importorskip('onnx', reason='pip install "mmseg-sr[export]" to test exported networks')
