@@ -223,6 +223,15 @@ def test_a_run_that_was_stopped_is_taken_up_where_it_was(home, streets, tmp_path
     assert contents(tmp_path / 'out') == contents(tmp_path / 'undisturbed')
 
 
+@pytest.mark.parametrize('place', ['predicted', '.'])
+def test_predictions_beside_the_pictures_are_no_pictures(home, streets, tmp_path, place):
+    folder = shutil.copytree(streets, tmp_path / 'streets')
+    for numbers in ((5, 0), (0, 5)):
+        said = predict(home, folder, folder / place).document
+        assert (said['written'], said['skipped']) == numbers
+    assert contents(folder / place).keys() - contents(streets).keys() == FILES
+
+
 def test_what_is_damaged_or_gone_is_predicted_again_and_nothing_else(home, streets, tmp_path):
     assert predict(home, streets, tmp_path).status == 0
     before = contents(tmp_path)
