@@ -145,7 +145,7 @@ def _curves(curves: Mapping[str, Sequence[Sequence[dict]]], task: Task) -> list[
     ):
         drawn = {}
         for name, logs in curves.items():
-            lines = [{line['step']: line[key] for line in log if {key, 'step'} <= line.keys()} for log in logs]
+            lines = [_line(log, key) for log in logs]
             if any(lines):
                 drawn[name] = list(filter(None, lines))
         if max((len(line) for lines in drawn.values() for line in lines), default=0) >= least:
@@ -153,3 +153,8 @@ def _curves(curves: Mapping[str, Sequence[Sequence[dict]]], task: Task) -> list[
             alt = f'Curves of the {label}. At the end of the first training: {ends}.'
             found.append((caption, inline_svg(charts.curve_chart(drawn, label), key, alt)))
     return found
+
+
+def _line(log: Sequence[dict], key: str) -> dict[int, float]:
+    """Read a number by step from a log, where an evaluator may have put a prefix before its name: val/mIoU."""
+    return {line['step']: value for line in log for name, value in line.items() if name.rpartition('/')[2] == key}

@@ -168,6 +168,23 @@ def test_one_seed_is_no_verdict(tmp_path, monkeypatch):
     assert 'There is no memory to show' in words(section(path, 'memory'))
 
 
+def test_networks_without_a_pair_are_not_called_networks_without_a_baseline(tmp_path):
+    exp = write_experiment(tmp_path)
+    write_rows(exp)
+    for name in ('FCN+SR', 'small'):
+        shutil.rmtree(exp.work_dir / name)
+    page.write(experiment_page(exp, report.document_of(exp)), tmp_path / 'page.html')
+    said = words(section(tmp_path / 'page.html', 'verdict'))
+    assert 'There is no pair of networks to compare, so no verdict. 4 of 6 runs are missing' in said
+
+
+def test_a_curve_is_drawn_whatever_prefix_its_evaluator_has():
+    log = [{'loss': 1.0, 'step': 1}, {'val/mIoU': 10.0, 'step': 1}, {'val/mIoU': 20.0, 'step': 2}]
+    document = {key: [] for key in ('results', 'differences', 'classes', 'missing', 'notes', 'machine', 'versions')}
+    document |= {'commit': [], 'dates': [], 'verdicts': [], 'of': 0, 'primary': {'metric': 'mIoU'}}
+    assert 'mIoU in the validations' in page.render(page.Page('', document, curves={'FCN': [log]}))
+
+
 def test_data_that_are_not_there_leave_a_sentence(tmp_path, monkeypatch):
     exp = write_experiment(tmp_path)
     write_rows(exp)
@@ -407,8 +424,8 @@ def pair(exp) -> list[Path]:
 METRICS = {'mIoU': 12.5, 'mAcc': 30.25, 'aAcc': 40.0, 'IoU.road': 25.0, 'IoU.car': 0.0, 'IoU.x': None}
 
 
-def write_metrics(path: Path, checkpoint: Path, mode: str = 'single-scale', metrics: dict = METRICS) -> Path:
-    document = {'checkpoint': str(checkpoint), 'mode': mode, 'metrics': metrics, 'seconds': 2.0}
+def write_metrics(path: Path, checkpoint: Path, metrics: dict = METRICS, **more: object) -> Path:
+    document = {'checkpoint': str(checkpoint), 'mode': 'single-scale', 'metrics': metrics, 'seconds': 2.0, **more}
     path.write_text(json.dumps(document))
     return path
 
@@ -434,18 +451,23 @@ def test_a_checkpoint_is_tested_and_compared(exp, pair, call, tmp_path):
     assert shlex.split(html.unescape(command)) == ['python', *arguments]
 
 
-def test_metrics_that_were_written_before_are_taken(pair, call, tmp_path):
-    path, metrics = tmp_path / 'page.html', write_metrics(tmp_path / 'm.json', pair[1])
+def test_metrics_that_were_written_before_are_taken(exp, pair, call, tmp_path):
+    path, metrics = tmp_path / 'page.html', write_metrics(tmp_path / 'm.json', tmp_path / 'best.pth')
+    (tmp_path / 'best.pth').symlink_to(pair[1])
     assert call('report_page', *pair, '--metrics', metrics, '--pictures', 0, '--out', path).document['out'] == str(path)
     said = words(section(path, 'verdict'))
     assert 'model, single-scale: 12.50 mIoU, 30.25 mAcc, 40.00 aAcc.' in said and 'no verdict' in said
     assert 'IoU of each class in percent: road 25.00, car 0.00, x –.' in section(path, 'classes')
 
     write_metrics(tmp_path / 'other.json', 'a/iter_9.pth')
+    write_metrics(tmp_path / 'same name.json', exp.work_dir / 'FCN+SR/seed0/iter_4.pth')
     write_metrics(tmp_path / 'less.json', pair[1], metrics={'mIoU': 1.0})
     write_metrics(tmp_path / 'tta.json', pair[1], mode='multi-scale + flip')
+    write_metrics(tmp_path / 'removed.json', pair[1], without_sr=True)
     for arguments, message in (
         (['other.json'], 'other.json is of another checkpoint: a/iter_9.pth'),
+        (['same name.json'], 'same name.json is of another checkpoint: '),
+        (['removed.json'], 'removed.json is of a test without SR blocks'),
         (['less.json'], 'less.json has no mAcc, aAcc'),
         (['none.json'], 'none.json is not what tools/test.py --metrics writes'),
         (['m.json', '--baseline', *pair, '--baseline-metrics', 'tta.json'], 'tested in different modes: multi-scale +'),
