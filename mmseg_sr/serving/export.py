@@ -99,12 +99,11 @@ def compare(run: Callable, model: nn.Module, pictures: Sequence, size: tuple[int
             got = labels_of(got, threshold)
         equal.append((got == labels_of(expected, threshold)).double().mean())
     row = dict(size=list(size), pictures=len(pictures), agreement=torch.stack(equal).mean().item())
-    if not differences:
-        passed = row['agreement'] >= AGREEMENT[precision]
-        return {**row, 'max_difference': None, 'max_logit': None, 'passed': passed}
-    difference, most = (torch.stack(values).max().item() for values in (differences, largest))
-    passed = difference <= DIFFERENCE[precision] * most
-    return {**row, 'max_difference': difference, 'max_logit': most, 'passed': passed}
+    row |= dict(max_difference=None, max_logit=None, passed=row['agreement'] >= AGREEMENT[precision])
+    if differences:
+        difference, most = (torch.stack(values).max().item() for values in (differences, largest))
+        row |= dict(max_difference=difference, max_logit=most, passed=difference <= DIFFERENCE[precision] * most)
+    return row
 
 
 @contextlib.contextmanager
