@@ -2,6 +2,7 @@
 
 import base64
 import html
+import io
 import json
 import os
 import re
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsing import opened
+from browsing import opened, words
 from tiny_report import HOSTILE, write_experiment, write_rows, write_trainings
 
 from mmseg_sr.config import load_config
@@ -41,18 +42,15 @@ def document(exp) -> dict:
 
 
 @pytest.fixture(scope='module')
-def written(exp, document) -> Path:
+def written(exp) -> Path:
     """The page of the experiment."""
+    return write_page(exp, pictures=2, images=3)
+
+
+def write_page(exp: Experiment, **options: int) -> Path:
     path = exp.work_dir / 'report.html'
-    page.write(experiment_page(exp, document, pictures=2, images=3), path)
+    page.write(experiment_page(exp, report.document_of(exp), **options), path)
     return path
-
-
-def words(html: str) -> str:
-    """What a reader sees of some HTML, with plain spaces and signs."""
-    html = re.sub(r'<(script|style)>.*?</\1>', '', html, flags=re.DOTALL)
-    text = re.sub(r'<[^>]*>', ' ', html).replace('&nbsp;', ' ').replace('\xa0', ' ').replace('−', '-')
-    return ' '.join(text.split())
 
 
 def section(path: Path, name: str) -> str:
@@ -100,15 +98,18 @@ def test_classes_stand_in_the_order_of_the_data_everywhere(written, document):
     assert [label.get_text()[:4] for label in labels] == [name[:4] for name in order]
 
 
+LISTS = ('results', 'differences', 'classes', 'missing', 'notes', 'machine', 'versions', 'commit', 'dates', 'verdicts')
+NOTHING = {**dict.fromkeys(LISTS, ()), 'of': 0, 'primary': {'metric': 'mIoU'}}
+
+
 def test_of_many_classes_a_chart_has_the_extremes_and_the_table_all():
     """ImageNet has a thousand of them."""
     same = {'arm': 'SR', 'baseline': 'R18', 'mode': 'single-scale', 'seeds': 3, 'theirs': 50.0, 'over_images': None}
     same['over_seeds'] = {'low': None, 'high': None, 'p_corrected': 1.0}
     rows = [{'class': f'kind {index}', 'ours': index, 'difference': index - 50.0, **same} for index in range(100)]
-    document = {key: [] for key in ('results', 'differences', 'missing', 'notes', 'machine', 'versions', 'commit')}
-    document |= {'classes': rows, 'dates': [], 'verdicts': [], 'of': 0, 'primary': {'metric': 'top1'}}
+    document = {**NOTHING, 'primary': {'metric': 'top1'}}
     scores = {row['class']: row['ours'] for row in rows}
-    for made in (page.Page('many', document), page.Page('alone', {**document, 'classes': []}, scores=scores)):
+    for made in (page.Page('many', {**document, 'classes': rows}), page.Page('alone', document, scores=scores)):
         text = page.render(made)
         (described,) = re.findall('aria-label="(top1 of each class.*?)"', text)
         assert re.findall(r'kind (\d+) ', described) == [str(index) for index in (*range(20), *range(80, 100))]
@@ -128,14 +129,13 @@ def test_no_card_says_a_sentence_twice(written):
 def test_corrected_intervals_are_called_so_where_they_stand(tmp_path):
     exp = write_experiment(tmp_path, seeds=(0, 1, 2))
     write_rows(exp)
-    document = report.document_of(exp)
-    page.write(experiment_page(exp, document), tmp_path / 'page.html')
+    document, path = report.document_of(exp), write_page(exp)
     for row in document['differences']:
         start = re.escape(f'{row["arm"]} - FCN {row["metric"]} {row["difference"]:+.2f}')
-        said = words(section(tmp_path / 'page.html', 'results'))
+        said = words(section(path, 'results'))
         (found,) = re.findall(f'{start} [^ ]+ [^ ]+ to [^ ]+( corrected for 2 arms)? ', said)
         assert bool(found) == (row['metric'] == 'mIoU')
-    assert 'over seeds; of verdicts, corrected for 2 arms' in words(section(tmp_path / 'page.html', 'verdict'))
+    assert 'over seeds; of verdicts, corrected for 2 arms' in words(section(path, 'verdict'))
     assert len(re.findall(r'\], corrected for 2 arms +\|', report.to_markdown(document))) == 2
     assert '], corrected for' not in report.to_markdown(report.document_of(write_one(tmp_path / 'one')))
 
@@ -151,9 +151,8 @@ def write_one(folder: Path) -> Experiment:
 def test_one_seed_is_no_verdict(tmp_path, monkeypatch):
     exp = write_experiment(tmp_path, seeds=(0,))
     write_rows(exp)
-    path = tmp_path / 'page.html'
     monkeypatch.chdir(tmp_path)
-    page.write(experiment_page(exp, report.document_of(exp)), path)
+    path = write_page(exp)
     said = words(section(path, 'verdict'))
     assert (
         said.count('1 seed: no verdict FCN+SR against FCN') == said.count('1 seed: no verdict small against FCN') == 1
@@ -162,7 +161,7 @@ def test_one_seed_is_no_verdict(tmp_path, monkeypatch):
     assert 'intervals are over images' in words(section(path, 'classes'))
 
     # Neither logs nor checkpoints are there: sentences, not holes.
-    missing = 'No network could predict.*no such checkpoint: my work/FCN/seed0/iter_4.pth'
+    missing = 'no network could predict.*no such checkpoint: my work/FCN/seed0/iter_4.pth'
     assert re.search(missing, words(section(path, 'predictions')))
     assert 'There are no logs of the trainings' in words(section(path, 'training'))
     assert 'There is no memory to show' in words(section(path, 'memory'))
@@ -173,16 +172,21 @@ def test_networks_without_a_pair_are_not_called_networks_without_a_baseline(tmp_
     write_rows(exp)
     for name in ('FCN+SR', 'small'):
         shutil.rmtree(exp.work_dir / name)
-    page.write(experiment_page(exp, report.document_of(exp)), tmp_path / 'page.html')
-    said = words(section(tmp_path / 'page.html', 'verdict'))
+    said = words(section(write_page(exp), 'verdict'))
     assert 'There is no pair of networks to compare, so no verdict. 4 of 6 runs are missing' in said
 
 
 def test_a_curve_is_drawn_whatever_prefix_its_evaluator_has():
     log = [{'loss': 1.0, 'step': 1}, {'val/mIoU': 10.0, 'step': 1}, {'val/mIoU': 20.0, 'step': 2}]
-    document = {key: [] for key in ('results', 'differences', 'classes', 'missing', 'notes', 'machine', 'versions')}
-    document |= {'commit': [], 'dates': [], 'verdicts': [], 'of': 0, 'primary': {'metric': 'mIoU'}}
-    assert 'mIoU in the validations' in page.render(page.Page('', document, curves={'FCN': [log]}))
+    assert 'mIoU in the validations' in page.render(page.Page('', NOTHING, curves={'FCN': [log]}))
+
+
+@pytest.mark.filterwarnings('error:constrained_layout not applied')
+@pytest.mark.parametrize('networks', [2, 16, 28])  # the paper's Table I has so many
+def test_a_legend_leaves_the_curves_their_place(networks):
+    figure = charts.curve_chart({f'R18+D2D+SR{index}': [{1: 2.0, 2: 1.0}] for index in range(networks)}, 'loss')
+    figure.savefig(io.BytesIO())
+    assert figure.axes[0].get_window_extent().height > 1.4 * figure.dpi
 
 
 def test_data_that_are_not_there_leave_a_sentence(tmp_path, monkeypatch):
@@ -435,6 +439,8 @@ def test_the_tool_writes_the_page_of_an_experiment(exp, call):
     path = Path(answer['out'])
     assert path == exp.work_dir / 'report/report.html' and answer['bytes'] == path.stat().st_size
     assert answer['missing'] == [] and 'FCN+SR against FCN' in words(section(path, 'verdict'))
+    for name, said in (('predictions', 'none were asked for'), ('memory', 'no images were asked for')):
+        assert said in section(path, name)
 
 
 def test_a_checkpoint_is_tested_and_compared(exp, pair, call, tmp_path):
