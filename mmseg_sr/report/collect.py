@@ -49,12 +49,8 @@ def checkpoint_page(
 ) -> Page:
     """Make the page of a checkpoint, after its baseline or alone, as of an experiment with one seed.
 
-    Args:
-        networks: The checkpoint, alone or after its baseline.
-        tests: The files that ``tools/test.py`` wrote of each by ``--metrics`` and ``--confusion``, by its name. The
-            second need not exist: there are no intervals over images then.
-        command: The command line that makes the page.
-        pictures, images: As for :func:`.gallery.look`.
+    ``tests`` has the files that ``tools/test.py`` wrote of each by ``--metrics`` and ``--confusion``, by its name. The
+    second need not exist: there are no intervals over images then. ``command`` makes the page again.
     """
     first, last = networks[0], networks[-1]
     rows = [_row(each, _read_test(tests[each.name][0], each.checkpoint)) for each in networks]

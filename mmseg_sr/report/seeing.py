@@ -40,10 +40,6 @@ def choose_classes(classes: Sequence[str], names: Sequence[str] = ()) -> list[in
     """Return the indices of classes by their ``names``, or, without names, of all; of many :data:`MANY`, evenly chosen.
 
     Where a class has several names, as in ImageNet, the first is enough.
-
-    Example:
-        >>> choose_classes(['goldfish', 'pug, pug-dog'], ['pug']), choose_classes(['road', 'car'])
-        ([1], [0, 1])
     """
     known = {name.partition(',')[0]: index for index, name in enumerate(classes)}
     known |= {name: index for index, name in enumerate(classes)}

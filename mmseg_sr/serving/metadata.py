@@ -61,12 +61,7 @@ class Metadata:
     image: str = 'RGB, uint8 of 0 to 255, (N, 3, height, width); normalisation is inside'
 
     def texts(self) -> dict[str, str]:
-        """Write the metadata as JSON texts, as ONNX's ``metadata_props`` are.
-
-        Example:
-            >>> Metadata(['road'], [[0, 0, 0]]).texts()['mmseg_sr.classes']
-            '["road"]'
-        """
+        """Write the metadata as JSON texts, as ONNX's ``metadata_props`` are."""
         return {f'{PREFIX}{name}': json.dumps(value) for name, value in asdict(self).items()}
 
     @classmethod
@@ -86,8 +81,7 @@ class Metadata:
 def load(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, Metadata]:
     """Build a segmentor or a classifier with its weights, and describe how the config's tests use it.
 
-    Raises:
-        UserError: For a wrong config or checkpoint, and a network or test pipeline that cannot be served.
+    A network or a test pipeline that cannot be served is a ``UserError``.
     """
     steps = resizing_steps(test_pipeline(cfg))
     model = load_model(cfg, checkpoint)
@@ -131,12 +125,7 @@ def _of_segmentor(segmentor: nn.Module, dataset: SimpleNamespace | None, classes
 
 
 def resizing_steps(pipeline: Sequence[dict]) -> list[dict]:
-    """Take the resizing and cropping steps of a test pipeline; any other that changes pixels is a ``UserError``.
-
-    Example:
-        >>> resizing_steps([dict(type='LoadImageFromFile'), dict(type='Resize', scale=(8, 4))])
-        [{'type': 'Resize', 'scale': (8, 4)}]
-    """
+    """Take the resizing and cropping steps of a test pipeline; any other that changes pixels is a ``UserError``."""
     steps = []
     for step in pipeline:
         kind = next((name for name in (*STEPS, *AROUND) if is_kind(step, 'TRANSFORMS', name)), None)

@@ -27,11 +27,6 @@ class PortableBlock(nn.Module):
         block: The block.
         resized: Whether squeezed map and weighted sum are resized. At the trained size that changes nothing.
         weights: The softmax weights (P,), where they are the same for every image: the weighted sum is a bias then.
-
-    Example:
-        >>> block, x = SRBlock(in_channels=2, memory_size=(3, 4)), torch.randn(1, 2, 3, 4)
-        >>> torch.equal(PortableBlock(block, resized=False)(x), block(x))
-        True
     """
 
     def __init__(self, block: SRBlock, resized: bool, weights: Tensor | None = None):

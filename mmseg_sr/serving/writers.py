@@ -107,11 +107,6 @@ def _save(path: Path, pixels: np.ndarray) -> None:
 
 
 def overlay(picture: np.ndarray, labels: np.ndarray, palette: Sequence, opacity: float) -> np.ndarray:
-    """Lay the colours of the labels (H, W) over an RGB picture (H, W, 3).
-
-    Example:
-        >>> overlay(np.zeros((1, 1, 3), np.uint8), np.array([[1]]), [[0, 0, 0], [200, 100, 0]], 0.5).tolist()
-        [[[100, 50, 0]]]
-    """
+    """Lay the colours of the labels (H, W) over an RGB picture (H, W, 3)."""
     colours = np.asarray(palette, np.float32)[labels]
     return (picture * np.float32(1 - opacity) + colours * np.float32(opacity) + 0.5).astype(np.uint8)
