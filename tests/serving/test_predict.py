@@ -75,17 +75,17 @@ def same_but_for_ties(labels: np.ndarray, result) -> bool:
 
 def test_onnx_and_pytorch_give_mmseg_s_labels_and_the_same_files(home, streets, tmp_path):
     torch_s = dict(model=home.config, checkpoint=home.checkpoint)
-    for folder, arguments, network in (('onnx', (), {}), ('torch', ('--batch', 2), torch_s)):
+    for folder, arguments, network in (('onnx', (), {}), ('torch', ('--batch', 2, '--opacity', 0.25), torch_s)):
         done = predict(home, streets, tmp_path / folder, *arguments, **network)
         assert done.document == {'out': str(tmp_path / folder), 'written': 5, 'skipped': 0, 'failed': {}}
         assert done.err.splitlines()[-1] == f'5 predicted, 0 were there: {tmp_path / folder}'
         assert contents(tmp_path / folder).keys() == FILES
     for seed, (name, size) in enumerate(SIZES.items()):
         result = predicted(home.segmentor, picture(size, seed))
-        for folder in ('onnx', 'torch'):
+        for folder, opacity in (('onnx', 0.5), ('torch', 0.25)):
             labels = read(tmp_path / folder / f'labels/{name}.png')
             assert labels.dtype == np.uint8 and same_but_for_ties(labels, result), name
-            mixed = picture(size, seed) / 2 + np.array(PALETTE)[labels] / 2
+            mixed = picture(size, seed) * (1 - opacity) + np.array(PALETTE)[labels] * opacity
             drawn = read(tmp_path / folder / f'overlays/{name}.png')
             assert np.abs(drawn - mixed).max() <= 0.5
     colours = {tuple(pixel) for pixel in read(tmp_path / 'onnx/legend.png').reshape(-1, 3).tolist()}
