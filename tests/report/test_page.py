@@ -30,8 +30,7 @@ SECTIONS = ['Verdict', 'Results', 'Classes', 'Training', 'Predictions', 'Memory'
 
 @pytest.fixture(scope='module')
 def exp(tmp_path_factory) -> Experiment:
-    exp = write_experiment(tmp_path_factory.mktemp('experiment'))
-    write_rows(exp)
+    exp = write_rows(write_experiment(tmp_path_factory.mktemp('experiment')))
     write_trainings(exp)
     return exp
 
@@ -127,8 +126,7 @@ def test_no_card_says_a_sentence_twice(written):
 
 
 def test_corrected_intervals_are_called_so_where_they_stand(tmp_path):
-    exp = write_experiment(tmp_path, seeds=(0, 1, 2))
-    write_rows(exp)
+    exp = write_rows(write_experiment(tmp_path, seeds=(0, 1, 2)))
     document, path = report.document_of(exp), write_page(exp)
     for row in document['differences']:
         start = re.escape(f'{row["arm"]} - FCN {row["metric"]} {row["difference"]:+.2f}')
@@ -143,14 +141,12 @@ def test_corrected_intervals_are_called_so_where_they_stand(tmp_path):
 def write_one(folder: Path) -> Experiment:
     """An experiment that asks about one network: nothing to correct."""
     folder.mkdir()
-    exp = write_experiment(folder, seeds=(0, 1, 2))
-    write_rows(exp)
+    exp = write_rows(write_experiment(folder, seeds=(0, 1, 2)))
     return replace(exp, primary=replace(exp.primary, arms=('small',)))
 
 
 def test_one_seed_is_no_verdict(tmp_path, monkeypatch):
-    exp = write_experiment(tmp_path, seeds=(0,))
-    write_rows(exp)
+    exp = write_rows(write_experiment(tmp_path, seeds=(0,)))
     monkeypatch.chdir(tmp_path)
     path = write_page(exp)
     said = words(section(path, 'verdict'))
@@ -168,8 +164,7 @@ def test_one_seed_is_no_verdict(tmp_path, monkeypatch):
 
 
 def test_networks_without_a_pair_are_not_called_networks_without_a_baseline(tmp_path):
-    exp = write_experiment(tmp_path)
-    write_rows(exp)
+    exp = write_rows(write_experiment(tmp_path))
     for name in ('FCN+SR', 'small'):
         shutil.rmtree(exp.work_dir / name)
     said = words(section(write_page(exp), 'verdict'))
@@ -190,8 +185,7 @@ def test_a_legend_leaves_the_curves_their_place(networks):
 
 
 def test_data_that_are_not_there_leave_a_sentence(tmp_path, monkeypatch):
-    exp = write_experiment(tmp_path)
-    write_rows(exp)
+    exp = write_rows(write_experiment(tmp_path))
     write_trainings(exp)
     shutil.rmtree(tmp_path / 'data/img')
     made = experiment_page(exp, report.document_of(exp))

@@ -118,15 +118,14 @@ def test_a_real_frame_resized_as_in_the_test_gets_labels_of_its_own_size(home, c
     images=st.integers(1, 2),
 )
 def test_windows_of_one_size_average_to_mmseg_s_slide_inference(home, size, stride, images):
-    run = home.__dict__.setdefault('fixed_run', OnnxRuntime(home.fixed))
     batch = np.stack([picture(size, seed).transpose(2, 0, 1) for seed in range(images)])
     stand_in = SimpleNamespace(
         test_cfg=ConfigDict(crop_size=(64, 64), stride=stride),
         out_channels=4,
-        encode_decode=lambda window, _: run(window.byte().numpy()),
+        encode_decode=lambda window, _: home.run_fixed(window.byte().numpy()),
     )
     expected = EncoderDecoder.slide_inference(stand_in, torch.from_numpy(batch).float(), [{}])
-    torch.testing.assert_close(slide(run, batch, (64, 64), stride), expected)
+    torch.testing.assert_close(slide(home.run_fixed, batch, (64, 64), stride), expected)
 
 
 def test_windows_smaller_than_the_image_are_taken_where_the_config_says_so(home, streets, tmp_path):
