@@ -60,7 +60,7 @@ def shares(changes: NDArray[np.uint8]) -> str:
 
 
 def paint_changes(changes: NDArray[np.uint8], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Paint changes (height, width) over a pale grey image (height, width, 3): blue is better, orange worse."""
+    """Paint changes (height, width) over a pale image (height, width, 3): blue better, orange worse, black void."""
     pale = 150 + 0.4 * (image.mean(-1) // 16 * 16)  # few greys: the picture is a small file
     painted = np.repeat(pale[..., None], 3, axis=-1).astype(np.uint8)
     for kind, ink in ((BETTER, BLUE), (WORSE, ORANGE), (VOID, BLACK)):
