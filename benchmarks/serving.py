@@ -31,8 +31,9 @@ from mmseg_sr.progress import Bar
 from mmseg_sr.provenance import provenance
 from mmseg_sr.serving.export import exporting, trace, write_onnx
 from mmseg_sr.serving.metadata import Metadata
-from mmseg_sr.serving.network import OnnxRuntime, ServedNetwork
+from mmseg_sr.serving.network import ServedNetwork
 from mmseg_sr.serving.portable import portable_network
+from mmseg_sr.serving.predict import OnnxRuntime
 
 ROOT = Path(__file__).resolve().parents[1]
 MINI = 'configs/mini_cityscapes/fcn_r18-w16-d8{}_1xb4-2k_mini-cityscapes-128x256.py'

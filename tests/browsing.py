@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +70,13 @@ class Browser:
         shot = self.call('Page.captureScreenshot', {'clip': clip, 'captureBeyondViewport': True})
         ARTEFACTS.mkdir(exist_ok=True)
         (ARTEFACTS / name).write_bytes(base64.b64decode(shot['data']))
+
+
+def words(html: str) -> str:
+    """What a reader sees of some HTML, with plain spaces and signs."""
+    html = re.sub(r'<(script|style)>.*?</\1>', '', html, flags=re.DOTALL)
+    text = re.sub(r'<[^>]*>', ' ', html).replace('&nbsp;', ' ').replace('\xa0', ' ').replace('−', '-')
+    return ' '.join(text.split())
 
 
 def opened() -> Iterator[Browser]:

@@ -16,6 +16,7 @@ from tiny_config import CLASSES, write_config
 
 from mmseg_sr.config import load_config
 from mmseg_sr.runs.models import build_model
+from mmseg_sr.serving.predict import OnnxRuntime
 
 PALETTE = [[9, 8, 7], [80, 0, 80], [0, 160, 160], [240, 240, 240]]
 SR = f"""
@@ -68,16 +69,9 @@ def exported(base: Path) -> SimpleNamespace:
         export(config, checkpoint, fixed).document,
         export(config, checkpoint, dynamic, '--dynamic', '--check-sizes', '64x64', '51x133').document,
     ]
-    segmentor = segmentor_of(config, checkpoint)
-    return SimpleNamespace(
-        folder=folder,
-        config=config,
-        checkpoint=checkpoint,
-        fixed=fixed,
-        dynamic=dynamic,
-        said=said,
-        segmentor=segmentor,
-    )
+    files = dict(folder=folder, config=config, checkpoint=checkpoint, fixed=fixed, dynamic=dynamic)
+    runs = dict(run_fixed=OnnxRuntime(fixed), run_dynamic=OnnxRuntime(dynamic))
+    return SimpleNamespace(**files, **runs, said=said, segmentor=segmentor_of(config, checkpoint))
 
 
 def segmentor_of(config: Path, checkpoint: Path) -> torch.nn.Module:

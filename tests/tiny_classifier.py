@@ -40,7 +40,8 @@ def _spread(model: torch.nn.Module) -> None:
     layer.bias.copy_((layer.bias - logits.mean(0)) * scale)
 
 
-def write_images(folder: Path) -> Path:
-    """Make CIFAR-10's folder of 18 training, 2 validation and 4 test images of each class."""
-    prepare_cifar(write_archive(folder / 'cifar.tar.gz', classes=10, train=20, test=4), folder / 'data', subset=True)
+def write_images(folder: Path, train: int = 20, test: int = 4) -> Path:
+    """Make CIFAR-10's folder of so many images of each class; a tenth of those to train on are for validation."""
+    archive = write_archive(folder / 'cifar.tar.gz', classes=10, train=train, test=test)
+    prepare_cifar(archive, folder / 'data', subset=True)
     return folder / 'data'

@@ -45,8 +45,8 @@ def write_experiment(folder: Path, seeds: tuple[int, ...] = (0, 1)) -> Experimen
     return load(path, folder / 'my work')
 
 
-def write_rows(exp: Experiment) -> None:
-    """Write all rows, with made-up confusion matrices that belong to them."""
+def write_rows(exp: Experiment) -> Experiment:
+    """Write all rows of an experiment, with made-up confusion matrices that belong to them."""
     generator = np.random.default_rng(0)
     names = [f'IoU.{HOSTILE if name == "tree" else name}' for name in CLASSES]
     for cell in cells(exp):
@@ -63,6 +63,7 @@ def write_rows(exp: Experiment) -> None:
         cell.test.parent.mkdir(parents=True, exist_ok=True)
         cell.test.write_text(json.dumps(document))
         np.savez(cell.confusion, confusion=confusion, images=[f'{index}.png' for index in range(6)])
+    return exp
 
 
 def write_trainings(exp: Experiment) -> None:

@@ -105,7 +105,7 @@ def pictures(cfg, frames: Path | None, count: int) -> tuple[list, str]:
 def write(args: argparse.Namespace, network, metadata, size: tuple[int, int], path: Path) -> tuple[Callable, dict]:
     """Write the network to ``path``; return what runs that file, and what is to be said of it."""
     from mmseg_sr.serving.export import load_program, trace, write_onnx, write_program
-    from mmseg_sr.serving.network import OnnxRuntime, TorchRuntime
+    from mmseg_sr.serving.predict import OnnxRuntime, TorchRuntime
 
     traced = trace(network, size, args.dynamic)
     if args.format == 'onnx':
@@ -142,8 +142,8 @@ def work(args: argparse.Namespace) -> None:
     from mmseg_sr.memory.interventions import recalling
     from mmseg_sr.options import read_options
     from mmseg_sr.serving.metadata import load, trained_size
-    from mmseg_sr.serving.network import require
     from mmseg_sr.serving.portable import portable_network, read_recall
+    from mmseg_sr.serving.predict import require
     from mmseg_sr.version import __version__
 
     if args.format == 'onnx':

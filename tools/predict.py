@@ -66,8 +66,8 @@ def load_predictor(args: argparse.Namespace):
     from mmseg_sr.config import load_config
     from mmseg_sr.options import read_options
     from mmseg_sr.serving.metadata import load
-    from mmseg_sr.serving.network import OnnxRuntime, ServedNetwork, TorchRuntime
-    from mmseg_sr.serving.predict import Predictor
+    from mmseg_sr.serving.network import ServedNetwork
+    from mmseg_sr.serving.predict import OnnxRuntime, Predictor, TorchRuntime
 
     if args.model.suffix == '.onnx':
         run = OnnxRuntime(args.model)

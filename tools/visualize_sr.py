@@ -87,7 +87,7 @@ def look(model, dataset, samples: list[dict], shown: list[int], args: argparse.N
     drawn = [(sample, observe(model, sample, not args.no_ablation)) for sample in bar]
     if dataset is None:
         return [seen for _, seen in drawn], drawn
-    chosen, seen = see(model, dataset, args.num_images, args.split, not args.no_ablation)
+    chosen, seen = see(model, dataset, args.num_images, args.split, ablate=not args.no_ablation)
     if not drawn:
         asked = args.classes and [place for place, each in enumerate(seen) if each.shows(shown)]
         places = asked or range(len(seen))

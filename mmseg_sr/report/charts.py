@@ -56,7 +56,8 @@ def curve_chart(curves: Mapping[str, Sequence[Mapping[int, float]]], label: str)
         [[50, 100], [50]]
     """
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.5), layout='constrained')
+        rows = -(-len(curves) // 2)  # of the legend, of which two fit above the axes
+        figure = Figure(figsize=(WIDTH, 2.5 + 0.18 * max(0, rows - 2)), layout='constrained')
         axes = figure.add_subplot()
         for index, (name, trainings) in enumerate(curves.items()):
             style = {'color': NETWORKS[index % len(NETWORKS)], 'linestyle': DASHES[index % len(DASHES)]}
@@ -128,5 +129,6 @@ def _style(verdict: str) -> tuple[str, str]:
 def _label(row: dict) -> str:
     seeds = '1 seed' if row['seeds'] == 1 else f'{row["seeds"]} seeds'
     verdict = row['verdict'] or 'also looked at'
-    short = verdict.partition(',')[0] if 'but' in verdict else verdict
-    return f'{row["arm"]} - {row["baseline"]}\n{row["mode"]}, {seeds}\n{short}'
+    if 'but' in verdict:
+        verdict = verdict.partition(',')[0]
+    return f'{row["arm"]} - {row["baseline"]}\n{row["mode"]}, {seeds}\n{verdict}'

@@ -1,5 +1,6 @@
 """Collect the results, logs, pictures and config files of a run for its report page."""
 
+import filecmp
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -48,12 +49,8 @@ def checkpoint_page(
 ) -> Page:
     """Make the page of a checkpoint, after its baseline or alone, as of an experiment with one seed.
 
-    Args:
-        networks: The checkpoint, alone or after its baseline.
-        tests: The files that ``tools/test.py`` wrote of each by ``--metrics`` and ``--confusion``, by its name. The
-            second need not exist: there are no intervals over images then.
-        command: The command line that makes the page.
-        pictures, images: As for :func:`.gallery.look`.
+    ``tests`` has the files that ``tools/test.py`` wrote of each by ``--metrics`` and ``--confusion``, by its name. The
+    second need not exist: there are no intervals over images then. ``command`` makes the page again.
     """
     first, last = networks[0], networks[-1]
     rows = [_row(each, _read_test(tests[each.name][0], each.checkpoint)) for each in networks]
@@ -118,17 +115,26 @@ def _data(cfg: Config) -> str:
 
 def _read_test(path: Path, checkpoint: str | Path) -> dict:
     document = read_json(path)
-    if not isinstance(document, dict) or not {'checkpoint', 'mode', 'metrics'} <= document.keys():
+    if document is None or not {'checkpoint', 'mode', 'metrics'} <= document.keys():
         raise UserError(f'{path} is not what tools/test.py --metrics writes')
     document['metrics'] = plain_metrics(document)
     wanted = task_of(*document['metrics']).metrics
     missing = [metric for metric in wanted if document['metrics'].get(metric) is None]
     if missing:
         raise UserError(f'{path} has no {", ".join(missing)}: the report needs an IoUMetric, or a ClassAccuracy')
-    files = [Path(released().get(str(each), each)).name for each in (document['checkpoint'], checkpoint)]
-    if files[0] != files[1]:
+    if not _is_same(document['checkpoint'], checkpoint):
         raise UserError(f'{path} is of another checkpoint: {document["checkpoint"]}')
+    if document.get('without_sr'):
+        raise UserError(f'{path} is of a test without SR blocks, by --without-sr')
     return document
+
+
+def _is_same(tested: str, checkpoint: str | Path) -> bool:
+    """Tell whether a checkpoint was tested: by the files, where both are there, as most trainings end in one name."""
+    files = [Path(released().get(str(each), each)) for each in (tested, checkpoint)]
+    if all(file.is_file() for file in files):
+        return filecmp.cmp(*files, shallow=False)
+    return files[0].name == files[1].name
 
 
 def _row(network: Network, test: dict) -> dict:

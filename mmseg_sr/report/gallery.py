@@ -118,21 +118,15 @@ def _predict(model: nn.Module, dataset: BaseDataset, count: int) -> list[Predict
 def _memories(key: str, title: str, model: nn.Module, dataset: BaseDataset, images: int, pictures: int) -> list[tuple]:
     """Name, Summary.document(), words of :func:`in_words` and views of each SR block; ``key`` begins ids."""
     classes, palette = class_names(model, dataset)
-    shown, (chosen, seen) = choose_classes(classes), see(model, dataset, images, title)
+    shown, (chosen, seen) = choose_classes(classes), see(model, dataset, images, title=title)
     places = spread(len(seen), pictures)
     drawn = [(picture_of(read(dataset, chosen[place]), seen[place], classes), seen[place]) for place in places]
     found = []
     for name, block in sr_blocks(model).items():
         summary = summarise(seen, name, block, classes)
-        figures, words, views = (
-            block_figures(name, summary, drawn, palette, shown, columns=2),
-            in_words(summary, shown),
-            [],
-        )
+        figures, words = block_figures(name, summary, drawn, palette, shown, columns=2), in_words(summary, shown)
         figures.pop('scores', None)  # a table of the page
-        for kind, figure in figures.items():
-            alt = figure.get_suptitle()
-            views.append(View(inline_svg(_without_words(figure), f'{key}-{name}-{kind}', alt), words[kind]))
+        views = [View(_chart(figure, f'{key}-{name}-{kind}'), words[kind]) for kind, figure in figures.items()]
         numbers = summary.document()
         if numbers['score_change']:
             numbers['score_change'] = {classes[index]: numbers['score_change'][classes[index]] for index in shown}
@@ -140,14 +134,15 @@ def _memories(key: str, title: str, model: nn.Module, dataset: BaseDataset, imag
     return found
 
 
-def _without_words(figure: Figure) -> Figure:
-    """Take title and notes out of a figure: the page says it below."""
+def _chart(figure: Figure, name: str) -> Markup:
+    """Turn a figure into an element without its title and notes: the page says it below."""
+    title = figure.get_suptitle()
     figure.suptitle('')
     figure.supxlabel('')
     figure.set_figheight(figure.get_figheight() - 0.5)
     for legend in figure.legends:
         legend.set_title(None)
-    return figure
+    return inline_svg(figure, name, title)
 
 
 def _show(gallery: Gallery, networks: Sequence[Network], predicted: Mapping[str, list[Predicted]]) -> None:

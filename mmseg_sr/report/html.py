@@ -3,8 +3,8 @@
 import base64
 import io
 import math
+import os
 import re
-from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -60,13 +60,10 @@ def relative(text: str) -> str:
     """Write the absolute paths in a text as they are from the current folder: the page tells no machine's folders.
 
     Example:
-        >>> relative(f'python {Path.cwd()}/train.py --out "{Path.cwd().parent}/a b"')
+        >>> relative(f'python {os.getcwd()}/train.py --out "{os.path.dirname(os.getcwd())}/a b"')
         'python train.py --out "../a b"'
     """
-    for level, folder in enumerate([Path.cwd(), *Path.cwd().parents]):
-        start = re.escape(f'{folder}/'.replace('//', '/'))
-        text = re.sub(rf'(?<![^\s\'"(=]){start}(?=[^\s/])', '../' * level, text)
-    return text
+    return re.sub(r'(?<![^\s\'"(=])/[^\s\'")/][^\s\'")]*', lambda path: os.path.relpath(path[0]), text)
 
 
 def inline_svg(figure: Figure, name: str, alt: str) -> Markup:

@@ -41,15 +41,7 @@ def write(page: Page, path: Path) -> None:
 
 
 def render(page: Page) -> str:
-    """Turn a page into HTML that loads nothing: every text is escaped, and a Content-Security-Policy forbids it.
-
-    Example:
-        >>> document = {key: [] for key in ('results', 'differences', 'classes', 'missing', 'notes', 'machine')}
-        >>> document |= {'versions': [], 'commit': [], 'dates': [], 'verdicts': [], 'of': 0}
-        >>> document |= {'primary': {'metric': 'mIoU'}}
-        >>> render(Page('a < b', document))[:15], '<h1>a &lt; b</h1>' in render(Page('a < b', document))
-        ('<!doctype html>', True)
-    """
+    """Turn a page into HTML that loads nothing: every text is escaped, and a Content-Security-Policy forbids it."""
     loader, task = PackageLoader('mmseg_sr.report'), task_of(page.document['primary']['metric'])
     environment = Environment(loader=loader, **JINJA)
     environment.filters |= {each.__name__: each for each in (interval, number, relative, sentence, signed)}
@@ -125,12 +117,7 @@ def _scores(scores: Mapping[str, float | None], task: Task) -> Markup:
 
 
 def _extremes(values: Sequence[float | None]) -> list[int]:
-    """Choose what a chart of classes shows: all of them, or of many the lowest and the highest, in their order.
-
-    Example:
-        >>> _extremes([0.0, None, 0.5]), len(_extremes(range(100))), _extremes(range(100))[19:21]
-        ([0, 1, 2], 40, [19, 80])
-    """
+    """Choose what a chart of classes shows: all of them, or of many the lowest and the highest, in their order."""
     if len(values) <= MANY:
         return list(range(len(values)))
     known = sorted((index for index, value in enumerate(values) if value is not None), key=lambda index: values[index])
@@ -145,7 +132,7 @@ def _curves(curves: Mapping[str, Sequence[Sequence[dict]]], task: Task) -> list[
     ):
         drawn = {}
         for name, logs in curves.items():
-            lines = [{line['step']: line[key] for line in log if {key, 'step'} <= line.keys()} for log in logs]
+            lines = [_line(log, key) for log in logs]
             if any(lines):
                 drawn[name] = list(filter(None, lines))
         if max((len(line) for lines in drawn.values() for line in lines), default=0) >= least:
@@ -153,3 +140,8 @@ def _curves(curves: Mapping[str, Sequence[Sequence[dict]]], task: Task) -> list[
             alt = f'Curves of the {label}. At the end of the first training: {ends}.'
             found.append((caption, inline_svg(charts.curve_chart(drawn, label), key, alt)))
     return found
+
+
+def _line(log: Sequence[dict], key: str) -> dict[int, float]:
+    """Read a number by step from a log, where an evaluator may have put a prefix before its name: val/mIoU."""
+    return {line['step']: value for line in log for name, value in line.items() if name.rpartition('/')[2] == key}

@@ -41,10 +41,6 @@ def changed_pixels(truth: ArrayLike, ours: ArrayLike, theirs: ArrayLike) -> NDAr
     """Mark where a network is right and its baseline wrong (``BETTER``), or the other way round (``WORSE``).
 
     Maps are (height, width). Other pixels are ``SAME``, or ``VOID`` where the ground truth has no class (255).
-
-    Example:
-        >>> changed_pixels([[0, 0, 0, 0, 255]], ours=[[0, 0, 1, 1, 0]], theirs=[[0, 1, 0, 2, 1]]).tolist()
-        [[0, 1, 2, 0, 3]]
     """
     truth, ours, theirs = np.asarray(truth), np.asarray(ours), np.asarray(theirs)
     if not truth.shape == ours.shape == theirs.shape:
@@ -54,12 +50,7 @@ def changed_pixels(truth: ArrayLike, ours: ArrayLike, theirs: ArrayLike) -> NDAr
 
 
 def shares(changes: NDArray[np.uint8]) -> str:
-    """Say how many percent of the labelled pixels are better and worse.
-
-    Example:
-        >>> shares(np.array([[BETTER, BETTER, WORSE, SAME, VOID]]))
-        '50.00 % of the labelled pixels better (blue), 25.00 % worse (orange)'
-    """
+    """Say how many percent of the labelled pixels are better and worse."""
     same, better, worse, _ = np.bincount(changes.ravel(), minlength=4).tolist()
     labelled = same + better + worse
     if not labelled:
@@ -69,12 +60,7 @@ def shares(changes: NDArray[np.uint8]) -> str:
 
 
 def paint_changes(changes: NDArray[np.uint8], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Paint changes (height, width) over a pale grey image (height, width, 3): blue better, orange worse, black void.
-
-    Example:
-        >>> paint_changes(np.array([[BETTER, VOID]]), np.zeros((1, 2, 3), np.uint8)).tolist()
-        [[[0, 114, 178], [0, 0, 0]]]
-    """
+    """Paint changes (height, width) over a pale image (height, width, 3): blue better, orange worse, black void."""
     pale = 150 + 0.4 * (image.mean(-1) // 16 * 16)  # few greys: the picture is a small file
     painted = np.repeat(pale[..., None], 3, axis=-1).astype(np.uint8)
     for kind, ink in ((BETTER, BLUE), (WORSE, ORANGE), (VOID, BLACK)):

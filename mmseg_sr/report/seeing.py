@@ -40,10 +40,6 @@ def choose_classes(classes: Sequence[str], names: Sequence[str] = ()) -> list[in
     """Return the indices of classes by their ``names``, or, without names, of all; of many :data:`MANY`, evenly chosen.
 
     Where a class has several names, as in ImageNet, the first is enough.
-
-    Example:
-        >>> choose_classes(['goldfish', 'pug, pug-dog'], ['pug']), choose_classes(['road', 'car'])
-        ([1], [0, 1])
     """
     known = {name.partition(',')[0]: index for index, name in enumerate(classes)}
     known |= {name: index for index, name in enumerate(classes)}
@@ -60,16 +56,16 @@ def read(dataset: BaseDataset, index: int, split: str = 'val') -> dict:
 
 
 def see(
-    model: nn.Module, dataset: BaseDataset, count: int, task: str, ablate: bool = True
+    model: nn.Module, dataset: BaseDataset, count: int, split: str = 'val', title: str = '', ablate: bool = True
 ) -> tuple[list[int], list[Seen]]:
     """Look at the images that :func:`choose` finds: their indices, and what was seen.
 
-    Memory blocks are taken out for ``count`` of them, which are all images of a segmentor. ``task`` is what a bar says.
+    Memory blocks are taken out for ``count`` of them, which are all images of a segmentor. A bar says the ``title``.
     """
     chosen = choose(dataset, count)
     ablated = spread(len(chosen), count) if ablate else []
-    bar = Bar(chosen, task, unit='image')
-    return chosen, [observe(model, read(dataset, index), place in ablated) for place, index in enumerate(bar)]
+    bar = Bar(chosen, title or split, unit='image')
+    return chosen, [observe(model, read(dataset, index, split), place in ablated) for place, index in enumerate(bar)]
 
 
 def picture_of(sample: dict, seen: Seen, classes: Sequence[str]) -> Picture:

@@ -16,9 +16,8 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from ..errors import UserError, one_line
-from .hosts import HOSTS, served_task
-from .metadata import Metadata, threshold_of
-from .network import ServedNetwork, labels_of
+from .metadata import Metadata
+from .network import HOSTS, ServedNetwork, labels_of, served_task, threshold_of
 
 METADATA_FILE = 'mmseg_sr.json'  # in a .pt2
 DIFFERENCE = {'float32': 1e-3, 'float16': 5e-2}  # of the largest logit
@@ -100,12 +99,11 @@ def compare(run: Callable, model: nn.Module, pictures: Sequence, size: tuple[int
             got = labels_of(got, threshold)
         equal.append((got == labels_of(expected, threshold)).double().mean())
     row = dict(size=list(size), pictures=len(pictures), agreement=torch.stack(equal).mean().item())
-    if not differences:
-        passed = row['agreement'] >= AGREEMENT[precision]
-        return {**row, 'max_difference': None, 'max_logit': None, 'passed': passed}
-    difference, most = (torch.stack(values).max().item() for values in (differences, largest))
-    passed = difference <= DIFFERENCE[precision] * most
-    return {**row, 'max_difference': difference, 'max_logit': most, 'passed': passed}
+    row |= dict(max_difference=None, max_logit=None, passed=row['agreement'] >= AGREEMENT[precision])
+    if differences:
+        difference, most = (torch.stack(values).max().item() for values in (differences, largest))
+        row |= dict(max_difference=difference, max_logit=most, passed=difference <= DIFFERENCE[precision] * most)
+    return row
 
 
 @contextlib.contextmanager

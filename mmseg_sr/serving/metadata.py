@@ -19,7 +19,7 @@ from ..kinds import is_kind, kind_of
 from ..runs.models import class_names, load_model
 from ..scene.places import SceneDataPreProcessor
 from ..version import __version__
-from .hosts import HOSTS, served_task
+from .network import HOSTS, served_task, threshold_of
 
 PREFIX = 'mmseg_sr.'  # of the keys in a file
 STEPS = {  # where they are from; other names could be anything that can be imported
@@ -61,12 +61,7 @@ class Metadata:
     image: str = 'RGB, uint8 of 0 to 255, (N, 3, height, width); normalisation is inside'
 
     def texts(self) -> dict[str, str]:
-        """Write the metadata as JSON texts, as ONNX's ``metadata_props`` are.
-
-        Example:
-            >>> Metadata(['road'], [[0, 0, 0]]).texts()['mmseg_sr.classes']
-            '["road"]'
-        """
+        """Write the metadata as JSON texts, as ONNX's ``metadata_props`` are."""
         return {f'{PREFIX}{name}': json.dumps(value) for name, value in asdict(self).items()}
 
     @classmethod
@@ -86,8 +81,7 @@ class Metadata:
 def load(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, Metadata]:
     """Build a segmentor or a classifier with its weights, and describe how the config's tests use it.
 
-    Raises:
-        UserError: For a wrong config or checkpoint, and a network or test pipeline that cannot be served.
+    A network or a test pipeline that cannot be served is a ``UserError``.
     """
     steps = resizing_steps(test_pipeline(cfg))
     model = load_model(cfg, checkpoint)
@@ -131,12 +125,7 @@ def _of_segmentor(segmentor: nn.Module, dataset: SimpleNamespace | None, classes
 
 
 def resizing_steps(pipeline: Sequence[dict]) -> list[dict]:
-    """Take the resizing and cropping steps of a test pipeline; any other that changes pixels is a ``UserError``.
-
-    Example:
-        >>> resizing_steps([dict(type='LoadImageFromFile'), dict(type='Resize', scale=(8, 4))])
-        [{'type': 'Resize', 'scale': (8, 4)}]
-    """
+    """Take the resizing and cropping steps of a test pipeline; any other that changes pixels is a ``UserError``."""
     steps = []
     for step in pipeline:
         kind = next((name for name in (*STEPS, *AROUND) if is_kind(step, 'TRANSFORMS', name)), None)
@@ -151,21 +140,14 @@ def resizing_steps(pipeline: Sequence[dict]) -> list[dict]:
     return steps
 
 
-def threshold_of(model: nn.Module) -> float | None:
-    """Get the probability from which the one channel of a segmentor means its second class; None with more channels."""
-    if getattr(model, 'out_channels', 2) > 1:
-        return None
-    heads = model.decode_head
-    return float((heads[-1] if isinstance(heads, nn.ModuleList) else heads).threshold)
-
-
 def trained_size(cfg: Config) -> tuple[int, int] | None:
     """Get the (height, width) of the windows or crops that a config tests with, or else of those it trains with."""
     test_cfg = cfg.model.get('test_cfg') or {}
     window = test_cfg.get('crop_size') if test_cfg.get('mode') == 'slide' else None
     crops = [step['crop_size'] for step in resizing_steps(test_pipeline(cfg)) if 'crop_size' in step]
-    found = window or next(reversed(crops), (cfg.model.get('data_preprocessor') or {}).get('size'))
-    return tuple(_pair(found or cfg.get('crop_size'))) if found or cfg.get('crop_size') else None
+    padded = (cfg.model.get('data_preprocessor') or {}).get('size')
+    found = window or next(reversed(crops), padded) or cfg.get('crop_size')
+    return tuple(_pair(found)) if found else None
 
 
 def _pair(value: int | Sequence[int] | None) -> list[int] | None:

@@ -16,7 +16,6 @@ from ..models.find import sr_blocks
 from ..models.low_rank import factors
 from ..models.recall import plain_resize
 from ..scene.scene_block import SceneSRBlock
-from .hosts import preparation_of
 from .metadata import Metadata
 from .network import ServedNetwork
 
@@ -28,11 +27,6 @@ class PortableBlock(nn.Module):
         block: The block.
         resized: Whether squeezed map and weighted sum are resized. At the trained size that changes nothing.
         weights: The softmax weights (P,), where they are the same for every image: the weighted sum is a bias then.
-
-    Example:
-        >>> block, x = SRBlock(in_channels=2, memory_size=(3, 4)), torch.randn(1, 2, 3, 4)
-        >>> torch.equal(PortableBlock(block, resized=False)(x), block(x))
-        True
     """
 
     def __init__(self, block: SRBlock, resized: bool, weights: Tensor | None = None):
@@ -142,7 +136,7 @@ def _check_any_size(model: nn.Module) -> None:
         advice = 'export with --shape; a segmentor predicts larger images with --mode slide'
         raise UserError(f'{", ".join(fixed)} has resize=False: {advice}')
     # The tracer cannot follow either: it takes the example's padding, and its sides, for those of all images.
-    if preparation_of(model).padding:
+    if ServedNetwork(model).padding:
         raise UserError('the data preprocessor pads images in tests: export with --shape')
     if any(isinstance(module, Conv2dAdaptivePadding) for module in model.modules()):
         raise UserError('Conv2dAdaptivePadding pads by the size of the image: export with --shape')

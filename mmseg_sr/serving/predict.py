@@ -1,29 +1,82 @@
-"""Predict what is in pictures with any network: label maps, whole or in windows, or the most likely classes."""
+"""Predict what is in pictures with any network: label maps, whole or in windows, or the most likely classes.
+
+Networks are run by PyTorch or by onnxruntime: (N, 3, h, w), uint8, to logits or labels, on the CPU.
+"""
 
 import importlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..errors import UserError, blame
+from ..errors import UserError, blame, one_line
 from ..installed import source
 from ..memory.windows import spans
 from ..metrics.accuracy import TOP
 from .metadata import STEPS, Metadata
 from .network import labels_of
 
+PROVIDERS = ('CUDAExecutionProvider', 'CPUExecutionProvider')
 Run = Callable[[np.ndarray], Tensor]  # images (N, 3, h, w), uint8, to logits or labels
 Sides = Sequence[int]  # (height, width)
+
+
+class TorchRuntime:
+    """Run a network, in evaluation mode and on any device, by PyTorch."""
+
+    def __init__(self, network: nn.Module, metadata: Metadata):
+        self.network, self.metadata = network, metadata
+        self.device = next(network.parameters()).device
+
+    def __call__(self, images: np.ndarray) -> Tensor:
+        """Logits or labels, on the CPU, for images (N, 3, h, w), uint8."""
+        with torch.inference_mode():
+            return self.network(torch.from_numpy(images).to(self.device)).cpu()
+
+
+class OnnxRuntime:
+    """Run an ONNX file of ``tools/export.py`` by onnxruntime, with as many threads as torch has."""
+
+    def __init__(self, path: Path):
+        require('onnxruntime')
+        import onnxruntime
+
+        if not Path(path).is_file():
+            raise UserError(f'no such model: {path}')
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3
+        providers = [name for name in PROVIDERS if name in onnxruntime.get_available_providers()]
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        except Exception as error:  # onnxruntime has a dozen kinds
+            raise UserError(f'{path} is no ONNX model that onnxruntime can run: {one_line(error)[:300]}') from error
+        self.metadata = Metadata.from_texts(self.session.get_modelmeta().custom_metadata_map, path)
+        self.input = self.session.get_inputs()[0].name
+
+    def __call__(self, images: np.ndarray) -> Tensor:
+        """Logits or labels for images (N, 3, h, w), uint8."""
+        (output,) = self.session.run(None, {self.input: np.ascontiguousarray(images)})
+        return torch.from_numpy(output)
+
+
+def require(*packages: str) -> None:
+    """Refuse what needs packages that are not installed."""
+    for package in packages:
+        try:
+            __import__(package)
+        except ImportError as error:
+            raise UserError(f'{package} is not installed: pip install "{source()}[export]"') from error
 
 
 class Predictor:
     """Predict label maps of pictures, or where the network is a classifier the most likely classes.
 
     Args:
-        run: A network that has ``metadata``, as :class:`.network.OnnxRuntime`.
+        run: A network that has ``metadata``, as :class:`OnnxRuntime`.
         mode: 'whole' or 'slide'; None for what its metadata say.
         window: (height, width) in slide mode; None for the size of a network of one size, or what its metadata say.
         stride: From one window to the next; None for what its metadata say, or half a window.

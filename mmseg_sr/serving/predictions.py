@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..atomic import check_folder, write_text
 from ..datasets.build import read_picture
+from ..datasets.legend import LEGEND
 from ..errors import UserError
 from ..progress import Bar
 from .predict import Predictor
@@ -38,14 +39,17 @@ class Report:
 def find_images(source: Path) -> dict[str, Path]:
     """Find an image file, or all below a folder, by the names of their predictions: path in it, without suffix.
 
-    None at all, or two of one name, are a ``UserError``.
+    What was predicted into a folder among them is not looked at. None at all, or two of one name, are a ``UserError``.
     """
     if not source.is_dir():
         return {source.stem: source}
     found: dict[str, Path] = {}
+    made = [record.with_name(name) for record in source.rglob(RECORD) for name in (*LabelMaps.made, LEGEND)]
     for path in sorted(source.rglob('*')):
         inside = path.relative_to(source)
         if path.suffix.lower() not in IMAGES or any(part.startswith('.') for part in inside.parts):
+            continue
+        if any(path.is_relative_to(each) for each in made):
             continue
         other = found.setdefault(inside.with_suffix('').as_posix(), path)
         if other != path:

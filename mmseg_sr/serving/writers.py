@@ -49,7 +49,7 @@ class Rankings:
     """
 
     made = ('predictions.csv',)
-    columns = ('image', 'rank', 'label', 'class', 'score')
+    kinds = {'rank': int, 'label': int, 'class': str, 'score': float}  # of the columns that follow the image's
 
     def __init__(self, out: Path | None, metadata: Metadata):
         self.path, self.classes = out and out / self.made[0], metadata.classes
@@ -63,7 +63,7 @@ class Rankings:
     def __exit__(self, *_: object) -> None:
         if self.path and self.found:
             with replacing(self.path) as partial, partial.open('w', encoding='utf-8', newline='') as file:
-                rows = csv.DictWriter(file, self.columns)
+                rows = csv.DictWriter(file, ('image', *self.kinds))
                 rows.writeheader()
                 rows.writerows({'image': name, **row} for name, found in self.found.items() for row in found)
 
@@ -84,8 +84,7 @@ def _read(path: Path) -> dict[str, list[dict]]:
     try:
         with path.open(encoding='utf-8', newline='') as file:
             for row in csv.DictReader(file, strict=True):
-                numbers = {'rank': int(row['rank']), 'label': int(row['label'])}
-                kept = {**numbers, 'class': row['class'], 'score': float(row['score'])}
+                kept = {name: kind(row[name]) for name, kind in Rankings.kinds.items()}
                 found.setdefault(row['image'], []).append(kept)
     except (csv.Error, KeyError, OSError, TypeError, ValueError) as error:
         raise UserError(f'{path} is damaged: predict anew by --overwrite') from error
@@ -108,11 +107,6 @@ def _save(path: Path, pixels: np.ndarray) -> None:
 
 
 def overlay(picture: np.ndarray, labels: np.ndarray, palette: Sequence, opacity: float) -> np.ndarray:
-    """Lay the colours of the labels (H, W) over an RGB picture (H, W, 3).
-
-    Example:
-        >>> overlay(np.zeros((1, 1, 3), np.uint8), np.array([[1]]), [[0, 0, 0], [200, 100, 0]], 0.5).tolist()
-        [[[100, 50, 0]]]
-    """
+    """Lay the colours of the labels (H, W) over an RGB picture (H, W, 3)."""
     colours = np.asarray(palette, np.float32)[labels]
     return (picture * np.float32(1 - opacity) + colours * np.float32(opacity) + 0.5).astype(np.uint8)

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from browsing import opened
+from browsing import opened, words
 from PIL import Image
-from tiny_cifar import CONFIG, write_archive
+from tiny_cifar import CONFIG
+from tiny_classifier import write_images
 
 pytest.importorskip('mmpretrain', reason='classifiers need the extra [classification]')
 
 from mmseg_sr.checkpoints.reading import read_checkpoint
 from mmseg_sr.config import load_config
-from mmseg_sr.datasets.cifar import prepare_cifar
 from mmseg_sr.errors import UserError
 from mmseg_sr.experiments.markdown import sentence
 from mmseg_sr.experiments.plan import load
@@ -44,7 +44,7 @@ arms:
 def folder(tmp_path_factory):
     """An experiment of two arms that has been run, by the real tools."""
     folder = tmp_path_factory.mktemp('classifiers')
-    prepare_cifar(write_archive(folder / 'cifar.tar.gz', classes=10, train=20, test=4), folder / 'data', subset=True)
+    write_images(folder)
     base = in_process.ROOT / 'configs/classification/resnet18_1xb128-64k_cifar10.py'
     (folder / 'tiny.py').write_text(CONFIG.format(base=str(base)))
     (folder / 'tiny.yaml').write_text(EXPERIMENT)
@@ -138,8 +138,8 @@ def test_it_is_published_and_the_file_tests_the_same(run, folder):
 def test_an_ablation_says_what_the_blocks_are_worth(run):
     val = ('test_dataloader.dataset.ann_file=val.txt',)
     rows = run('ablate', 'tiny.py', f'{TRAINED}/best.pth', '--num-train', '4', *SR).document['variants']
-    for name, words in (('as trained', ()), ('removed', ('--without-sr',))):
-        tested = run('test', 'tiny.py', f'{TRAINED}/best.pth', *words, *SR, *val).document['metrics']
+    for name, removed in (('as trained', ()), ('removed', ('--without-sr',))):
+        tested = run('test', 'tiny.py', f'{TRAINED}/best.pth', *removed, *SR, *val).document['metrics']
         found = {key: rows[name][key] for key in ('top1', 'top5')}
         found |= {f'top1.{key}': value for key, value in rows[name]['by class'].items()}
         assert found == pytest.approx(tested)
@@ -161,13 +161,8 @@ def page(folder):
     return folder / 'page.html'
 
 
-def words(page) -> str:
-    text = re.sub(r'<(script|style|svg).*?</\1>|<[^>]*>|&nbsp;', ' ', page.read_text(), flags=re.DOTALL)
-    return ' '.join(text.replace('\xa0', ' ').replace('−', '-').split())
-
-
 def test_the_page_has_the_verdict_and_the_accuracies_of_the_report(page, run):
-    document, said = run('experiment', 'report', 'tiny.yaml', '--out', 'report').document, words(page)
+    document, said = run('experiment', 'report', 'tiny.yaml', '--out', 'report').document, words(page.read_text())
     assert 'R18+D2D+SR against R18: ResNet_CIFAR-18 on data, 1 seed' in said
     assert f'1 seed: no verdict {sentence(document["verdicts"][0])}' in said
     for result in document['results']:
@@ -182,8 +177,8 @@ def test_its_pictures_have_their_class_and_what_each_network_says(page, run, fol
     cards = re.findall(r'<figure class="card">(.*?)</figure>', page.read_text(), re.DOTALL)
     assert len(cards) == 20, 'all validation images, which are fewer than 24'
     labels, predicted = None, {}
-    for arm, words in (('R18', ()), ('R18+D2D+SR', SR[1:])):
-        options = ('--cfg-options', 'test_dataloader.dataset.ann_file=val.txt', *words, '--confusion', 'val.npz')
+    for arm, changed in (('R18', ()), ('R18+D2D+SR', SR[1:])):
+        options = ('--cfg-options', 'test_dataloader.dataset.ann_file=val.txt', *changed, '--confusion', 'val.npz')
         assert run('test', 'tiny.py', f'work_dirs/tiny/{arm}/seed0/best.pth', *options).status == 0
         with np.load(folder / 'val.npz') as file:
             labels, predicted[arm] = file['label'].tolist(), file['predicted'].tolist()
@@ -219,7 +214,7 @@ def test_the_page_of_a_classifier_alone_lists_its_classes(run, folder):
     (metrics,) = (folder / 'work_dirs/tiny/R18/seed0/test').glob('single-scale-*.json')
     few = ('--metrics', metrics, '--pictures', '0', '--num-images', '0', '--out', 'alone.html')
     assert run('report_page', 'tiny.py', 'work_dirs/tiny/R18/seed0/best.pth', *few).document['missing'] == []
-    said, found = words(folder / 'alone.html'), json.loads(metrics.read_text())['metrics']
+    said, found = words((folder / 'alone.html').read_text()), json.loads(metrics.read_text())['metrics']
     assert f'model, single-scale: {found["top1"]:.2f} top1, {found["top5"]:.2f} top5.' in said
     assert all(f'kind_{index} {found[f"top1.kind_{index}"]:.2f}' in said for index in range(10))
 

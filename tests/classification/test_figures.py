@@ -10,54 +10,42 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_cifar import CONFIG, write_archive
+from tiny_classifier import write_classifier, write_images
 from torch import nn
 
 pytest.importorskip('mmpretrain', reason='classifiers need the extra [classification]')
 
 from mmseg_sr.config import load_config
 from mmseg_sr.datasets.build import load_split
-from mmseg_sr.datasets.cifar import prepare_cifar
 from mmseg_sr.errors import UserError
 from mmseg_sr.memory.observe import Seen, observe
 from mmseg_sr.memory.summary import summarise
 from mmseg_sr.models.find import sr_blocks
 from mmseg_sr.report.seeing import choose, choose_classes, picture_of
-from mmseg_sr.runs.models import build_model, class_names
+from mmseg_sr.runs.models import class_names, load_model
 
 BLOCK = 'backbone.layer3.SR3'
-SR = """
-model['backbone'].update(use=['SR3'], insert=dict(SR3=dict(num_memories=3)))
-"""
 
 
 @pytest.fixture(scope='module')
 def home(tmp_path_factory):
-    """Data of ten classes, and a network that no training has seen: its memory is random."""
+    """Data of ten classes, and a network with random weights."""
     home = tmp_path_factory.mktemp('figures')
-    prepare_cifar(write_archive(home / 'cifar.tar.gz', classes=10, train=40, test=2), home / 'data', subset=True)
-    base = in_process.ROOT / 'configs/classification/resnet18_1xb128-64k_cifar10.py'
-    (home / 'tiny.py').write_text(CONFIG.format(base=str(base)) + SR)
+    write_images(home, train=40, test=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('CIFAR10_ROOT', str(home / 'data'))
-        torch.manual_seed(0)
-        model = build_model(load_config(home / 'tiny.py'))
-        model.init_weights()
-        nn.init.normal_(sr_blocks(model)[BLOCK].memory, std=2)
-        torch.save({'state_dict': model.state_dict()}, home / 'weights.pth')
+        write_classifier(home)
         yield home
 
 
 @pytest.fixture
 def model(home):
-    model = build_model(load_config(home / 'tiny.py')).eval()
-    model.load_state_dict(torch.load(home / 'weights.pth')['state_dict'])
-    return model
+    return load_model(load_config(home / 'net.py'), home / 'net.pth')
 
 
 @pytest.fixture
 def val(home):
-    return load_split(load_config(home / 'tiny.py'), 'val')
+    return load_split(load_config(home / 'net.py'), 'val')
 
 
 def labels(home: Path) -> dict[str, int]:
@@ -124,7 +112,7 @@ def test_of_many_classes_figures_show_some():
 
 def test_weights_by_class_are_the_plain_means_of_its_images(home):
     options = ('--out', 'out', '--num-images', 3, '--pictures', 2, '--dpi', 50)
-    document = in_process.call('visualize_sr', 'tiny.py', 'weights.pth', *options, folder=home).document
+    document = in_process.call('visualize_sr', 'net.py', 'net.pth', *options, folder=home).document
     block, rows = document['blocks'][BLOCK], list(csv.DictReader((home / 'out/images.csv').open()))
     drawn = {f'{BLOCK}.{kind}.png' for kind in ('weights', 'maps', 'memory', 'scores')}
     assert drawn == {name for name in document['files'] if name.endswith('.png')}
@@ -152,12 +140,12 @@ def test_named_classes_are_those_that_are_drawn(home, monkeypatch):
     draw = memory_figures.weights_figure
     monkeypatch.setattr(memory_figures, 'weights_figure', lambda *a: titles.append(a[1]) or draw(*a))
     options = ('--out', 'some', '--classes', 'kind_7', 'kind_2', '--pictures', 2, '--no-ablation', '--dpi', 30)
-    document = in_process.call('visualize_sr', 'tiny.py', 'weights.pth', *options, folder=home).document
+    document = in_process.call('visualize_sr', 'net.py', 'net.pth', *options, folder=home).document
     pictures = json.loads((home / 'some/maps.json').read_text())['pictures']
     assert titles == [['kind_7', 'kind_2']]
     assert {labels(home)[each['image']] for each in pictures} == {7, 2}
     assert len(document['blocks'][BLOCK]['weights']['classes']) == 10, 'the numbers are of all'
-    wrong = ('visualize_sr', 'tiny.py', 'weights.pth', '--classes', 'kind_7', 'kid_2', '--out', 'none')
+    wrong = ('visualize_sr', 'net.py', 'net.pth', '--classes', 'kind_7', 'kid_2', '--out', 'none')
     assert 'no class is called kid_2. The nearest names are kind_2' in in_process.call(*wrong, folder=home).mistake
     assert not (home / 'none').exists()
 
@@ -166,7 +154,7 @@ def test_images_alone_have_no_class(home):
     image = next((home / 'data').glob('test/kind_3/*.png'))
     nothing = ('--cfg-options', 'val_dataloader=None', 'test_dataloader.dataset.data_root=nowhere')
     options = ('--images', image, '--out', 'alone', '--no-ablation', '--dpi', 30, *nothing)
-    done = in_process.call('visualize_sr', 'tiny.py', 'weights.pth', *options, folder=home)
+    done = in_process.call('visualize_sr', 'net.py', 'net.pth', *options, folder=home)
     assert done.document['blocks'][BLOCK]['weights']['classes'] is None and 'has no val_dataloader' in done.out
     (row, *_) = csv.DictReader((home / 'alone/images.csv').open())
     assert row['class'] == '' and row['predicted'].startswith('class ')
@@ -179,7 +167,7 @@ def test_a_picture_is_the_part_of_the_file_that_the_network_is_given(home, val, 
     assert np.array_equal(picture.image, file) and picture.prediction is None
     assert picture.name.startswith(f'kind_{int(sample["data_samples"].gt_label)}\npredicted: kind_')
     crop = [dict(type='LoadImageFromFile'), dict(type='CenterCrop', crop_size=(8, 16)), dict(type='PackInputs')]
-    sample = load_split(load_config(home / 'tiny.py', {'val_dataloader.dataset.pipeline': crop}), 'val')[0]
+    sample = load_split(load_config(home / 'net.py', {'val_dataloader.dataset.pipeline': crop}), 'val')[0]
     seen = Seen('x.png', np.array([[3]]), 1.0, None, 1, {})
     assert np.array_equal(picture_of(sample, seen, 'abcdef').image, file[8:24, 12:20])
     grey = {**sample, 'inputs': torch.tensor([[[-1.0, 0.0, 1.0]]])}

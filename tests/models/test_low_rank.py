@@ -217,7 +217,7 @@ def test_it_is_drawn_and_ablated(home, call):
 @pytest.mark.parametrize('dynamic', [False, True])
 def test_it_is_exported_as_it_is(tmp_path, dynamic):
     pytest.importorskip('onnx', reason='pip install "mmseg-sr[export]" to test exported networks')
-    from mmseg_sr.serving.network import OnnxRuntime
+    from mmseg_sr.serving.predict import OnnxRuntime
 
     extra = "model['backbone']['sr']['memory_rank'] = 2\n"
     config, checkpoint = write_network(tmp_path, extra=extra)

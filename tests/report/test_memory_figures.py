@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -206,6 +208,9 @@ def test_mistakes_are_one_message(home, call, tmp_path):
     write_checkpoint(stock, home / 'stock.pth')
     (tmp_path / 'text.png').write_text('no image')
     nowhere = ('--cfg-options', 'val_dataloader.dataset.data_root=nowhere')
+    damaged = sorted(shutil.copytree(home / 'data', tmp_path / 'cut').glob('img/*'))[2]
+    os.truncate(damaged, 100)
+    train = ('--split', 'train', '--cfg-options', 'train_dataloader.dataset.data_root=cut')
     for arguments, message in (
         ((home / 'none.py', weights), 'no such config'),
         ((config, home / 'none.pth'), 'no such checkpoint'),
@@ -215,6 +220,7 @@ def test_mistakes_are_one_message(home, call, tmp_path):
         ((config, weights, '--images', 'none.png'), 'no such image: none.png'),
         ((config, weights, '--images', 'text.png'), 'cannot read the image text.png'),
         ((config, weights, *nowhere), '--images'),
+        ((config, weights, *train), 'cannot read image 2 of train: '),
     ):
         assert message in call('visualize_sr', *arguments).mistake
 

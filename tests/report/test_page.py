@@ -2,6 +2,7 @@
 
 import base64
 import html
+import io
 import json
 import os
 import re
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsing import opened
+from browsing import opened, words
 from tiny_report import HOSTILE, write_experiment, write_rows, write_trainings
 
 from mmseg_sr.config import load_config
@@ -29,8 +30,7 @@ SECTIONS = ['Verdict', 'Results', 'Classes', 'Training', 'Predictions', 'Memory'
 
 @pytest.fixture(scope='module')
 def exp(tmp_path_factory) -> Experiment:
-    exp = write_experiment(tmp_path_factory.mktemp('experiment'))
-    write_rows(exp)
+    exp = write_rows(write_experiment(tmp_path_factory.mktemp('experiment')))
     write_trainings(exp)
     return exp
 
@@ -41,18 +41,15 @@ def document(exp) -> dict:
 
 
 @pytest.fixture(scope='module')
-def written(exp, document) -> Path:
+def written(exp) -> Path:
     """The page of the experiment."""
+    return write_page(exp, pictures=2, images=3)
+
+
+def write_page(exp: Experiment, **options: int) -> Path:
     path = exp.work_dir / 'report.html'
-    page.write(experiment_page(exp, document, pictures=2, images=3), path)
+    page.write(experiment_page(exp, report.document_of(exp), **options), path)
     return path
-
-
-def words(html: str) -> str:
-    """What a reader sees of some HTML, with plain spaces and signs."""
-    html = re.sub(r'<(script|style)>.*?</\1>', '', html, flags=re.DOTALL)
-    text = re.sub(r'<[^>]*>', ' ', html).replace('&nbsp;', ' ').replace('\xa0', ' ').replace('−', '-')
-    return ' '.join(text.split())
 
 
 def section(path: Path, name: str) -> str:
@@ -100,15 +97,18 @@ def test_classes_stand_in_the_order_of_the_data_everywhere(written, document):
     assert [label.get_text()[:4] for label in labels] == [name[:4] for name in order]
 
 
+LISTS = ('results', 'differences', 'classes', 'missing', 'notes', 'machine', 'versions', 'commit', 'dates', 'verdicts')
+NOTHING = {**dict.fromkeys(LISTS, ()), 'of': 0, 'primary': {'metric': 'mIoU'}}
+
+
 def test_of_many_classes_a_chart_has_the_extremes_and_the_table_all():
     """ImageNet has a thousand of them."""
     same = {'arm': 'SR', 'baseline': 'R18', 'mode': 'single-scale', 'seeds': 3, 'theirs': 50.0, 'over_images': None}
     same['over_seeds'] = {'low': None, 'high': None, 'p_corrected': 1.0}
     rows = [{'class': f'kind {index}', 'ours': index, 'difference': index - 50.0, **same} for index in range(100)]
-    document = {key: [] for key in ('results', 'differences', 'missing', 'notes', 'machine', 'versions', 'commit')}
-    document |= {'classes': rows, 'dates': [], 'verdicts': [], 'of': 0, 'primary': {'metric': 'top1'}}
+    document = {**NOTHING, 'primary': {'metric': 'top1'}}
     scores = {row['class']: row['ours'] for row in rows}
-    for made in (page.Page('many', document), page.Page('alone', {**document, 'classes': []}, scores=scores)):
+    for made in (page.Page('many', {**document, 'classes': rows}), page.Page('alone', document, scores=scores)):
         text = page.render(made)
         (described,) = re.findall('aria-label="(top1 of each class.*?)"', text)
         assert re.findall(r'kind (\d+) ', described) == [str(index) for index in (*range(20), *range(80, 100))]
@@ -126,16 +126,14 @@ def test_no_card_says_a_sentence_twice(written):
 
 
 def test_corrected_intervals_are_called_so_where_they_stand(tmp_path):
-    exp = write_experiment(tmp_path, seeds=(0, 1, 2))
-    write_rows(exp)
-    document = report.document_of(exp)
-    page.write(experiment_page(exp, document), tmp_path / 'page.html')
+    exp = write_rows(write_experiment(tmp_path, seeds=(0, 1, 2)))
+    document, path = report.document_of(exp), write_page(exp)
     for row in document['differences']:
         start = re.escape(f'{row["arm"]} - FCN {row["metric"]} {row["difference"]:+.2f}')
-        said = words(section(tmp_path / 'page.html', 'results'))
+        said = words(section(path, 'results'))
         (found,) = re.findall(f'{start} [^ ]+ [^ ]+ to [^ ]+( corrected for 2 arms)? ', said)
         assert bool(found) == (row['metric'] == 'mIoU')
-    assert 'over seeds; of verdicts, corrected for 2 arms' in words(section(tmp_path / 'page.html', 'verdict'))
+    assert 'over seeds; of verdicts, corrected for 2 arms' in words(section(path, 'verdict'))
     assert len(re.findall(r'\], corrected for 2 arms +\|', report.to_markdown(document))) == 2
     assert '], corrected for' not in report.to_markdown(report.document_of(write_one(tmp_path / 'one')))
 
@@ -143,17 +141,14 @@ def test_corrected_intervals_are_called_so_where_they_stand(tmp_path):
 def write_one(folder: Path) -> Experiment:
     """An experiment that asks about one network: nothing to correct."""
     folder.mkdir()
-    exp = write_experiment(folder, seeds=(0, 1, 2))
-    write_rows(exp)
+    exp = write_rows(write_experiment(folder, seeds=(0, 1, 2)))
     return replace(exp, primary=replace(exp.primary, arms=('small',)))
 
 
 def test_one_seed_is_no_verdict(tmp_path, monkeypatch):
-    exp = write_experiment(tmp_path, seeds=(0,))
-    write_rows(exp)
-    path = tmp_path / 'page.html'
+    exp = write_rows(write_experiment(tmp_path, seeds=(0,)))
     monkeypatch.chdir(tmp_path)
-    page.write(experiment_page(exp, report.document_of(exp)), path)
+    path = write_page(exp)
     said = words(section(path, 'verdict'))
     assert (
         said.count('1 seed: no verdict FCN+SR against FCN') == said.count('1 seed: no verdict small against FCN') == 1
@@ -162,15 +157,35 @@ def test_one_seed_is_no_verdict(tmp_path, monkeypatch):
     assert 'intervals are over images' in words(section(path, 'classes'))
 
     # Neither logs nor checkpoints are there: sentences, not holes.
-    missing = 'No network could predict.*no such checkpoint: my work/FCN/seed0/iter_4.pth'
+    missing = 'no network could predict.*no such checkpoint: my work/FCN/seed0/iter_4.pth'
     assert re.search(missing, words(section(path, 'predictions')))
     assert 'There are no logs of the trainings' in words(section(path, 'training'))
     assert 'There is no memory to show' in words(section(path, 'memory'))
 
 
+def test_networks_without_a_pair_are_not_called_networks_without_a_baseline(tmp_path):
+    exp = write_rows(write_experiment(tmp_path))
+    for name in ('FCN+SR', 'small'):
+        shutil.rmtree(exp.work_dir / name)
+    said = words(section(write_page(exp), 'verdict'))
+    assert 'There is no pair of networks to compare, so no verdict. 4 of 6 runs are missing' in said
+
+
+def test_a_curve_is_drawn_whatever_prefix_its_evaluator_has():
+    log = [{'loss': 1.0, 'step': 1}, {'val/mIoU': 10.0, 'step': 1}, {'val/mIoU': 20.0, 'step': 2}]
+    assert 'mIoU in the validations' in page.render(page.Page('', NOTHING, curves={'FCN': [log]}))
+
+
+@pytest.mark.filterwarnings('error:constrained_layout not applied')
+@pytest.mark.parametrize('networks', [2, 16, 28])  # the paper's Table I has so many
+def test_a_legend_leaves_the_curves_their_place(networks):
+    figure = charts.curve_chart({f'R18+D2D+SR{index}': [{1: 2.0, 2: 1.0}] for index in range(networks)}, 'loss')
+    figure.savefig(io.BytesIO())
+    assert figure.axes[0].get_window_extent().height > 1.4 * figure.dpi
+
+
 def test_data_that_are_not_there_leave_a_sentence(tmp_path, monkeypatch):
-    exp = write_experiment(tmp_path)
-    write_rows(exp)
+    exp = write_rows(write_experiment(tmp_path))
     write_trainings(exp)
     shutil.rmtree(tmp_path / 'data/img')
     made = experiment_page(exp, report.document_of(exp))
@@ -407,8 +422,8 @@ def pair(exp) -> list[Path]:
 METRICS = {'mIoU': 12.5, 'mAcc': 30.25, 'aAcc': 40.0, 'IoU.road': 25.0, 'IoU.car': 0.0, 'IoU.x': None}
 
 
-def write_metrics(path: Path, checkpoint: Path, mode: str = 'single-scale', metrics: dict = METRICS) -> Path:
-    document = {'checkpoint': str(checkpoint), 'mode': mode, 'metrics': metrics, 'seconds': 2.0}
+def write_metrics(path: Path, checkpoint: Path, metrics: dict = METRICS, **more: object) -> Path:
+    document = {'checkpoint': str(checkpoint), 'mode': 'single-scale', 'metrics': metrics, 'seconds': 2.0, **more}
     path.write_text(json.dumps(document))
     return path
 
@@ -418,6 +433,8 @@ def test_the_tool_writes_the_page_of_an_experiment(exp, call):
     path = Path(answer['out'])
     assert path == exp.work_dir / 'report/report.html' and answer['bytes'] == path.stat().st_size
     assert answer['missing'] == [] and 'FCN+SR against FCN' in words(section(path, 'verdict'))
+    for name, said in (('predictions', 'none were asked for'), ('memory', 'no images were asked for')):
+        assert said in section(path, name)
 
 
 def test_a_checkpoint_is_tested_and_compared(exp, pair, call, tmp_path):
@@ -434,18 +451,23 @@ def test_a_checkpoint_is_tested_and_compared(exp, pair, call, tmp_path):
     assert shlex.split(html.unescape(command)) == ['python', *arguments]
 
 
-def test_metrics_that_were_written_before_are_taken(pair, call, tmp_path):
-    path, metrics = tmp_path / 'page.html', write_metrics(tmp_path / 'm.json', pair[1])
+def test_metrics_that_were_written_before_are_taken(exp, pair, call, tmp_path):
+    path, metrics = tmp_path / 'page.html', write_metrics(tmp_path / 'm.json', tmp_path / 'best.pth')
+    (tmp_path / 'best.pth').symlink_to(pair[1])
     assert call('report_page', *pair, '--metrics', metrics, '--pictures', 0, '--out', path).document['out'] == str(path)
     said = words(section(path, 'verdict'))
     assert 'model, single-scale: 12.50 mIoU, 30.25 mAcc, 40.00 aAcc.' in said and 'no verdict' in said
     assert 'IoU of each class in percent: road 25.00, car 0.00, x –.' in section(path, 'classes')
 
     write_metrics(tmp_path / 'other.json', 'a/iter_9.pth')
+    write_metrics(tmp_path / 'same name.json', exp.work_dir / 'FCN+SR/seed0/iter_4.pth')
     write_metrics(tmp_path / 'less.json', pair[1], metrics={'mIoU': 1.0})
     write_metrics(tmp_path / 'tta.json', pair[1], mode='multi-scale + flip')
+    write_metrics(tmp_path / 'removed.json', pair[1], without_sr=True)
     for arguments, message in (
         (['other.json'], 'other.json is of another checkpoint: a/iter_9.pth'),
+        (['same name.json'], 'same name.json is of another checkpoint: '),
+        (['removed.json'], 'removed.json is of a test without SR blocks'),
         (['less.json'], 'less.json has no mAcc, aAcc'),
         (['none.json'], 'none.json is not what tools/test.py --metrics writes'),
         (['m.json', '--baseline', *pair, '--baseline-metrics', 'tta.json'], 'tested in different modes: multi-scale +'),

@@ -14,14 +14,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from mmseg_sr.report import html, pictures
-from mmseg_sr.report.pictures import BETTER, SAME, VOID, WORSE, changed_pixels, colour, shares
+from mmseg_sr.report.pictures import BETTER, SAME, VOID, WORSE, changed_pixels, shares
 
 ROAD, SIDEWALK = [128, 64, 128], [244, 35, 232]  # the first two colours of Cityscapes
-
-
-def test_every_class_has_its_colour_and_void_is_black():
-    painted = colour(np.array([[0, 1], [2, 255]], np.uint8), [[255, 0, 0], [0, 255, 0], [0, 0, 255]])
-    assert painted.tolist() == [[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [0, 0, 0]]]
 
 
 def test_changed_pixels_of_a_hand_worked_case():

@@ -25,12 +25,11 @@ from mmseg_sr.options import read_options
 from mmseg_sr.runs.models import build_model
 from mmseg_sr.serving.export import load_program, trace
 from mmseg_sr.serving.metadata import Metadata, load
-from mmseg_sr.serving.network import OnnxRuntime, TorchRuntime
 from mmseg_sr.serving.portable import PortableBlock, make_portable, portable_network
-from mmseg_sr.serving.predict import Predictor
+from mmseg_sr.serving.predict import OnnxRuntime, Predictor, TorchRuntime
 
 onnx = pytest.importorskip('onnx', reason='pip install "mmseg-sr[export]" to test exported networks')
-onnxruntime = pytest.importorskip('onnxruntime', reason='pip install "mmseg-sr[export]"')
+pytest.importorskip('onnxruntime', reason='pip install "mmseg-sr[export]"')
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = 'backbone.layer3.sr'
@@ -62,9 +61,8 @@ def test_at_the_trained_size_no_resize_comes_from_the_block(home):
     assert home.said[0]['resizes'] == ['network'], 'only the one that brings logits to the size of the image'
     assert [node.op_type for node in onnx.load(home.fixed).graph.node].count('Resize') == 1
     assert home.said[0]['blocks'] == [dict(name=BLOCK, form='recall', resized=False, memory=[3, 32, 4, 4])]
-    run = OnnxRuntime(home.fixed)
     images = [picture((64, 64), seed) for seed in range(3)]
-    batch = run(np.stack([image.transpose(2, 0, 1) for image in images]))
+    batch = home.run_fixed(np.stack([image.transpose(2, 0, 1) for image in images]))
     close(batch, torch.cat([expected(home.segmentor, image) for image in images]))
 
 
@@ -79,8 +77,7 @@ def test_the_block_counts_in_these_tests(home):
 @settings(max_examples=15, deadline=None)
 @given(size=st.one_of(st.just((64, 64)), st.tuples(st.integers(9, 150), st.integers(9, 150))))
 def test_a_dynamic_network_is_right_at_every_size_the_trained_one_included(home, size):
-    run = home.__dict__.setdefault('run', OnnxRuntime(home.dynamic))
-    close(served(run, picture(size)), expected(home.segmentor, picture(size)))
+    close(served(home.run_dynamic, picture(size)), expected(home.segmentor, picture(size)))
 
 
 def test_a_dynamic_network_has_the_block_s_resizes_inside(home):
@@ -121,7 +118,7 @@ def test_half_precision_takes_half_the_space_and_the_same_pixels(home, tmp_path)
 
 
 def test_a_file_says_all_that_is_needed_and_nothing_of_this_machine(home):
-    session = onnxruntime.InferenceSession(str(home.dynamic))
+    session = home.run_dynamic.session
     written = session.get_modelmeta().custom_metadata_map
     texts = {key.removeprefix('mmseg_sr.'): json.loads(text) for key, text in written.items()}
     assert texts['classes'] == list(CLASSES) and texts['palette'] == PALETTE and texts['version'] == __version__
@@ -136,9 +133,8 @@ def test_a_file_says_all_that_is_needed_and_nothing_of_this_machine(home):
 
 def test_pixels_of_another_kind_are_refused(home):
     """Normalised floats, or 0 to 1, would else be predicted without a word."""
-    session = onnxruntime.InferenceSession(str(home.fixed))
     with pytest.raises(Exception, match='uint8'):
-        session.run(None, {'image': np.zeros((1, 3, 64, 64), np.float32)})
+        home.run_fixed.session.run(None, {'image': np.zeros((1, 3, 64, 64), np.float32)})
 
 
 def test_a_resnet_50_exported_to_labels(root, tmp_path):

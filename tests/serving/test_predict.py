@@ -24,8 +24,7 @@ from PIL import Image
 
 from mmseg_sr.checkpoints.reading import read_checkpoint
 from mmseg_sr.errors import UserError
-from mmseg_sr.serving.network import OnnxRuntime
-from mmseg_sr.serving.predict import Predictor, slide
+from mmseg_sr.serving.predict import OnnxRuntime, Predictor, slide
 from mmseg_sr.serving.predictions import RECORD
 
 onnx = pytest.importorskip('onnx', reason='pip install "mmseg-sr[export]" to test exported networks')
@@ -76,17 +75,17 @@ def same_but_for_ties(labels: np.ndarray, result) -> bool:
 
 def test_onnx_and_pytorch_give_mmseg_s_labels_and_the_same_files(home, streets, tmp_path):
     torch_s = dict(model=home.config, checkpoint=home.checkpoint)
-    for folder, arguments, network in (('onnx', (), {}), ('torch', ('--batch', 2), torch_s)):
+    for folder, arguments, network in (('onnx', (), {}), ('torch', ('--batch', 2, '--opacity', 0.25), torch_s)):
         done = predict(home, streets, tmp_path / folder, *arguments, **network)
         assert done.document == {'out': str(tmp_path / folder), 'written': 5, 'skipped': 0, 'failed': {}}
         assert done.err.splitlines()[-1] == f'5 predicted, 0 were there: {tmp_path / folder}'
         assert contents(tmp_path / folder).keys() == FILES
     for seed, (name, size) in enumerate(SIZES.items()):
         result = predicted(home.segmentor, picture(size, seed))
-        for folder in ('onnx', 'torch'):
+        for folder, opacity in (('onnx', 0.5), ('torch', 0.25)):
             labels = read(tmp_path / folder / f'labels/{name}.png')
             assert labels.dtype == np.uint8 and same_but_for_ties(labels, result), name
-            mixed = picture(size, seed) / 2 + np.array(PALETTE)[labels] / 2
+            mixed = picture(size, seed) * (1 - opacity) + np.array(PALETTE)[labels] * opacity
             drawn = read(tmp_path / folder / f'overlays/{name}.png')
             assert np.abs(drawn - mixed).max() <= 0.5
     colours = {tuple(pixel) for pixel in read(tmp_path / 'onnx/legend.png').reshape(-1, 3).tolist()}
@@ -119,15 +118,14 @@ def test_a_real_frame_resized_as_in_the_test_gets_labels_of_its_own_size(home, c
     images=st.integers(1, 2),
 )
 def test_windows_of_one_size_average_to_mmseg_s_slide_inference(home, size, stride, images):
-    run = home.__dict__.setdefault('fixed_run', OnnxRuntime(home.fixed))
     batch = np.stack([picture(size, seed).transpose(2, 0, 1) for seed in range(images)])
     stand_in = SimpleNamespace(
         test_cfg=ConfigDict(crop_size=(64, 64), stride=stride),
         out_channels=4,
-        encode_decode=lambda window, _: run(window.byte().numpy()),
+        encode_decode=lambda window, _: home.run_fixed(window.byte().numpy()),
     )
     expected = EncoderDecoder.slide_inference(stand_in, torch.from_numpy(batch).float(), [{}])
-    torch.testing.assert_close(slide(run, batch, (64, 64), stride), expected)
+    torch.testing.assert_close(slide(home.run_fixed, batch, (64, 64), stride), expected)
 
 
 def test_windows_smaller_than_the_image_are_taken_where_the_config_says_so(home, streets, tmp_path):
@@ -222,6 +220,15 @@ def test_a_run_that_was_stopped_is_taken_up_where_it_was(home, streets, tmp_path
     again = predict(home, streets, tmp_path / 'out').document
     assert (again['skipped'], again['written']) == (1, 4)
     assert contents(tmp_path / 'out') == contents(tmp_path / 'undisturbed')
+
+
+@pytest.mark.parametrize('place', ['predicted', '.'])
+def test_predictions_beside_the_pictures_are_no_pictures(home, streets, tmp_path, place):
+    folder = shutil.copytree(streets, tmp_path / 'streets')
+    for numbers in ((5, 0), (0, 5)):
+        said = predict(home, folder, folder / place).document
+        assert (said['written'], said['skipped']) == numbers
+    assert contents(folder / place).keys() - contents(streets).keys() == FILES
 
 
 def test_what_is_damaged_or_gone_is_predicted_again_and_nothing_else(home, streets, tmp_path):
