@@ -72,7 +72,8 @@ def commands(exp: Experiment, tools: Path = TOOLS) -> list[str]:
         jobs = chain.jobs()
         for job in jobs:
             job.start()
-        script += [' &&\n    '.join(_line(job.command) for job in jobs)] if jobs else []
+            script.append(_line(job.command) + ' && {' * job.needed)
+        script += ['}'] * any(job.needed for job in jobs)
     last = ['python', str(Path(tools).absolute() / 'experiment.py'), 'report', str(exp.path)]
     return [*script, shlex.join([*last, '--work-dir', str(exp.work_dir)])]
 
@@ -161,6 +162,7 @@ class _Training:
             self.checkpoint,
             start=partial(write_config, config, self.folder, self.arm, self.seed),
             is_done=partial(is_trained, self.checkpoint),
+            needed=True,
         )
 
     def _test(self, cell: Cell) -> Job:

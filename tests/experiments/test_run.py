@@ -348,6 +348,21 @@ def test_a_failure_is_named_and_the_rest_goes_on(tmp_path, tools, capfd):
     assert calls(tools)[len(done) :] == ['test-FCN+SR-seed0', *ALL_CALLS[4:]], 'only what failed is run again'
 
 
+def test_a_test_that_fails_keeps_no_other_from_running(tmp_path, tools):
+    exp = load(write(tmp_path, seeds=[0], modes={'slide': {}, 'whole': {}}))
+    (tools / 'test-FCN-seed0.py').write_text('if "slide" in sys.argv[1]: sys.exit("error: no")')
+    (failure,) = run(exp, tools=tools)
+    assert str(failure).startswith('FCN seed0 slide: exit status 1: error: no (see ')
+    script = '\n'.join(commands(replace(exp, work_dir=tmp_path / 'printed'), tools))
+    subprocess.run(['bash'], input=script, text=True, check=False, stderr=subprocess.DEVNULL)
+    for each in (exp, replace(exp, work_dir=tmp_path / 'printed')):
+        assert [(row['arm'], row['mode']) for row in rows(each)] == [
+            ('FCN', 'whole'),
+            ('FCN+SR', 'slide'),
+            ('FCN+SR', 'whole'),
+        ]
+
+
 def test_a_row_made_under_other_settings_is_named_and_made_again(tmp_path, tools, capsys):
     before = load(write(tmp_path, seeds=[0]))
     assert run(before, tools=tools) == []
@@ -548,7 +563,7 @@ def test_the_tool_prints_a_script_and_nothing_else(tmp_path):
     # In a process of its own: what packages print as they are imported is not to be in the script.
     script = subprocess.check_output(words, text=True, cwd=tmp_path, env={**os.environ, 'SOME_NOTE': 'x'})
     assert script.startswith('#!/usr/bin/env bash\ncd ')
-    assert len(script.splitlines()) == 2 + 2 * 2 + 1 and "'a \"b/FCN/seed0/configs/noisy.py'" in script
+    assert len(script.splitlines()) == 2 + 2 * 3 + 1 and "'a \"b/FCN/seed0/configs/noisy.py'" in script
     assert subprocess.run(['bash', '-n'], input=script, text=True, check=False).returncode == 0
 
 
