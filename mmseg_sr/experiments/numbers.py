@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from ..errors import UserError
-from ..metrics.tasks import SEGMENTATION, task_of
+from ..metrics.tasks import task_of
 from .comparison import SAME, Areas, Table, add, ends_of, number_of, score_of
 from .plan import Experiment
 from .results import WITHOUT
 from .verdict import Trained, verdicts
-
-METRICS = SEGMENTATION.metrics
 
 
 def summarize(exp: Experiment, rows: Sequence[dict], areas: Areas) -> dict:

@@ -82,9 +82,6 @@ def cells(exp: Experiment) -> list[Cell]:
     """List all tests: seed by seed, so that pairs are complete early.
 
     What the primary question is about is tested without its SR blocks too, as it was trained with them.
-
-    Raises:
-        UserError: For a config that cannot be read, with these options.
     """
     found = []
     for arm in exp.arms.values():

@@ -36,14 +36,6 @@ def _are_dotted(options: dict) -> bool:
     return not any(isinstance(value, dict) or re.search(r'[=\s]', key) for key, value in options.items())
 
 
-def _is_expression(text: str) -> bool:
-    try:
-        re.compile(text)
-    except re.error:
-        return False
-    return True
-
-
 def _are_files(modes: dict) -> bool:
     return all(slugs := [slug(name) for name in modes]) and len(set(slugs)) == len(slugs)
 
@@ -100,7 +92,7 @@ class Plan(_Entry):
     modes: Annotated[dict[str, _Mode], _must('Modes should differ as file names', _are_files)] = {'single-scale': {}}
     primary: _Primary = _Primary()
     checkpoint: Literal['last', 'best'] = 'last'
-    groups: Annotated[str, _must('Input should be a regular expression', _is_expression)] = GROUPS
+    groups: re.Pattern[str] = re.compile(GROUPS)
     processes: int = Field(1, ge=1)
     launcher: Literal['none', 'slurm'] = 'none'
 

@@ -164,7 +164,7 @@ def test_the_experiments_here_are_the_papers_and_ours():
         ({'primary': {'mode': 'slide'}}, "primary.mode: modes are single-scale, got 'slide'"),
         ({'primary': {'arms': ['FCN']}}, "primary.arms: arms with a baseline are FCN\\+SR, got 'FCN'"),
         ({'primary': {'seed': 1}}, 'primary.seed: There is no such key; there are metric, mode, arms, got 1'),
-        ({'groups': '['}, r"groups: Input should be a regular expression, got '\['"),
+        ({'groups': '['}, r"groups: Input should be a valid regular expression, got '\['"),
         (
             {'arms': {'FCN': {'config': 'base.py', 'controls': ['SE']}}},
             "arms.FCN: no arm is named 'SE' to be its control; there are FCN",
