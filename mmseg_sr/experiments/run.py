@@ -37,12 +37,8 @@ def run(exp: Experiment, jobs: int = 1, tools: Path = TOOLS) -> list[Failure]:
 
     The checkpoint tested is the last one, where the experiment does not say otherwise: of networks that are tested on
     their validation images, the best one would have been chosen by them.
-    A test made under other settings is named and made again.
-
-    Args:
-        exp: What to run.
-        jobs: Number of trainings, or of tests, at the same time.
-        tools: Folder of train.py, test.py and the scripts beside them.
+    A test made under other settings is named and made again. ``jobs`` is the number of trainings, or of tests, at the
+    same time; ``tools`` the folder of train.py, test.py and the scripts beside them.
 
     Raises:
         UserError: Before anything is started: for a config, a network, data or weights that cannot be read or built,

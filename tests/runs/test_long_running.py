@@ -11,7 +11,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmseg.apis import MMSegInferencer
-from tiny_config import write_config
+from tiny_config import SR, write_config
 from yapf.yapflib import yapf_api
 
 from mmseg_sr.config import load_config, prepare
@@ -20,9 +20,6 @@ from mmseg_sr.runs import launch
 CYCLES = 12
 # Change the tiny config to a training of many cycles: two iterations and an evaluation each.
 CHANGES = """
-model['backbone'] = dict(
-    type='SRBackbone', backbone=model['backbone'], sr=dict(after='layer3', memory_size=(4, 4), hidden_channels=4)
-)
 train_cfg.update(max_iters={cycles} * 2, val_interval=2)
 default_hooks.update(
     checkpoint=dict(type='AtomicCheckpointHook', by_epoch=False, interval=2, max_keep_ckpts=1),
@@ -78,7 +75,7 @@ def new_only() -> Iterator[None]:
 
 
 def config_of(home: Path, cycles: int) -> Path:
-    return write_config(home, f'cycles{cycles}.py', CHANGES.format(cycles=cycles))
+    return write_config(home, f'cycles{cycles}.py', SR + CHANGES.format(cycles=cycles))
 
 
 def hooks_of(runner) -> int:
