@@ -7,11 +7,10 @@ import pytest
 import torch
 from scipy.special import softmax
 from tiny_config import write_config
+from tiny_report import write_checkpoint
 
 from experiments.recall.arms import ChoosingSRBlock, ClassRecall, PixelBottleneck, PixelRecall
-from mmseg_sr.config import load_config
 from mmseg_sr.memory.interventions import recalling, without
-from mmseg_sr.runs.models import build_model
 
 ARMS = {
     'pixel': lambda: PixelRecall(12, num_memories=5),
@@ -135,7 +134,6 @@ def test_figures_of_weights_in_each_cell_are_refused_by_a_sentence(call, tmp_pat
         "model['backbone'] = dict(type='InsertedBackbone', backbone=model['backbone'],\n"
         "    insert=dict(pixel=dict(after='layer3', type='PixelRecall')), use=['pixel'])\n",
     )
-    weights = {'state_dict': build_model(load_config(config)).state_dict()}
-    torch.save(weights, tmp_path / 'weights.pth')
+    write_checkpoint(config, tmp_path / 'weights.pth')
     message = call('visualize_sr', config, tmp_path / 'weights.pth', '--num-images', 1).mistake
     assert 'weighs its memories in each cell' in message
