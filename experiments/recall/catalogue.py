@@ -12,6 +12,10 @@ insert = dict(
     classes=dict(after='layer5', type='ClassRecall'),
     addresses=dict(after='layer5', type='ClassRecall', recalls=False),
 )
+# A memory of the scene (docs/scene.md), of rank 16: it recalls by place, not by image. Its backbone knows places.
+placed_sr = dict(after='layer5', memory_size=(12, 16), num_memories=3, hidden_channels=16, memory_rank=16)
+placed = dict(type='SRBackbone', scene=True, sr=placed_sr)
+ours = dict(RandomCrop='SceneRandomCrop', PackSegInputs='PackSceneInputs')
 # Gradients are small where a memory cell sees one cell of a map (docs/scene.md), or 32 memories share a softmax.
 rates = {
     'choosing.memory': dict(lr_mult=300, decay_mult=0),
