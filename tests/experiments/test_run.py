@@ -4,6 +4,7 @@ import importlib.util
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 import torch
 import yaml
 from mmengine.config import Config
-from tiny_config import CLASSES, SR, write_config
+from tiny_config import CLASSES, SR, write_config, write_images
 
 from mmseg_sr.config import load_config
 from mmseg_sr.errors import UserError
@@ -228,6 +229,18 @@ def test_what_all_runs_need_is_tried_before_the_first_is_started(tmp_path, tools
         run(load(write(tmp_path, options=options)), tools=tools)
     assert str(error.value).endswith('(FCN, FCN+SR)'), 'said once, for both'
     assert not calls(tools) and not (tmp_path / 'my work').exists()
+
+
+def test_tests_of_what_was_trained_elsewhere_need_neither_its_data_nor_the_weights_it_began_from(tmp_path, tools):
+    write_images(tmp_path / 'train')
+    save(tmp_path / 'start.pth')
+    options = {'load_from': str(tmp_path / 'start.pth'), 'train_dataloader.dataset.data_root': str(tmp_path / 'train')}
+    exp = load(write(tmp_path, seeds=[0], options=options))
+    assert run(exp, tools=tools) == []
+    shutil.rmtree(tmp_path / 'train')
+    (tmp_path / 'start.pth').unlink()
+    cells(exp)[0].test.unlink()
+    assert run(exp, tools=tools) == [] and calls(tools) == [*ALL_CALLS[:4], 'test-FCN-seed0']
 
 
 def test_the_networks_of_the_question_are_tested_without_their_blocks_too(tmp_path, tools):
