@@ -38,11 +38,11 @@ from mmseg_sr.datasets.cityscapes import find_frames
 from mmseg_sr.datasets.cityscapes import prepare as prepare_cityscapes
 from mmseg_sr.errors import UserError, command
 from mmseg_sr.experiments import markdown
-from mmseg_sr.experiments.numbers import METRICS
 from mmseg_sr.experiments.plan import Experiment, load
 from mmseg_sr.experiments.results import rows as rows_of
 from mmseg_sr.experiments.results import training_dir
 from mmseg_sr.experiments.run import run
+from mmseg_sr.metrics.tasks import SEGMENTATION
 from mmseg_sr.mini_cityscapes import draw_mini_cityscapes
 from mmseg_sr.openmmlab import HOME
 from mmseg_sr.progress import Bar
@@ -51,6 +51,7 @@ from mmseg_sr.report.page import write
 from mmseg_sr.report.pictures import colour
 from mmseg_sr.runs.launch import test
 
+METRICS = SEGMENTATION.metrics
 WARNING = 'Drawn streets, tiny networks, one seed: these numbers mean nothing for Cityscapes.'
 PICTURES = 4
 RELEASED = {'FCN': '', 'FCN+SR': '-sr', 'FCN+SR, memory of the scene': '-sr-scene-rank16'}

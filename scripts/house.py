@@ -17,6 +17,8 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from pathlib import Path
 
+from tabulate import tabulate
+
 ROOT = Path(__file__).resolve().parents[1]
 PLACES = ('mmseg_sr', 'tools', 'scripts', 'projects', 'benchmarks', 'tests')
 
@@ -90,15 +92,8 @@ def main() -> None:
     command = ' '.join(['python', 'scripts/house.py', *sys.argv[1:]])
     text = json.dumps({'command': command, 'before': before, 'after': after}, indent=1)
     args.out.write_text(f'{text}\n', encoding='utf-8')
-    print(
-        '\n'.join(
-            [
-                '| | before | after |',
-                '|---|---:|---:|',
-                *(f'| {key} | {before.get(key, "-")} | {after[key]} |' for key in after),
-            ]
-        )
-    )
+    lines = [[key, before.get(key, '-'), after[key]] for key in after]
+    print(tabulate(lines, ['', 'before', 'after'], tablefmt='github', disable_numparse=True))
 
 
 if __name__ == '__main__':

@@ -20,7 +20,7 @@ from cogapp import Cog
 
 SCRIPTS = Path(__file__).resolve().parent
 ROOT = SCRIPTS.parent
-CALLS = '; '.join(f'from {name}_in_pages import *' for name in ('numbers', 'tables', 'configs', 'texts'))
+CALLS = '; '.join(f'from {name}_in_pages import *' for name in ('numbers', 'experiments', 'costs', 'texts'))
 PAGES = ('README.md', 'docs/*.md', 'configs/*/README.md')
 
 

@@ -34,32 +34,28 @@ def add(document: dict, exp: Experiment, table: Table, arm: Arm, mode: Mode, are
         name: [[score_of(row, name) for row in side] for side in zip(*pairs, strict=True)]
         for name in (*task.metrics, *classes)
     }
-    seeds = [over_seeds(*each) for each in values.values()]
+    seeds = {name: over_seeds(*each) for name, each in values.items()}
     images, resampling = _over_images(exp, task, pairs, areas)
     if images is None:
         against = f'{arm.name} against {arm.baseline}, {mode.name}'
         document['notes'].append(f'{against}: confusion matrices are missing, so there is no interval over images.')
-    found = [
-        {
-            'difference': number_of(gain.difference),
-            'over_seeds': ends_of(gain),
-            'over_images': ends_of(other),
-        }
-        for gain, other in zip(seeds, images or [None] * len(seeds), strict=True)
-    ]
+    found = {}
+    for (name, gain), other in zip(seeds.items(), images or [None] * len(seeds), strict=True):
+        ends = {'over_seeds': ends_of(gain), 'over_images': ends_of(other)}
+        found[name] = {'difference': number_of(gain.difference), **ends}
     same = dict(zip(SAME, (arm.name, arm.baseline, mode.name, len(pairs)), strict=True))
-    for metric, row in zip(task.metrics, found, strict=False):
+    for metric in task.metrics:
         paper = [each.paper[metric][0] for each in (arm, exp.arms[arm.baseline]) if metric in each.paper]
         published = round(paper[0] - paper[1], 6) if len(paper) == 2 else None
-        more = {'verdict': None, 'corrected_for': None, 'paper': published}
+        more = {'resampling': resampling, 'verdict': None, 'corrected_for': None, 'paper': published}
         more['seeds_needed'] = _seeds_needed(exp, *values[metric])
-        document['differences'].append({**same, 'metric': metric, **row, 'resampling': resampling, **more})
-    rows = found[len(task.metrics) :]
-    corrected = holm([gain.p_value for gain in seeds[len(task.metrics) :]])
-    for name, row, p_value in zip(classes, rows, corrected, strict=True):
-        row['over_seeds']['p_corrected'] = p_value
+        document['differences'].append({**same, 'metric': metric, **found[metric], **more})
+    corrected = holm([seeds[name].p_value for name in classes])
+    for name, p_value in zip(classes, corrected, strict=True):
+        found[name]['over_seeds']['p_corrected'] = p_value
         ours, theirs = map(_mean, values[name])
-        document['classes'].append({**same, 'class': name.partition('.')[2], 'ours': ours, 'theirs': theirs, **row})
+        of_class = {'class': name.partition('.')[2], 'ours': ours, 'theirs': theirs}
+        document['classes'].append({**same, **of_class, **found[name]})
 
 
 def _result(exp: Experiment, rows: list[dict], arm: Arm, mode: Mode, pairs: Pairs) -> dict:

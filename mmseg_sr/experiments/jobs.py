@@ -1,8 +1,8 @@
 """Run chains of commands, one or several at a time, each command with its log, with progress and time left.
 
-Where a command fails the rest of its chain is left out and the other chains go on. A chain is worked on under a lock
-that its commands hold too, so that two callers, or what a killed one left running, never work on the same chain: the
-second one waits, and then does what is still missing.
+Where a command fails that the rest of its chain needs, that rest is left out; all else goes on. A chain is worked on
+under a lock that its commands hold too, so that two callers, or what a killed one left running, never work on the same
+chain: the second one waits, and then does what is still missing.
 """
 
 import contextlib
@@ -39,6 +39,7 @@ class Job:
     start: Callable[[], object]  # called before the command
     is_done: Callable[[], bool]  # asked after it
     weight: float = 1.0  # how long it takes, compared with other jobs
+    needed: bool = False  # by all that follows it in its chain
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,10 @@ class _Crew:
                 try:
                     yield from self._run(chain, job, lock)
                 except UserError as error:
-                    self.failures.append(Failure(job.name, str(error), job.log, len(jobs) - index))
+                    self.failures.append(Failure(job.name, str(error), job.log, (len(jobs) - index) * job.needed))
                     self.bar.write(f'failed: {self.failures[-1]}', file=sys.stderr)
-                    break
+                    if job.needed:
+                        break
                 self.left[chain.name] -= job.weight
         self.left[chain.name] = 0
 

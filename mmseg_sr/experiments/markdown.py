@@ -1,8 +1,10 @@
 """Write the report of an experiment: Markdown for people, JSON for programs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from tabulate import tabulate
@@ -54,12 +56,12 @@ def write(exp: Experiment, folder: Path) -> dict:
 def to_markdown(document: dict) -> str:
     """Write a document of :func:`.numbers.summarize` as Markdown."""
     parts = [f'# {document["experiment"]}', _verdicts(document)]
-    for mode, rows in _grouped(document['results'], 'mode').items():
-        parts += [f'## Results, {mode[0]}', _results(rows, task_of(document['primary']['metric']).metrics)]
+    for mode, rows in groupby(document['results'], itemgetter('mode')):
+        parts += [f'## Results, {mode}', _results([*rows], task_of(document['primary']['metric']).metrics)]
     if document['differences']:
         parts += ['## Differences to the baseline', _differences(document['differences'])]
         parts += ['### How far these networks differ on other images', _images(document['differences'])]
-    for (arm, baseline, mode), rows in _grouped(document['classes'], 'arm', 'baseline', 'mode').items():
+    for (arm, baseline, mode), rows in groupby(document['classes'], itemgetter('arm', 'baseline', 'mode')):
         parts += [f'## Classes, also looked at: {arm} - {baseline}, {mode}', _classes(rows, arm, baseline)]
     parts += ['## How to read it', HOW_TO_READ, '## How it was made', _origin(document)]
     return '\n\n'.join(part for part in parts if part) + '\n'
@@ -69,13 +71,6 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """Write a table in Markdown."""
     lines = [[cell.replace('|', '/') for cell in line] for line in lines]
     return tabulate(lines, head, tablefmt='github', disable_numparse=True)
-
-
-def _grouped(rows: Sequence[dict], *keys: str) -> dict[tuple, list[dict]]:
-    groups = {}
-    for row in rows:
-        groups.setdefault(tuple(row[key] for key in keys), []).append(row)
-    return groups
 
 
 def sentence(row: dict) -> str:
@@ -92,7 +87,7 @@ def sentence(row: dict) -> str:
     if row['over_seeds']['low'] is not None:
         corrected = row['over_seeds']['p_corrected'] is not None and row['corrected_for'] > 1
         words = f', corrected for {row["corrected_for"]} arms' if corrected else ''
-        said += f', 95 % interval {_interval(row["over_seeds"])}{words}'
+        said += f', 95 % interval {interval(row["over_seeds"])}{words}'
     said += f'; {row["reason"]}.'
     removal = row['removal'] or {'difference': None}
     if removal['difference'] is not None:
@@ -139,7 +134,7 @@ def _differences(differences: Sequence[dict]) -> str:
     for row in differences:
         line = [f'{row["arm"]} - {row["baseline"]}', row['mode'], row['metric'], str(row['seeds'])]
         line += [f'{row["difference"]:+.2f}', _form('{:+.2f}', row['paper'])]
-        line += [_interval(row['over_seeds']) + corrected(row), row['verdict'] or 'also looked at']
+        line += [interval(row['over_seeds']) + corrected(row), row['verdict'] or 'also looked at']
         lines.append([*line, str(row['seeds_needed'] or ('-' if row['seeds'] < 2 else '> 10,000'))])
     return table([*head, 'seeds needed'], lines)
 
@@ -156,18 +151,18 @@ def _images(differences: Sequence[dict]) -> str:
             continue
         line = [f'{row["arm"]} - {row["baseline"]}', row['mode'], row['metric'], f'{row["difference"]:+.2f}']
         found = row['resampling']
-        line += [_interval(row['over_images']), f'{found["count"]} {found["by"]}']
+        line += [interval(row['over_images']), f'{found["count"]} {found["by"]}']
         lines.append([*line, _form('{:+.2f}', found['correlation'])])
     head = ['model - baseline', 'mode', 'metric', 'difference', '95 % over images', 'left out in turn']
     return table([*head, 'correlation of neighbours'], lines) if lines else ''
 
 
-def _classes(classes: Sequence[dict], arm: str, baseline: str) -> str:
+def _classes(classes: Iterable[dict], arm: str, baseline: str) -> str:
     lines = []
     for row in classes:
         line = [row['class'], _form('{:.2f}', row['theirs']), _form('{:.2f}', row['ours'])]
-        line += [_form('{:+.2f}', row['difference']), _interval(row['over_seeds'])]
-        line += [_form('{:.3f}', row['over_seeds']['p_corrected']), _interval(row['over_images'] or {})]
+        line += [_form('{:+.2f}', row['difference']), interval(row['over_seeds'])]
+        line += [_form('{:.3f}', row['over_seeds']['p_corrected']), interval(row['over_images'] or {})]
         lines.append(line)
     head = ['class', baseline, arm, 'difference', '95 % over seeds', 'p, corrected', '95 % over images']
     return table(head, lines)
@@ -186,8 +181,11 @@ def _origin(document: dict) -> str:
     return '\n'.join(lines)
 
 
-def _interval(interval: dict) -> str:
-    return '-' if interval.get('low') is None else f'[{interval["low"]:+.2f}, {interval["high"]:+.2f}]'
+def interval(ends: dict, digits: int = 2) -> str:
+    """Write an interval in brackets, a dash for none."""
+    if ends.get('low') is None:
+        return '-'
+    return f'[{ends["low"]:+.{digits}f}, {ends["high"]:+.{digits}f}]'
 
 
 def mean_std(mean: float | None, std: float | None) -> str:

@@ -7,24 +7,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from ..errors import UserError
-from ..metrics.tasks import SEGMENTATION, task_of
+from ..metrics.tasks import task_of
+from . import settings
 from .comparison import SAME, Areas, Table, add, ends_of, number_of, score_of
 from .plan import Experiment
 from .results import WITHOUT
 from .verdict import Trained, verdicts
 
-METRICS = SEGMENTATION.metrics
-
 
 def summarize(exp: Experiment, rows: Sequence[dict], areas: Areas) -> dict:
     """Work out means, differences to the baselines, and the answer to the primary question.
 
-    Only seeds that both an arm and its baseline have make a pair. What is missing is named.
-
-    Args:
-        exp: The experiment.
-        rows: Its rows, some or all.
-        areas: Reads the areas of a row's images.
+    Only seeds that both an arm and its baseline have make a pair. What is missing is named. ``rows`` are some or all of
+    the experiment's; ``areas`` reads the areas of a row's images.
 
     Returns:
         'experiment', 'primary' (the question), 'verdicts' (an answer for each arm in it), 'results', 'differences',
@@ -39,9 +34,9 @@ def summarize(exp: Experiment, rows: Sequence[dict], areas: Areas) -> dict:
     _check_metrics(exp, rows)
     table = {(row['arm'], row['mode'] + WITHOUT * row.get('without_sr', False), row['seed']): row for row in rows}
     modes = [(arm, mode.name) for mode in exp.modes for arm in exp.arms]
-    modes += [
-        (arm, exp.primary.mode + WITHOUT) for arm in exp.primary.arms if exp.can_answer and _has_blocks(table, arm)
-    ]
+    if exp.can_answer:
+        asked = [arm for arm in exp.primary.arms if settings.has_blocks(exp.arms[arm])]
+        modes += [(arm, exp.primary.mode + WITHOUT) for arm in asked]
     wanted = [(arm, mode, seed) for arm, mode in modes for seed in exp.seeds]
     dates = sorted(row['date'] for row in rows if row.get('date'))
     document = {'experiment': exp.name, 'primary': {**asdict(exp.primary), 'arms': [*exp.primary.arms]}, 'verdicts': []}
@@ -83,9 +78,10 @@ def _answer(document: dict, exp: Experiment, table: Table) -> None:
     def scores(arm: str, mode: str = mode) -> list[float]:
         return [score_of(table.get((arm, mode, seed)), metric) for seed in exp.seeds]
 
+    with_blocks = {row['arm'] for row in table.values() if row['parameters']['sr']}
     trained = {}
     for name in asked:
-        arm, removed = exp.arms[name], scores(name, mode + WITHOUT) if _has_blocks(table, name) else None
+        arm, removed = exp.arms[name], scores(name, mode + WITHOUT) if name in with_blocks else None
         controls = {control: scores(control) for control in arm.controls}
         trained[name] = Trained(scores(name), scores(arm.baseline), removed, controls)
     for name, verdict in verdicts(trained, len(exp.primary.arms)).items():
@@ -100,10 +96,6 @@ def _answer(document: dict, exp: Experiment, table: Table) -> None:
             'corrected_for': len(exp.primary.arms),
             'removal': removal and {'difference': number_of(removal.difference), **ends_of(removal)},
         }
-
-
-def _has_blocks(table: Table, arm: str) -> bool:
-    return any(row['parameters']['sr'] for (name, *_), row in table.items() if name == arm)
 
 
 def _different(values: list) -> list:

@@ -120,21 +120,15 @@ def load(path: str | Path, work_dir: str | Path | None = None) -> Experiment:
         raise UserError(f'{path}: cannot read the experiment: {" ".join(str(error).split())}') from error
     except ValidationError as error:
         raise UserError(f'{path}: {"; ".join(map(in_words, error.errors()))}') from error
-    folder = Path(work_dir or plan.work_dir or f'work_dirs/{plan.name}')
-    modes = tuple(Mode(name, mode.tta, mode.options) for name, mode in plan.modes.items())
     return Experiment(
-        plan.name,
-        path,
-        folder,
-        plan.baseline,
-        arms,
-        tuple(plan.seeds),
-        modes,
-        _primary(path, plan, arms),
-        plan.groups,
-        plan.processes,
-        plan.launcher,
-        plan.checkpoint,
+        path=path,
+        work_dir=Path(work_dir or plan.work_dir or f'work_dirs/{plan.name}'),
+        arms=arms,
+        seeds=tuple(plan.seeds),
+        modes=tuple(Mode(name, mode.tta, mode.options) for name, mode in plan.modes.items()),
+        primary=_primary(path, plan, arms),
+        groups=plan.groups.pattern,
+        **plan.model_dump(include={'name', 'baseline', 'processes', 'launcher', 'checkpoint'}),
     )
 
 
@@ -144,15 +138,8 @@ def _arm(path: Path, plan: Plan, name: str) -> Arm:
     for other, role in ((baseline, 'baseline'), *((control, 'control') for control in lines.controls)):
         if other not in plan.arms:
             raise UserError(f'{place}: no arm is named {other!r} to be its {role}; there are {", ".join(plan.arms)}')
-    return Arm(
-        name,
-        _config(path, place, lines.config),
-        lines.config,
-        {**plan.options, **lines.options},
-        baseline,
-        lines.paper,
-        tuple(lines.controls),
-    )
+    config, options = _config(path, place, lines.config), {**plan.options, **lines.options}
+    return Arm(name, config, lines.config, options, baseline, lines.paper, tuple(lines.controls))
 
 
 def _config(path: Path, place: str, written: str) -> Path:

@@ -1,9 +1,5 @@
 """Run an experiment: train and test what is missing of arms x seeds x modes.
 
-    exp = load('experiments/camvid_cpu.yaml')
-    failures = run(exp, jobs=2)
-    table = rows(exp)
-
 Trainings and tests are the project's own tools, run as a user would, each with a config of its own. A kill at any
 point loses at most the command in progress, and a training goes on from its last checkpoint.
 """
@@ -37,26 +33,22 @@ def run(exp: Experiment, jobs: int = 1, tools: Path = TOOLS) -> list[Failure]:
 
     The checkpoint tested is the last one, where the experiment does not say otherwise: of networks that are tested on
     their validation images, the best one would have been chosen by them.
-    A test made under other settings is named and made again.
-
-    Args:
-        exp: What to run.
-        jobs: Number of trainings, or of tests, at the same time.
-        tools: Folder of train.py, test.py and the scripts beside them.
+    A test made under other settings is named and made again. ``jobs`` is the number of trainings, or of tests, at the
+    same time; ``tools`` the folder of train.py, test.py and the scripts beside them.
 
     Raises:
-        UserError: Before anything is started: for a config, a network, data or weights that cannot be read or built,
-            and for a training made under other settings, which is not overwritten.
+        UserError: Before anything is started, for what cannot be read or built, and for a training made under other
+            settings, which is not overwritten.
     """
     chains = _chains(exp, Path(tools))
     for path in stale(exp):
         print(f'{path} was made under other settings and is made again', file=sys.stderr)
+    left = [chain for chain in chains if chain.jobs()]
     if exp.launcher == 'none':
-        _try([chain for chain in chains if chain.jobs()])
-    else:
-        left = [job.name for chain in chains for job in chain.jobs()]
-        if left:
-            raise UserError(f'launcher is {exp.launcher}: run what --print-commands prints; missing: {"; ".join(left)}')
+        _try(exp, left)
+    elif left:
+        names = '; '.join(job.name for chain in left for job in chain.jobs())
+        raise UserError(f'launcher is {exp.launcher}: run what --print-commands prints; missing: {names}')
     return run_chains(chains, jobs, _environment(Path(tools)))
 
 
@@ -72,22 +64,30 @@ def commands(exp: Experiment, tools: Path = TOOLS) -> list[str]:
         jobs = chain.jobs()
         for job in jobs:
             job.start()
-        script += [' &&\n    '.join(_line(job.command) for job in jobs)] if jobs else []
+            script.append(_line(job.command) + ' && {' * job.needed)
+        script += ['}'] * any(job.needed for job in jobs)
     last = ['python', str(Path(tools).absolute() / 'experiment.py'), 'report', str(exp.path)]
     return [*script, shlex.join([*last, '--work-dir', str(exp.work_dir)])]
 
 
-def _try(chains: Sequence['_Training']) -> None:
-    """Build the networks and data of these chains before anything is started; refuse all mistakes in one message."""
+def _try(exp: Experiment, chains: Sequence['_Training']) -> None:
+    """Build the networks and data of these chains before anything is started; refuse all mistakes in one message.
+
+    Training data, and weights to begin from, are asked for where a training is missing only.
+    """
     found: dict[str, list[str]] = {}
+    training = {chain.arm.name for chain in chains if chain.jobs()[0].needed}
     for arm in Bar({chain.arm.name: chain.arm for chain in chains}.values(), 'try', leave=False, unit='arm'):
-        for mode in (None, *chains[0].exp.modes):
+        for mode in [None, *exp.modes] if arm.name in training else exp.modes:
             try:
                 cfg = resolve(arm, mode=mode)
                 count_parameters(cfg)
-                check_data(cfg, *(('train', 'val') if mode is None else ('test',)))
-                check_local_weights(cfg)
-                _check_saved(chains[0].exp, cfg)
+                _check_saved(exp, cfg)
+                if mode:
+                    check_data(cfg, 'test')
+                else:
+                    check_data(cfg, 'train', 'val')
+                    check_local_weights(cfg)
             except UserError as error:
                 found.setdefault(str(error), []).append(arm.name)
     if found:
@@ -116,14 +116,13 @@ def _environment(tools: Path) -> Mapping:
 def _chains(exp: Experiment, tools: Path) -> list['_Training']:
     kind, end = ('slurm_', 'sh') if exp.launcher == 'slurm' else ('dist_', 'sh') if exp.processes > 1 else ('', 'py')
     programs = {name: tools.absolute() / f'{kind}{name}.{end}' for name in ('train', 'test')}
-    missing = [path.name for path in programs.values() if not path.is_file()]
-    if missing:
+    if missing := [path.name for path in programs.values() if not path.is_file()]:
         raise UserError(f'there is no {" and ".join(missing)} in {tools}: experiments need a checkout')
     last = {arm.name: f'iter_{max_iterations(resolve(arm))}.pth' for arm in exp.arms.values()}
     groups: dict[Path, list[Cell]] = {}
     for cell in cells(exp):
         groups.setdefault(cell.training, []).append(cell)
-    chains = [_Training(group, programs, folder / last[group[0].arm.name]) for folder, group in groups.items()]
+    chains = [_Training(tests, programs, folder / last[tests[0].arm.name]) for folder, tests in groups.items()]
     for chain in chains:
         chain.refuse_other_settings()
     return chains
@@ -161,6 +160,7 @@ class _Training:
             self.checkpoint,
             start=partial(write_config, config, self.folder, self.arm, self.seed),
             is_done=partial(is_trained, self.checkpoint),
+            needed=True,
         )
 
     def _test(self, cell: Cell) -> Job:

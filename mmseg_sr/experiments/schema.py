@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, mo
 from ..metrics.groups import GROUPS
 from ..metrics.tasks import CLASSIFICATION, SEGMENTATION
 
-OWN_FOLDERS = ('logs', 'report', 'rows')  # of a work directory; rows/ is an earlier version's
+OWN_FOLDERS = ('logs', 'report')  # of a work directory
 
 
 def slug(name: str) -> str:
@@ -34,14 +34,6 @@ def _must(words: str, check: Callable[[object], bool]) -> AfterValidator:
 
 def _are_dotted(options: dict) -> bool:
     return not any(isinstance(value, dict) or re.search(r'[=\s]', key) for key, value in options.items())
-
-
-def _is_expression(text: str) -> bool:
-    try:
-        re.compile(text)
-    except re.error:
-        return False
-    return True
 
 
 def _are_files(modes: dict) -> bool:
@@ -100,7 +92,7 @@ class Plan(_Entry):
     modes: Annotated[dict[str, _Mode], _must('Modes should differ as file names', _are_files)] = {'single-scale': {}}
     primary: _Primary = _Primary()
     checkpoint: Literal['last', 'best'] = 'last'
-    groups: Annotated[str, _must('Input should be a regular expression', _is_expression)] = GROUPS
+    groups: re.Pattern[str] = re.compile(GROUPS)
     processes: int = Field(1, ge=1)
     launcher: Literal['none', 'slurm'] = 'none'
 

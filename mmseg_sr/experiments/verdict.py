@@ -26,9 +26,7 @@ class Trained:
 
     ours: Sequence[float]
     baseline: Sequence[float]
-    removed: Sequence[float] | None = (
-        None  # the same networks without their SR blocks; None for networks that have none
-    )
+    removed: Sequence[float] | None = None  # the same networks without their SR blocks; None where they have none
     controls: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 

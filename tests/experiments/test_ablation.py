@@ -5,20 +5,15 @@ from contextlib import ExitStack
 
 import pytest
 import torch
-from drawn_streets import make_mini_cityscapes
-from mmengine.registry import init_default_scope
-from mmengine.runner import save_checkpoint
 from mmengine.structures import PixelData
-from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from tiny_config import SR, write_config
+from tiny_report import write_checkpoint
 from torch import nn
 
 from mmseg_sr import SRBlock
-from mmseg_sr.config import load_config, prepare
 from mmseg_sr.experiments.ablation import ablate, over_checkpoints, verdict
 from mmseg_sr.memory.interventions import recalling, variants
-
-CONFIG = 'configs/mini_cityscapes/fcn_r18-w16-d8-sr_1xb4-600_mini-cityscapes-128x256.py'
 
 
 class Planted(nn.Module):
@@ -142,26 +137,21 @@ def test_given_weights_are_used_as_they_are():
         pass
 
 
-def test_the_tool_says_it_in_words_and_refuses_mistakes(root, tmp_path, monkeypatch, call):
-    make_mini_cityscapes(tmp_path / 'data', train=3, val=3)
-    monkeypatch.setenv('MINI_CITYSCAPES_ROOT', str(tmp_path / 'data'))
-    init_default_scope('mmseg')
-    model = MODELS.build(prepare(load_config(root / CONFIG)).model)
-    nn.init.normal_(model.backbone.layer3.sr.memory)
-    save_checkpoint({'state_dict': model.state_dict(), 'meta': {}}, str(tmp_path / 'random.pth'))
+def test_the_tool_says_it_in_words_and_refuses_mistakes(tmp_path, call):
+    config, stock = write_config(tmp_path, 'with_sr.py', SR), write_config(tmp_path, 'stock.py')
     weights = tmp_path / 'random.pth'
-    done = call('ablate', root / CONFIG, weights, weights, '--num-train', 2, '--out', tmp_path / 'a.json')
+    write_checkpoint(config, weights)
+    done = call('ablate', config, weights, weights, '--num-train', 2, '--out', tmp_path / 'a.json')
     assert done.status == 0, done.err
     document = json.loads(done.out.splitlines()[-1])
     assert document == json.loads((tmp_path / 'a.json').read_text())
-    assert document['images'] == {'train': 2, 'val': 3} and len(document['variants']) == 4 + 2 * 3
+    assert document['images'] == {'train': 2, 'val': 5} and len(document['variants']) == 4 + 2 * 2
     assert document['verdict'] in done.out and '95 % over checkpoints' in done.out
     first, second = document['checkpoints']
     assert first == second and first['variants'].keys() == document['variants'].keys()
     for name, row in document['variants'].items():
         assert row['mIoU'] == {'mean': pytest.approx(first['variants'][name]['mIoU']), 'std': pytest.approx(0)}
 
-    stock = root / CONFIG.replace('-sr_', '_')
     for words, said in (([stock, weights], 'has no SR block'), ([stock, weights, '--num-val', 0], 'of at least 1')):
         done = call('ablate', *words)
         assert done.status == 2 and said in done.err and 'Traceback' not in done.err

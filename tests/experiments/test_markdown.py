@@ -35,6 +35,12 @@ def make_experiment(tmp_path: Path, seeds: int = 5, modes: tuple[str, ...] = ('s
     )
 
 
+@pytest.fixture(autouse=True)
+def blocks(monkeypatch) -> None:
+    """The arms of these experiments are no files: SR blocks are in the one that is named so."""
+    monkeypatch.setattr(settings, 'has_blocks', lambda arm: arm.name == 'FCN+SR')
+
+
 class Numbers:
     """Rows and areas of made-up networks: ``gain`` is what FCN+SR has more of right pixels, of 100 an image.
 
@@ -196,6 +202,9 @@ def test_an_arm_without_rows_stays_in_the_table(tmp_path):
     assert '| FCN+SR | 0 of 2 | - |' in text and 'Missing: 4 of 6 runs' in text
     with pytest.raises(UserError, match='tiny has no rows'):
         compare(exp, numbers, rows=[])
+    exp = make_experiment(tmp_path, seeds=3)
+    document = compare(exp, numbers, rows=[r for r in Numbers(exp).rows if r['arm'] == 'FCN'])
+    assert (len(document['missing']), document['of']) == (9, 12), 'of FCN+SR those without its blocks, too'
 
 
 def test_one_seed_says_that_it_has_no_interval(tmp_path):

@@ -17,7 +17,7 @@ import pytest
 import torch
 import yaml
 from mmengine.config import Config
-from tiny_config import CLASSES, SR, write_config
+from tiny_config import CLASSES, SR, write_config, write_images
 
 from mmseg_sr.config import load_config
 from mmseg_sr.errors import UserError
@@ -165,7 +165,7 @@ def test_the_experiments_here_are_the_papers_and_ours():
         ({'primary': {'mode': 'slide'}}, "primary.mode: modes are single-scale, got 'slide'"),
         ({'primary': {'arms': ['FCN']}}, "primary.arms: arms with a baseline are FCN\\+SR, got 'FCN'"),
         ({'primary': {'seed': 1}}, 'primary.seed: There is no such key; there are metric, mode, arms, got 1'),
-        ({'groups': '['}, r"groups: Input should be a regular expression, got '\['"),
+        ({'groups': '['}, r"groups: Input should be a valid regular expression, got '\['"),
         (
             {'arms': {'FCN': {'config': 'base.py', 'controls': ['SE']}}},
             "arms.FCN: no arm is named 'SE' to be its control; there are FCN",
@@ -229,6 +229,18 @@ def test_what_all_runs_need_is_tried_before_the_first_is_started(tmp_path, tools
         run(load(write(tmp_path, options=options)), tools=tools)
     assert str(error.value).endswith('(FCN, FCN+SR)'), 'said once, for both'
     assert not calls(tools) and not (tmp_path / 'my work').exists()
+
+
+def test_tests_of_what_was_trained_elsewhere_need_neither_its_data_nor_the_weights_it_began_from(tmp_path, tools):
+    write_images(tmp_path / 'train')
+    save(tmp_path / 'start.pth')
+    options = {'load_from': str(tmp_path / 'start.pth'), 'train_dataloader.dataset.data_root': str(tmp_path / 'train')}
+    exp = load(write(tmp_path, seeds=[0], options=options))
+    assert run(exp, tools=tools) == []
+    shutil.rmtree(tmp_path / 'train')
+    (tmp_path / 'start.pth').unlink()
+    cells(exp)[0].test.unlink()
+    assert run(exp, tools=tools) == [] and calls(tools) == [*ALL_CALLS[:4], 'test-FCN-seed0']
 
 
 def test_the_networks_of_the_question_are_tested_without_their_blocks_too(tmp_path, tools):
@@ -348,6 +360,21 @@ def test_a_failure_is_named_and_the_rest_goes_on(tmp_path, tools, capfd):
     assert calls(tools)[len(done) :] == ['test-FCN+SR-seed0', *ALL_CALLS[4:]], 'only what failed is run again'
 
 
+def test_a_test_that_fails_keeps_no_other_from_running(tmp_path, tools):
+    exp = load(write(tmp_path, seeds=[0], modes={'slide': {}, 'whole': {}}))
+    (tools / 'test-FCN-seed0.py').write_text('if "slide" in sys.argv[1]: sys.exit("error: no")')
+    (failure,) = run(exp, tools=tools)
+    assert str(failure).startswith('FCN seed0 slide: exit status 1: error: no (see ')
+    script = '\n'.join(commands(replace(exp, work_dir=tmp_path / 'printed'), tools))
+    subprocess.run(['bash'], input=script, text=True, check=False, stderr=subprocess.DEVNULL)
+    for each in (exp, replace(exp, work_dir=tmp_path / 'printed')):
+        assert [(row['arm'], row['mode']) for row in rows(each)] == [
+            ('FCN', 'whole'),
+            ('FCN+SR', 'slide'),
+            ('FCN+SR', 'whole'),
+        ]
+
+
 def test_a_row_made_under_other_settings_is_named_and_made_again(tmp_path, tools, capsys):
     before = load(write(tmp_path, seeds=[0]))
     assert run(before, tools=tools) == []
@@ -358,24 +385,6 @@ def test_a_row_made_under_other_settings_is_named_and_made_again(tmp_path, tools
     assert capsys.readouterr().err.count('was made under other settings and is made again') == 2
     assert calls(tools) == [*ALL_CALLS[:4], 'test-FCN-seed0', 'test-FCN+SR-seed0'], 'the trainings stay'
     assert len(rows(after)) == 2
-
-
-def test_the_rows_of_the_first_version_are_read(tmp_path, tools):
-    """It kept a second file of numbers in rows/, and confusion matrices only there."""
-    exp = load(write(tmp_path, seeds=[0]))
-    assert run(exp, tools=tools) == []
-    expected = rows(exp)
-    for cell, row in zip(cells(exp), expected, strict=True):
-        old = tmp_path / f'my work/rows/{cell.arm.name}/seed0/single-scale.json'
-        old.parent.mkdir(parents=True)
-        cell.confusion.rename(old.with_suffix('.npz'))
-        old.write_text(json.dumps({**row, 'train_seconds': 7.0}))
-    shutil.rmtree(tmp_path / 'my work/FCN')
-    assert run(exp, tools=tools) == [] and calls(tools) == ALL_CALLS[:4], 'nothing is made again'
-    assert rows(exp) == [{**row, 'train_seconds': 7.0} for row in expected]
-    assert all(read_areas(exp, row) for row in expected)
-    old.write_text(json.dumps({**row, 'fingerprint': 'of other settings'}))
-    assert read_areas(exp, row) is None
 
 
 def test_data_elsewhere_are_the_same_settings(tmp_path):
@@ -548,7 +557,7 @@ def test_the_tool_prints_a_script_and_nothing_else(tmp_path):
     # In a process of its own: what packages print as they are imported is not to be in the script.
     script = subprocess.check_output(words, text=True, cwd=tmp_path, env={**os.environ, 'SOME_NOTE': 'x'})
     assert script.startswith('#!/usr/bin/env bash\ncd ')
-    assert len(script.splitlines()) == 2 + 2 * 2 + 1 and "'a \"b/FCN/seed0/configs/noisy.py'" in script
+    assert len(script.splitlines()) == 2 + 2 * 3 + 1 and "'a \"b/FCN/seed0/configs/noisy.py'" in script
     assert subprocess.run(['bash', '-n'], input=script, text=True, check=False).returncode == 0
 
 
