@@ -65,12 +65,21 @@ class Cell:
         """List the files of the same test under other settings."""
         return sorted(self.test.parent.glob(f'{self._stem}-{"[0-9a-f]" * 12}.json'))
 
-    def read(self) -> dict | None:
-        """Read what tools/test.py wrote; None where there is nothing."""
-        return read_json(self.test)
+    def read(self) -> tuple[dict | None, Path]:
+        """Read the document, None where there is none; and where its confusion matrices are, or should be."""
+        # Version 0.1 kept confusion matrices, and the numbers once more, under rows/.
+        row = self.exp.work_dir / 'rows' / self.arm.name / f'seed{self.seed}' / f'{self.mode.slug}.json'
+        if (
+            not self.without_sr
+            and not self.confusion.is_file()
+            and (read_json(row) or {}).get('fingerprint') == self.fingerprint
+        ):
+            return read_json(row), row.with_suffix('.npz')
+        return read_json(self.test), self.confusion
 
     def is_made(self) -> bool:
-        return self.read() is not None and self.confusion.is_file()
+        document, confusion = self.read()
+        return document is not None and confusion.is_file()
 
 
 def training_dir(exp: Experiment, arm: Arm, seed: int) -> Path:
@@ -86,15 +95,16 @@ def cells(exp: Experiment) -> list[Cell]:
     found = []
     for arm in exp.arms.values():
         for mode in exp.modes:
-            fingerprint = settings.fingerprint(exp, arm, mode)
             both = exp.can_answer and exp.asks(arm.name, mode.name) and settings.has_blocks(arm)
-            found += [(arm, mode, fingerprint, without) for without in (False, True)[: 1 + both]]
+            found += [
+                (arm, mode, settings.fingerprint(exp, arm, mode), without) for without in (False, True)[: 1 + both]
+            ]
     return [Cell(exp, arm, seed, *each) for seed in exp.seeds for arm, *each in found]
 
 
 def stale(exp: Experiment) -> list[Path]:
     """List the tests that were made under other settings instead of these."""
-    return [path for cell in cells(exp) if cell.read() is None for path in cell.stale()]
+    return [path for cell in cells(exp) if cell.read()[0] is None for path in cell.stale()]
 
 
 def rows(exp: Experiment) -> list[dict]:
@@ -106,24 +116,20 @@ def rows(exp: Experiment) -> list[dict]:
     parameters = {name: settings.count_parameters(cfg) for name, cfg in cfgs.items()}
     found = []
     for cell in cells(exp):
-        document = cell.read()
+        document, _ = cell.read()
         if document is None:
             continue
         iterations = settings.max_iterations(cfgs[cell.arm.name])
-        row = {
-            'arm': cell.arm.name,
-            'seed': cell.seed,
-            'mode': cell.mode.name,
-            'without_sr': cell.without_sr,
+        seconds = training_seconds(cell.training, iterations)
+        row = {'arm': cell.arm.name, 'seed': cell.seed, 'mode': cell.mode.name, 'without_sr': cell.without_sr}
+        row |= {
             'config': cell.arm.written,
             'options': {**cell.arm.options, **cell.mode.options},
             'fingerprint': cell.fingerprint,
-            'iterations': iterations,
-            'parameters': parameters[cell.arm.name],
-            'metrics': plain_metrics(document),
-            'train_seconds': training_seconds(cell.training, iterations),
-            'test_seconds': document.get('seconds'),
         }
+        row |= {'iterations': iterations, 'parameters': parameters[cell.arm.name], 'metrics': plain_metrics(document)}
+        row['train_seconds'] = document.get('train_seconds') if seconds is None else seconds
+        row['test_seconds'] = document.get('seconds', document.get('test_seconds'))
         found.append(row | {key: document.get(key) for key in ('commit', 'machine', 'versions', 'date')})
     return found
 
@@ -151,7 +157,7 @@ def read_areas(exp: Experiment, row: dict) -> tuple[list[str], np.ndarray] | Non
     """Read the images of a row: see :func:`areas_in`."""
     mode = next(mode for mode in exp.modes if mode.name == row['mode'])
     cell = Cell(exp, exp.arms[row['arm']], row['seed'], mode, row['fingerprint'], row['without_sr'])
-    return areas_in(cell.confusion, row)
+    return areas_in(cell.read()[1], row)
 
 
 def areas_in(path: Path, row: dict) -> tuple[list[str], np.ndarray] | None:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, mo
 from ..metrics.groups import GROUPS
 from ..metrics.tasks import CLASSIFICATION, SEGMENTATION
 
-OWN_FOLDERS = ('logs', 'report')  # of a work directory
+OWN_FOLDERS = ('logs', 'report', 'rows')  # of a work directory; rows/ is an earlier version's
 
 
 def slug(name: str) -> str:

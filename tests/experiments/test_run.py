@@ -387,6 +387,24 @@ def test_a_row_made_under_other_settings_is_named_and_made_again(tmp_path, tools
     assert len(rows(after)) == 2
 
 
+def test_the_rows_of_the_first_version_are_read(tmp_path, tools):
+    """It kept a second file of numbers in rows/, and confusion matrices only there."""
+    exp = load(write(tmp_path, seeds=[0]))
+    assert run(exp, tools=tools) == []
+    expected = rows(exp)
+    for cell, row in zip(cells(exp), expected, strict=True):
+        old = tmp_path / f'my work/rows/{cell.arm.name}/seed0/single-scale.json'
+        old.parent.mkdir(parents=True)
+        cell.confusion.rename(old.with_suffix('.npz'))
+        old.write_text(json.dumps({**row, 'train_seconds': 7.0}))
+    shutil.rmtree(tmp_path / 'my work/FCN')
+    assert run(exp, tools=tools) == [] and calls(tools) == ALL_CALLS[:4], 'nothing is made again'
+    assert rows(exp) == [{**row, 'train_seconds': 7.0} for row in expected]
+    assert all(read_areas(exp, row) for row in expected)
+    old.write_text(json.dumps({**row, 'fingerprint': 'of other settings'}))
+    assert read_areas(exp, row) is None
+
+
 def test_data_elsewhere_are_the_same_settings(tmp_path):
     prints = []
     for folder in (tmp_path / 'there', tmp_path / 'here'):
