@@ -69,12 +69,10 @@ class Cell:
         """Read the document, None where there is none; and where its confusion matrices are, or should be."""
         # Version 0.1 kept confusion matrices, and the numbers once more, under rows/.
         row = self.exp.work_dir / 'rows' / self.arm.name / f'seed{self.seed}' / f'{self.mode.slug}.json'
-        if (
-            not self.without_sr
-            and not self.confusion.is_file()
-            and (read_json(row) or {}).get('fingerprint') == self.fingerprint
-        ):
-            return read_json(row), row.with_suffix('.npz')
+        if not self.without_sr and not self.confusion.is_file():
+            document = read_json(row) or {}
+            if document.get('fingerprint') == self.fingerprint:
+                return document, row.with_suffix('.npz')
         return read_json(self.test), self.confusion
 
     def is_made(self) -> bool:
@@ -95,10 +93,9 @@ def cells(exp: Experiment) -> list[Cell]:
     found = []
     for arm in exp.arms.values():
         for mode in exp.modes:
+            fingerprint = settings.fingerprint(exp, arm, mode)
             both = exp.can_answer and exp.asks(arm.name, mode.name) and settings.has_blocks(arm)
-            found += [
-                (arm, mode, settings.fingerprint(exp, arm, mode), without) for without in (False, True)[: 1 + both]
-            ]
+            found += [(arm, mode, fingerprint, without) for without in (False, True)[: 1 + both]]
     return [Cell(exp, arm, seed, *each) for seed in exp.seeds for arm, *each in found]
 
 
@@ -121,15 +118,20 @@ def rows(exp: Experiment) -> list[dict]:
             continue
         iterations = settings.max_iterations(cfgs[cell.arm.name])
         seconds = training_seconds(cell.training, iterations)
-        row = {'arm': cell.arm.name, 'seed': cell.seed, 'mode': cell.mode.name, 'without_sr': cell.without_sr}
-        row |= {
+        row = {
+            'arm': cell.arm.name,
+            'seed': cell.seed,
+            'mode': cell.mode.name,
+            'without_sr': cell.without_sr,
             'config': cell.arm.written,
             'options': {**cell.arm.options, **cell.mode.options},
             'fingerprint': cell.fingerprint,
+            'iterations': iterations,
+            'parameters': parameters[cell.arm.name],
+            'metrics': plain_metrics(document),
+            'train_seconds': document.get('train_seconds') if seconds is None else seconds,
+            'test_seconds': document.get('seconds', document.get('test_seconds')),
         }
-        row |= {'iterations': iterations, 'parameters': parameters[cell.arm.name], 'metrics': plain_metrics(document)}
-        row['train_seconds'] = document.get('train_seconds') if seconds is None else seconds
-        row['test_seconds'] = document.get('seconds', document.get('test_seconds'))
         found.append(row | {key: document.get(key) for key in ('commit', 'machine', 'versions', 'date')})
     return found
 
