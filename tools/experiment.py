@@ -60,11 +60,13 @@ def parse_args() -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Run what is missing, or print its commands. 1 if something failed."""
+    from mmseg_sr.atomic import check_folder
     from mmseg_sr.experiments import run as experiment
     from mmseg_sr.experiments.plan import load
     from mmseg_sr.experiments.results import cells, rows
 
     exp = load(args.experiment, args.work_dir)
+    check_folder('--work-dir', exp.work_dir)
     if args.print_commands:
         print('\n'.join(experiment.commands(exp, TOOLS)))
         print(f'that is a shell script of what is missing; its configs are in {exp.work_dir}', file=sys.stderr)
@@ -79,11 +81,13 @@ def run(args: argparse.Namespace) -> int:
 
 def report(args: argparse.Namespace) -> int:
     """Write the report of the rows that there are."""
+    from mmseg_sr.atomic import check_folder
     from mmseg_sr.experiments import markdown, plan
     from mmseg_sr.report.charts import forest_plot
 
     exp = plan.load(args.experiment, args.work_dir)
     out = args.out or exp.work_dir / 'report'
+    check_folder('--out', out)
     document = markdown.write(exp, out)
     forest_plot(document['differences'], exp.primary.metric).savefig(out / 'forest.png')
     print((out / 'report.md').read_text(encoding='utf-8'))
