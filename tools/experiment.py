@@ -44,6 +44,7 @@ def parse_args() -> argparse.Namespace:
     running = commands.add_parser('run', help='train and test what is missing')
     running.add_argument('--jobs', type=at_least(1), default=1, metavar='N', help='runs at a time (default: 1)')
     running.add_argument('--print-commands', action='store_true', help='print the commands and run nothing')
+    running.add_trust()
     reporting = commands.add_parser('report', help='write tables, intervals and a figure')
     reporting.add_argument('--out', type=Path, metavar='DIR', help='folder (default: WORK_DIR/report)')
     planning = commands.add_parser('plan', help='say how many seeds are needed')

@@ -46,6 +46,7 @@ def parse_args() -> argparse.Namespace:
         help='for the memory figures, of classifiers of each class (default: 20)',
     )
     parser.add_config_options()
+    parser.add_trust()
     args = parser.parse_args()
     if len(args.source) > 2 or (len(args.source) == 1 and args.source[0].endswith('.py')):
         parser.error(f'one experiment, or a config and a checkpoint, are reported; got {" ".join(args.source)}')
