@@ -19,6 +19,7 @@ a file, after each config.
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -89,11 +90,10 @@ def measure(path: str, args: argparse.Namespace) -> dict:
     from mmseg_sr.cost.workload import Drill
     from mmseg_sr.datasets.build import channels_of
     from mmseg_sr.progress import Bar
+    from mmseg_sr.serving.metadata import trained_size
 
     cfg, models = networks(path, args)
-    shape = tuple(
-        args.shape or cfg.model.get('data_preprocessor', {}).get('size') or cfg.get('crop_size') or (512, 1024)
-    )
+    shape = tuple(args.shape or trained_size(cfg) or (512, 1024))
     batch = args.batch or (cfg.get('train_dataloader') or {}).get('batch_size') or 2
     image = torch.rand(1, channels_of(cfg), *shape)
     rows = {}
@@ -174,7 +174,7 @@ def document(args: argparse.Namespace, results: list[dict]) -> dict:
     from mmseg_sr.provenance import provenance
 
     return {
-        'command': ' '.join(['python', 'tools/cost.py', *sys.argv[1:]]),
+        'command': shlex.join(['python', 'tools/cost.py', *sys.argv[1:]]),
         **{key: getattr(args, key) for key in ('device', 'dtype', 'compile', 'threads', 'rounds')},
         'results': results,
         **provenance(),
