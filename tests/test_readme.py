@@ -39,6 +39,7 @@ def run(command: list, data: Path | str = '') -> str:
     words = [sys.executable if word == 'python' else word for word in command]
     done = in_process.command(*words, cwd=ROOT, MINI_CITYSCAPES_ROOT=str(data))
     assert done.status == 0, f'{words}\n{done.out[-2000:]}\n{done.err[-2000:]}'
+    assert 'Warning' not in done.err, done.err
     return done.out
 
 

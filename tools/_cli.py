@@ -19,6 +19,8 @@ UPSTREAM = (
     'The draw is False',
     '.* instance named of .* has been created',
     '`torch.jit.',
+    '`broadcast_buffers` is deprecated',
+    'The shape of value will convert',
 )
 
 
