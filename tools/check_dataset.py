@@ -18,8 +18,8 @@ in the data of a classifier the number of a class. Found are:
 
 Printed are a table, the first problems, of each class the share of pixels or the number of images, and what is no
 problem but should be known: a class without a pixel or an image, one name for two classes, a model with other classes
-than the data. The JSON document has all problems and counts: pixels, or labels of a classifier. Exit status 0 where all
-is well, 1 where there are problems, 2 and one message for a mistake in what was given.
+than the data. The JSON document has all problems and counts: pixels, or labels of a classifier. The exit status is 1
+where there are problems.
 """
 
 import argparse

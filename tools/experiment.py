@@ -25,17 +25,27 @@ missing.
 
 `plan` says what the seeds can show and how many a gain needs, before anything is trained: from the spread of the seeds
 that were run, of the published figures, or --std; and the hours that takes.
-
-Exit status 2 and one message for a mistake in what was given.
 """
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
-from _cli import Parser, above_zero, answer, at_least, counted, program
+from _cli import Parser, answer, at_least, counted, program
 
 TOOLS = Path(__file__).resolve().parent
+
+
+def above_zero(text: str) -> float:
+    """Read an argument that is a number above zero."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f'must be a number above 0, got {text!r}')
+    return value
 
 
 def parse_args() -> argparse.Namespace:
@@ -50,9 +60,7 @@ def parse_args() -> argparse.Namespace:
     planning = commands.add_parser('plan', help='say how many seeds are needed')
     planning.add_argument('--gain', type=above_zero, default=0.2, metavar='POINTS', help='to be shown (default: 0.2)')
     planning.add_argument('--std', type=above_zero, metavar='POINTS', help='of the difference, from seed to seed')
-    planning.add_argument(
-        '--seconds', type=above_zero, metavar='S', help='of a training iteration (default: as logged)'
-    )
+    planning.add_argument('--seconds', type=above_zero, metavar='S', help='an iteration (default: as logged)')
     for subparser in (running, reporting, planning):
         subparser.add_argument('experiment', metavar='EXPERIMENT.yaml', help='what to run')
         subparser.add_argument('--work-dir', metavar='DIR', help='folder of trainings and tests, instead of its own')

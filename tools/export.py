@@ -23,8 +23,8 @@ with mean weights, every block is. --fp16 takes half of the space; pixels and lo
 The check compares logits and labels with those of mmseg or mmpretrain on pictures: --frames, else the config's
 validation images, else drawn streets. Sizes: the one of --shape; with --dynamic the trained one, twice as much and an
 odd one, or --check-sizes. Logits may differ by 0.1 % of the largest one, in half precision by 5 %; where only labels
-come out, 0.1 % of them, or 5 %. A network that fails its check is not written, nor one that cannot be exported: the
-reason is printed. Exit status 2 and one message where it failed.
+come out, 0.1 % of them, or 5 %. A network that fails its check is not written, nor one that cannot be exported: that is
+an error, which says why.
 
 ONNX needs `pip install "mmseg-sr[export]"`, and onnxruntime is the fastest way to serve on a CPU that was measured
 (`python benchmarks/serving.py`). What torch-export writes is loaded by torch.export.load(FILE).module().

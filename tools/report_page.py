@@ -11,8 +11,7 @@ data are found. A checkpoint, and its baseline, are first tested by tools/test.p
 --baseline-metrics name what its --metrics wrote before, and no test is run: there are no intervals over images then.
 Curves are drawn from the logs beside a checkpoint. --cfg-options go to both configs.
 
-What is missing leaves a sentence in the page. The JSON document has the page, its size, and these
-sentences. Exit status 2 and one message for a mistake in what was given.
+What is missing leaves a sentence in the page. The JSON document has the page, its size, and these sentences.
 """
 
 import argparse
@@ -35,16 +34,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--metrics', type=Path, metavar='FILE.json', help='of the checkpoint, by tools/test.py')
     parser.add_argument('--baseline-metrics', type=Path, metavar='FILE.json', help='of the baseline')
     parser.add_argument('--out', type=Path, metavar='FILE.html', help="default: report.html in the source's work_dir")
-    parser.add_argument(
-        '--pictures', type=at_least(0), metavar='N', help='images to predict (default: 3, by classifiers 24)'
-    )
-    parser.add_argument(
-        '--num-images',
-        type=at_least(0),
-        default=20,
-        metavar='N',
-        help='for the memory figures, of classifiers of each class (default: 20)',
-    )
+    count = {'type': at_least(0), 'metavar': 'N'}
+    parser.add_argument('--pictures', **count, help='images to predict (default: 3, by classifiers 24)')
+    text = 'for the memory figures, of classifiers of each class (default: 20)'
+    parser.add_argument('--num-images', **count, default=20, help=text)
     parser.add_config_options()
     parser.add_trust()
     args = parser.parse_args()
