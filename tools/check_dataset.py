@@ -75,7 +75,7 @@ def class_names(datasets: dict, count: int | None) -> tuple[list[str], list[str]
     return distinct(names), [f'several classes are called {", ".join(twins)}'] if twins else []
 
 
-def describe(config: str, splits: dict, classes: list[str], counted: str) -> dict:
+def describe(config: str, splits: dict, classes: list[str], unit: str) -> dict:
     return {
         'config': config,
         'problems': sum(len(split.problems) for split in splits.values()),
@@ -83,7 +83,7 @@ def describe(config: str, splits: dict, classes: list[str], counted: str) -> dic
             name: {
                 'images': len(split.pairs),
                 'problems': [problem._asdict() for problem in split.problems],
-                counted: {each: split.counts[index] for index, each in enumerate(classes)},
+                unit: {each: split.counts[index] for index, each in enumerate(classes)},
             }
             for name, split in splits.items()
         },

@@ -73,6 +73,8 @@ def parse_args() -> argparse.Namespace:
         parser.error('--opset belongs to --format onnx')
     if args.out and args.out.suffix != SUFFIX[args.format]:
         parser.error(f'--out needs a file named {SUFFIX[args.format]}, got {args.out}')
+    if args.frames and not args.frames.exists():
+        parser.error(f'--frames: there is no {args.frames}')
     if args.check_sizes and not args.dynamic:
         parser.error('--check-sizes belongs to --dynamic: a network of one size is checked at that size')
     return args
@@ -90,8 +92,6 @@ def pictures(cfg, frames: Path | None, count: int) -> tuple[list, str]:
         return [read_picture(paths[index]) for index in spread(len(paths), count)]
 
     if frames:
-        if not frames.exists():
-            raise UserError(f'--frames: there is no {frames}')
         return some(list(find_images(frames).values())), str(frames)
     try:
         paths = [each['img_path'] for each in samples(load_split(cfg, 'val'))]
