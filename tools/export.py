@@ -80,6 +80,19 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def sizes_of(args: argparse.Namespace, trained: tuple[int, int] | None) -> tuple[tuple[int, int] | None, Sequence]:
+    """The size of the images that it takes, None for any, and the sizes of the check."""
+    from mmseg_sr.errors import UserError
+
+    if args.dynamic:
+        several = [tuple(times * side + more for side in trained or (512, 1024)) for times, more in SIZES]
+        return None, args.check_sizes or several
+    if not (args.shape or trained):
+        raise UserError('the config does not say the size of its crops: give --shape H W, or --dynamic')
+    shape = tuple(args.shape or trained)
+    return shape, [shape]
+
+
 def pictures(cfg, frames: Path | None, count: int) -> tuple[list, str]:
     """Pictures of the check, and where they are from."""
     from mmseg_sr.datasets.build import load_split, read_picture, spread
@@ -138,7 +151,6 @@ def work(args: argparse.Namespace) -> None:
 
     from mmseg_sr.atomic import check_file, replacing
     from mmseg_sr.config import load_config
-    from mmseg_sr.errors import UserError
     from mmseg_sr.memory.interventions import recalling
     from mmseg_sr.options import read_options
     from mmseg_sr.serving.metadata import load, trained_size
@@ -154,15 +166,11 @@ def work(args: argparse.Namespace) -> None:
     recall = read_recall('--static-recall', args.static_recall) if args.static_recall else {}
     model, metadata = load(cfg, args.checkpoint)
     trained = trained_size(cfg)
-    shape = None if args.dynamic else tuple(args.shape or trained or ())
-    if shape == ():
-        raise UserError('the config does not say the size of its crops: give --shape H W, or --dynamic')
+    shape, sizes = sizes_of(args, trained)
     metadata.size, metadata.output = list(shape) if shape else None, args.output
     metadata.precision = 'float16' if args.fp16 else 'float32'
     network, metadata = portable_network(model, metadata, recall)
     images, source = pictures(cfg, args.frames, args.num_frames)
-    several = [tuple(times * side + more for side in trained or (512, 1024)) for times, more in SIZES]
-    sizes = [shape] if shape else args.check_sizes or several
     with replacing(out) as partial, ExitStack() as stack:
         run, said = write(args, network, metadata, shape or trained or (64, 64), partial)
         bytes_written = partial.stat().st_size
