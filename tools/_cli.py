@@ -21,6 +21,7 @@ UPSTREAM = (
     '`torch.jit.',
     '`broadcast_buffers` is deprecated',
     'The shape of value will convert',
+    'DeprecationWarning: pretrained is a deprecated',
 )
 
 
