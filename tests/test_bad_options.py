@@ -182,6 +182,8 @@ AT_LEAST_ONE = {
     ('make_mini_cityscapes', '--val'): ['{home}/drawn'],
     ('make_mini_cityscapes', '--size'): ['{home}/drawn', '{value}'],
     ('predict', '--batch'): ['{config}', '{checkpoint}', '{home}', '--out', '{home}/predicted'],
+    ('predict', '--stride'): ['{config}', '{checkpoint}', '{home}', '--mode', 'slide', '{value}'],
+    ('predict', '--window'): ['{config}', '{checkpoint}', '{home}', '--mode', 'slide', '{value}'],
     ('prepare_cityscapes', '--jobs'): ['{home}'],
     ('visualize_sr', '--num-images'): TWO,
     ('visualize_sr', '--pictures'): TWO,
