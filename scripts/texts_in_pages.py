@@ -78,8 +78,11 @@ def _paragraph(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    text = re.sub(r'([\\`*_\[\]|])', r'\\\1', html.escape(text, quote=False))
-    return re.sub(r'(?<![\w-])(--[a-z0-9-]+)', r'`\1`', text)
+    """A text in Markdown: words in backquotes, and options, are code, and nothing else means anything."""
+    words = re.split(r'(`[^`]+`|(?<![\w-])--[a-z0-9-]+)', text)
+    words[1::2] = [f'`{code.strip("`")}`' for code in words[1::2]]
+    words[::2] = [re.sub(r'([\\`*_\[\]|])', r'\\\1', html.escape(each, quote=False)) for each in words[::2]]
+    return ''.join(words)
 
 
 def experiment_file(module: str) -> None:

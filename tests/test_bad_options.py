@@ -182,6 +182,8 @@ AT_LEAST_ONE = {
     ('make_mini_cityscapes', '--val'): ['{home}/drawn'],
     ('make_mini_cityscapes', '--size'): ['{home}/drawn', '{value}'],
     ('predict', '--batch'): ['{config}', '{checkpoint}', '{home}', '--out', '{home}/predicted'],
+    ('predict', '--stride'): ['{config}', '{checkpoint}', '{home}', '--mode', 'slide', '{value}'],
+    ('predict', '--window'): ['{config}', '{checkpoint}', '{home}', '--mode', 'slide', '{value}'],
     ('prepare_cityscapes', '--jobs'): ['{home}'],
     ('visualize_sr', '--num-images'): TWO,
     ('visualize_sr', '--pictures'): TWO,
@@ -196,6 +198,8 @@ AT_LEAST_ZERO = {
 BOUNDED = ['--frames', '--train', '--val', '--size', '--dpi']  # of what else is there in any number, all is taken
 FOLDERS = {
     ('demo', '--out'): [],
+    ('experiment', '--out'): ['report', '{experiment}'],
+    ('experiment', '--work-dir'): ['run', '{experiment}'],
     ('make_mini_cityscapes', ''): [],
     ('predict', '--out'): ['{config}', '{checkpoint}', '{home}'],
     ('prepare_cifar', '--out'): ['{config}'],
@@ -203,6 +207,8 @@ FOLDERS = {
     ('publish_model', '--out'): ['{checkpoint}', '--config', '{config}'],
     ('test', '--out'): ['{config}', '{checkpoint}'],
     ('test', '--show-dir'): ['{config}', '{checkpoint}'],
+    ('test', '--work-dir'): ['{config}', '{checkpoint}'],
+    ('train', '--work-dir'): ['{config}'],
     ('visualize_sr', '--out'): TWO,
 }
 FILES = {
@@ -309,6 +315,13 @@ def test_a_folder_that_cannot_be_is_refused(places, tool, option, value):
 @pytest.mark.parametrize('value', ['{home}', '{home}/file/below.png', '', '/proc/nowhere/a.npz', '/dev/null'])
 def test_a_file_that_cannot_be_written_is_refused(places, tool, option, value):
     refused(places, tool, option, FILES[tool, option], value.format(**places))
+
+
+@pytest.mark.parametrize('tool', ['export', 'report_page', 'visualize_sr'])
+def test_the_place_that_a_config_gives_is_tried_too(places, tool):
+    words = [word.format(**places) for word in (*TWO, '--cfg-options', 'work_dir={home}/file')]
+    said = call(tool, *words, folder=Path(places['home'])).mistake
+    assert '--out' in said and f'{places["home"]}/file/' in said
 
 
 @pytest.mark.parametrize(('tool', 'option'), GIVEN)

@@ -1,5 +1,6 @@
 """Configs, models and weights by name, from a wheel as from a checkout; nothing is installed along the way."""
 
+import re
 import shutil
 import subprocess
 import zipfile
@@ -17,6 +18,7 @@ from mmengine.utils import package_utils
 from mmseg.apis import MMSegInferencer, inference_model, init_model
 from PIL import Image
 from tiny_config import write_images
+from written import PAGES
 
 import mmseg_sr
 from mmseg_sr.errors import UserError
@@ -191,7 +193,8 @@ def test_the_metadata_are_complete_and_the_version_is_that_of_the_package(wheel)
     assert metadata['Version'] == mmseg_sr.__version__ and metadata['License-Expression'] == 'Apache-2.0'
     needed = ('Summary', 'Author', 'Keywords', 'Requires-Python', 'Description-Content-Type', 'Project-URL')
     assert all(metadata[field] for field in needed) and metadata.get_payload().startswith('# mmseg_sr')
-    assert {'onedl', 'openmmlab', 'mim', 'dev'} <= set(metadata.get_all('Provides-Extra'))
+    extras = PAGES['install'].partition('| extra |')[2].partition('## ')[0]
+    assert set(re.findall(r'^\| `(\w+)` \|', extras, re.M)) == set(metadata.get_all('Provides-Extra'))
 
 
 def test_what_the_wheel_holds_works_from_an_empty_folder(wheel, tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from in_process import ROOT, Done, command, python
+from texts_in_pages import parsers_of
 from tiny_config import write_config
 
 TOOLS = sorted((ROOT / 'tools').glob('[!_]*.py'))
@@ -37,6 +38,14 @@ def test_a_tool_answers_before_it_imports(tool, words):
         assert done.status == 0 and done.out.startswith('usage: ')
     else:
         assert done.err.startswith('error: ') and done.mistake == done.err.strip()
+
+
+def test_what_reads_checkpoints_can_be_told_to_trust_them():
+    parsers = {(tool.stem, verb): parser for tool in TOOLS for verb, parser in parsers_of(tool).items()}
+    reading = [name for name, parser in parsers.items() if 'CHECKPOINT' in parser.format_usage()]
+    assert len(reading) >= 9
+    for name in (*reading, ('experiment', 'run')):  # which trains and tests
+        assert '--trust-checkpoint' in parsers[name]._option_string_actions, name
 
 
 def test_upstream_says_nothing_but_to_who_asks():

@@ -4,12 +4,12 @@ import argparse
 import gc
 import json
 import logging
-import math
 import os
 import re
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 # Warnings of upstream about itself, of which a user can do nothing: --verbose shows them.
@@ -19,6 +19,9 @@ UPSTREAM = (
     'The draw is False',
     '.* instance named of .* has been created',
     '`torch.jit.',
+    '`broadcast_buffers` is deprecated',
+    'The shape of value will convert',
+    'DeprecationWarning: pretrained is a deprecated',
 )
 
 
@@ -28,6 +31,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, manual: str | None = None, **kwargs):
         if manual and os.path.basename(sys.argv[0]).startswith('mmseg-sr'):
             manual = re.sub(r'python tools/(\w+)\.py', r'mmseg-sr \1', manual)
+        kwargs['epilog'] = 'A mistake in what is given is one message and exit status 2.'
         super().__init__(description=manual, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
         self.sizes: list[str] = []
         # Subparsers have them too, and what stands before the command may not be forgotten by them.
@@ -113,17 +117,6 @@ def at_least(least: int) -> Callable[[str], int]:
     return whole
 
 
-def above_zero(text: str) -> float:
-    """Read an argument that is a number above zero."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f'must be a number above 0, got {text!r}')
-    return value
-
-
 def wants_json(args: argparse.Namespace) -> bool:
     """Tell whether the JSON document is to be printed: where stdout is no terminal, or --json asks for it."""
     return getattr(args, 'json', False) or not sys.stdout.isatty()
@@ -169,13 +162,13 @@ def _log_to_stderr() -> None:
             handler.setStream(sys.stderr)
 
 
-def program(parse: Callable, work: Callable[..., int | None], logs: bool = False) -> Callable[[], None]:
+def program(parse: Callable, work: Callable[..., int | None], launched: bool = False) -> Callable[[], None]:
     """Make the ``main`` of a tool: parse the arguments, then import the package and work.
 
     Args:
         parse: Reads and checks the command line.
         work: Takes the arguments, returns the exit status; imports what it needs itself.
-        logs: mmengine's log is on stdout, as in mmseg's own tools.
+        launched: It has the options of ``add_run``, and mmengine's log on stdout, as mmseg's own tools.
     """
 
     def main() -> None:
@@ -187,14 +180,19 @@ def program(parse: Callable, work: Callable[..., int | None], logs: bool = False
         try:
             if 'mmseg_sr' not in sys.modules:
                 _import_once()
-            if not logs:
+            if not launched:
                 _log_to_stderr()
             from mmseg_sr.config import TRUST
             from mmseg_sr.errors import command
+            from mmseg_sr.processes import first_process_speaks
         except KeyboardInterrupt:
             raise SystemExit(130) from None
         if getattr(args, 'trust_checkpoint', False):
             os.environ[TRUST] = '1'
-        command(work)(args)
+        call = partial(work, args)
+        if launched:
+            os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+            call = first_process_speaks(call)
+        command(call)()
 
     return main

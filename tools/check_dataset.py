@@ -18,8 +18,8 @@ in the data of a classifier the number of a class. Found are:
 
 Printed are a table, the first problems, of each class the share of pixels or the number of images, and what is no
 problem but should be known: a class without a pixel or an image, one name for two classes, a model with other classes
-than the data. The JSON document has all problems and counts: pixels, or labels of a classifier. Exit status 0 where all
-is well, 1 where there are problems, 2 and one message for a mistake in what was given.
+than the data. The JSON document has all problems and counts: pixels, or labels of a classifier. The exit status is 1
+where there are problems.
 """
 
 import argparse
@@ -75,7 +75,7 @@ def class_names(datasets: dict, count: int | None) -> tuple[list[str], list[str]
     return distinct(names), [f'several classes are called {", ".join(twins)}'] if twins else []
 
 
-def describe(config: str, splits: dict, classes: list[str], counted: str) -> dict:
+def describe(config: str, splits: dict, classes: list[str], unit: str) -> dict:
     return {
         'config': config,
         'problems': sum(len(split.problems) for split in splits.values()),
@@ -83,7 +83,7 @@ def describe(config: str, splits: dict, classes: list[str], counted: str) -> dic
             name: {
                 'images': len(split.pairs),
                 'problems': [problem._asdict() for problem in split.problems],
-                counted: {each: split.counts[index] for index, each in enumerate(classes)},
+                unit: {each: split.counts[index] for index, each in enumerate(classes)},
             }
             for name, split in splits.items()
         },

@@ -19,6 +19,7 @@ a file, after each config.
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -89,11 +90,10 @@ def measure(path: str, args: argparse.Namespace) -> dict:
     from mmseg_sr.cost.workload import Drill
     from mmseg_sr.datasets.build import channels_of
     from mmseg_sr.progress import Bar
+    from mmseg_sr.serving.metadata import trained_size
 
     cfg, models = networks(path, args)
-    shape = tuple(
-        args.shape or cfg.model.get('data_preprocessor', {}).get('size') or cfg.get('crop_size') or (512, 1024)
-    )
+    shape = tuple(args.shape or trained_size(cfg) or (512, 1024))
     batch = args.batch or (cfg.get('train_dataloader') or {}).get('batch_size') or 2
     image = torch.rand(1, channels_of(cfg), *shape)
     rows = {}
@@ -105,12 +105,13 @@ def measure(path: str, args: argparse.Namespace) -> dict:
     for name, drill in Bar(drills.items(), 'peak memory', leave=False, unit='network'):
         peak = drill.peak_bytes() if not args.compile else None  # a compiled step hides its tensors
         weights, state = drill.model.state_dict(), drill.optim_wrapper.state_dict()
-        rows[name]['memory_mib'] = {
-            'peak_training': _mib(peak),
-            'optimizer_state': _mib(drill.state_bytes()),
-            'weights': _mib(cost.stored_bytes(weights)),
-            'checkpoint': _mib(cost.stored_bytes({'state_dict': weights, 'optimizer': state})),
+        sizes = {
+            'peak_training': peak,
+            'optimizer_state': drill.state_bytes(),
+            'weights': cost.stored_bytes(weights),
+            'checkpoint': cost.stored_bytes({'state_dict': weights, 'optimizer': state}),
         }
+        rows[name]['memory_mib'] = {what: size and round(size / MIB, 2) for what, size in sizes.items()}
     calls = {f'{name} {what}': getattr(drill, what) for name, drill in drills.items() for what in ('train', 'predict')}
     seconds = in_turn(calls, args.rounds, show=True)
     for name, row in rows.items():
@@ -119,10 +120,6 @@ def measure(path: str, args: argparse.Namespace) -> dict:
             row[what]['images_per_second'] = round(1e3 * images / row[what]['median_ms'], 3)
     overhead = {what: ratio(seconds[f'SR {what}'], seconds[f'baseline {what}']) for what in ('train', 'predict')}
     return {'config': path, 'shape': shape, 'batch': batch, 'rows': rows, 'ratio': overhead}
-
-
-def _mib(count: int | None) -> float | None:
-    return None if count is None else round(count / MIB, 2)
 
 
 def networks_table(results: list[dict]) -> str:
@@ -174,7 +171,7 @@ def document(args: argparse.Namespace, results: list[dict]) -> dict:
     from mmseg_sr.provenance import provenance
 
     return {
-        'command': ' '.join(['python', 'tools/cost.py', *sys.argv[1:]]),
+        'command': shlex.join(['python', 'tools/cost.py', *sys.argv[1:]]),
         **{key: getattr(args, key) for key in ('device', 'dtype', 'compile', 'threads', 'rounds')},
         'results': results,
         **provenance(),

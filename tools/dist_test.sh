@@ -4,9 +4,10 @@
 #     tools/dist_test.sh CONFIG CHECKPOINT GPUS [arguments of test.py]
 #     NNODES=2 NODE_RANK=0 MASTER_ADDR=10.0.0.1 tools/dist_test.sh CONFIG CHECKPOINT GPUS
 #
-# GPUS counts the processes of each machine. PORT is a free one, or 29500 where there are several machines. Between
-# machines without GPUs the network interface is the one that leads to MASTER_ADDR, or GLOO_SOCKET_IFNAME.
+# GPUS counts the processes of each machine. PORT is a free one, or 29500 where there are several machines.
 # The metrics are those of one process, whatever the number of images.
+#
+# Between machines without GPUs set GLOO_SOCKET_IFNAME to the network interface that they share.
 set -euo pipefail
 
 if [[ $# -lt 3 || ! $3 =~ ^[1-9][0-9]*$ ]]; then

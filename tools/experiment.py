@@ -25,17 +25,27 @@ missing.
 
 `plan` says what the seeds can show and how many a gain needs, before anything is trained: from the spread of the seeds
 that were run, of the published figures, or --std; and the hours that takes.
-
-Exit status 2 and one message for a mistake in what was given.
 """
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
-from _cli import Parser, above_zero, answer, at_least, counted, program
+from _cli import Parser, answer, at_least, counted, program
 
 TOOLS = Path(__file__).resolve().parent
+
+
+def above_zero(text: str) -> float:
+    """Read an argument that is a number above zero."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f'must be a number above 0, got {text!r}')
+    return value
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,14 +54,13 @@ def parse_args() -> argparse.Namespace:
     running = commands.add_parser('run', help='train and test what is missing')
     running.add_argument('--jobs', type=at_least(1), default=1, metavar='N', help='runs at a time (default: 1)')
     running.add_argument('--print-commands', action='store_true', help='print the commands and run nothing')
+    running.add_trust()
     reporting = commands.add_parser('report', help='write tables, intervals and a figure')
     reporting.add_argument('--out', type=Path, metavar='DIR', help='folder (default: WORK_DIR/report)')
     planning = commands.add_parser('plan', help='say how many seeds are needed')
     planning.add_argument('--gain', type=above_zero, default=0.2, metavar='POINTS', help='to be shown (default: 0.2)')
     planning.add_argument('--std', type=above_zero, metavar='POINTS', help='of the difference, from seed to seed')
-    planning.add_argument(
-        '--seconds', type=above_zero, metavar='S', help='of a training iteration (default: as logged)'
-    )
+    planning.add_argument('--seconds', type=above_zero, metavar='S', help='an iteration (default: as logged)')
     for subparser in (running, reporting, planning):
         subparser.add_argument('experiment', metavar='EXPERIMENT.yaml', help='what to run')
         subparser.add_argument('--work-dir', metavar='DIR', help='folder of trainings and tests, instead of its own')
@@ -60,11 +69,13 @@ def parse_args() -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Run what is missing, or print its commands. 1 if something failed."""
+    from mmseg_sr.atomic import check_folder
     from mmseg_sr.experiments import run as experiment
     from mmseg_sr.experiments.plan import load
     from mmseg_sr.experiments.results import cells, rows
 
     exp = load(args.experiment, args.work_dir)
+    check_folder('--work-dir', exp.work_dir)
     if args.print_commands:
         print('\n'.join(experiment.commands(exp, TOOLS)))
         print(f'that is a shell script of what is missing; its configs are in {exp.work_dir}', file=sys.stderr)
@@ -79,11 +90,13 @@ def run(args: argparse.Namespace) -> int:
 
 def report(args: argparse.Namespace) -> int:
     """Write the report of the rows that there are."""
+    from mmseg_sr.atomic import check_folder
     from mmseg_sr.experiments import markdown, plan
     from mmseg_sr.report.charts import forest_plot
 
     exp = plan.load(args.experiment, args.work_dir)
     out = args.out or exp.work_dir / 'report'
+    check_folder('--out', out)
     document = markdown.write(exp, out)
     forest_plot(document['differences'], exp.primary.metric).savefig(out / 'forest.png')
     print((out / 'report.md').read_text(encoding='utf-8'))

@@ -23,8 +23,8 @@ with mean weights, every block is. --fp16 takes half of the space; pixels and lo
 The check compares logits and labels with those of mmseg or mmpretrain on pictures: --frames, else the config's
 validation images, else drawn streets. Sizes: the one of --shape; with --dynamic the trained one, twice as much and an
 odd one, or --check-sizes. Logits may differ by 0.1 % of the largest one, in half precision by 5 %; where only labels
-come out, 0.1 % of them, or 5 %. A network that fails its check is not written, nor one that cannot be exported: the
-reason is printed. Exit status 2 and one message where it failed.
+come out, 0.1 % of them, or 5 %. A network that fails its check is not written, nor one that cannot be exported: that is
+an error, which says why.
 
 ONNX needs `pip install "mmseg-sr[export]"`, and onnxruntime is the fastest way to serve on a CPU that was measured
 (`python benchmarks/serving.py`). What torch-export writes is loaded by torch.export.load(FILE).module().
@@ -73,9 +73,24 @@ def parse_args() -> argparse.Namespace:
         parser.error('--opset belongs to --format onnx')
     if args.out and args.out.suffix != SUFFIX[args.format]:
         parser.error(f'--out needs a file named {SUFFIX[args.format]}, got {args.out}')
+    if args.frames and not args.frames.exists():
+        parser.error(f'--frames: there is no {args.frames}')
     if args.check_sizes and not args.dynamic:
         parser.error('--check-sizes belongs to --dynamic: a network of one size is checked at that size')
     return args
+
+
+def sizes_of(args: argparse.Namespace, trained: tuple[int, int] | None) -> tuple[tuple[int, int] | None, Sequence]:
+    """The size of the images that it takes, None for any, and the sizes of the check."""
+    from mmseg_sr.errors import UserError
+
+    if args.dynamic:
+        several = [tuple(times * side + more for side in trained or (512, 1024)) for times, more in SIZES]
+        return None, args.check_sizes or several
+    if not (args.shape or trained):
+        raise UserError('the config does not say the size of its crops: give --shape H W, or --dynamic')
+    shape = tuple(args.shape or trained)
+    return shape, [shape]
 
 
 def pictures(cfg, frames: Path | None, count: int) -> tuple[list, str]:
@@ -90,8 +105,6 @@ def pictures(cfg, frames: Path | None, count: int) -> tuple[list, str]:
         return [read_picture(paths[index]) for index in spread(len(paths), count)]
 
     if frames:
-        if not frames.exists():
-            raise UserError(f'--frames: there is no {frames}')
         return some(list(find_images(frames).values())), str(frames)
     try:
         paths = [each['img_path'] for each in samples(load_split(cfg, 'val'))]
@@ -138,7 +151,6 @@ def work(args: argparse.Namespace) -> None:
 
     from mmseg_sr.atomic import check_file, replacing
     from mmseg_sr.config import load_config
-    from mmseg_sr.errors import UserError
     from mmseg_sr.memory.interventions import recalling
     from mmseg_sr.options import read_options
     from mmseg_sr.serving.metadata import load, trained_size
@@ -154,15 +166,11 @@ def work(args: argparse.Namespace) -> None:
     recall = read_recall('--static-recall', args.static_recall) if args.static_recall else {}
     model, metadata = load(cfg, args.checkpoint)
     trained = trained_size(cfg)
-    shape = None if args.dynamic else tuple(args.shape or trained or ())
-    if shape == ():
-        raise UserError('the config does not say the size of its crops: give --shape H W, or --dynamic')
+    shape, sizes = sizes_of(args, trained)
     metadata.size, metadata.output = list(shape) if shape else None, args.output
     metadata.precision = 'float16' if args.fp16 else 'float32'
     network, metadata = portable_network(model, metadata, recall)
     images, source = pictures(cfg, args.frames, args.num_frames)
-    several = [tuple(times * side + more for side in trained or (512, 1024)) for times, more in SIZES]
-    sizes = [shape] if shape else args.check_sizes or several
     with replacing(out) as partial, ExitStack() as stack:
         run, said = write(args, network, metadata, shape or trained or (64, 64), partial)
         bytes_written = partial.stat().st_size

@@ -5,7 +5,6 @@
 For each file: size and sha256, iteration, config's name, classes, metrics and versions where it tells them, how many
 numbers it holds and whether all are finite, whether a training can go on from it, and its SR blocks with their sizes
 and the norms of their memories: those of an untrained block are 0.
-Exit status 2 and one message for a file that is no checkpoint.
 """
 
 import argparse

@@ -19,9 +19,8 @@ otherwise. A network exported for one size takes whole images of that size, or w
 What is there is not predicted again: start a stopped run anew with the same command. A folder that was predicted by
 another network, from other pictures or in another way is refused, without --overwrite.
 
-An image that cannot be read, or that the network does not take, is named and stops no other. The exit status is 2 then,
-as it is for a mistake in what was given. The JSON document has written, skipped and failed, and a classifier's
-predictions.
+An image that cannot be read, or that the network does not take, is named and stops no other; the exit status is 2 then.
+The JSON document has written, skipped and failed, and a classifier's predictions.
 """
 
 import argparse
@@ -37,19 +36,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('model', type=Path, metavar='CONFIG|MODEL.onnx', help='config file, or exported network')
     parser.add_argument('checkpoint', nargs='?', metavar='CHECKPOINT', help='file of the weights, with CONFIG')
     parser.add_argument('source', type=Path, metavar='IMAGE|FOLDER', help='what to predict')
-    parser.add_argument('--checkpoint', dest='old', help=argparse.SUPPRESS)
     parser.add_argument('--out', type=Path, metavar='DIR', help='folder of the predictions; a classifier needs none')
     parser.add_argument('--mode', choices=['whole', 'slide'], help="default: the config's")
-    parser.add_size('--window', type=int, help='size of a window')
-    parser.add_size('--stride', type=int, help='from one window to the next')
+    parser.add_size('--window', help='size of a window')
+    parser.add_size('--stride', help='from one window to the next')
     parser.add_argument('--batch', type=at_least(1), default=1, metavar='N', help='images at once, of one size')
     parser.add_argument('--opacity', type=float, metavar='X', help='of the colours, 0 to 1 (default: 0.5)')
     parser.add_argument('--overwrite', action='store_true', help='predict anew what is there')
     parser.add_config_options()
     parser.add_trust()
     args = parser.parse_intermixed_args()
-    if args.old:
-        parser.error('there is no --checkpoint any more: predict.py CONFIG CHECKPOINT IMAGE|FOLDER --out DIR')
     if args.opacity is not None and not 0 <= args.opacity <= 1:
         parser.error(f'--opacity must be 0 to 1, got {args.opacity}')
     if not args.source.exists():

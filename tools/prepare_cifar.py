@@ -8,7 +8,7 @@ cifar-100-python.tar.gz. What its pickles hold is read and never run.
 Images become PNG files by class, and train.txt, val.txt and test.txt list them: of the 50,000 training images a tenth
 of each class is for validation, the same at every time; the 10,000 test images are for the test. classes.txt names the
 classes. The numbers are checked; --subset accepts others. DIR appears whole or not at all. The JSON document has the
-number of images of each list. Exit status 2 and one message for a mistake in what was given.
+number of images of each list.
 """
 
 import argparse

@@ -9,8 +9,7 @@ iteration. Every tool here loads both, and so do mmseg's init_model and MMSegInf
 file that is not what its name says is refused.
 
 The weights must fill the model of --config. Published twice, the bytes are the same; a folder with other weights of
-this name is refused. The JSON document has path, sha256 and bytes of each file. Exit status 2
-and one message for a mistake in what was given.
+this name is refused. The JSON document has path, sha256 and bytes of each file.
 """
 
 import argparse

@@ -11,8 +11,7 @@ data are found. A checkpoint, and its baseline, are first tested by tools/test.p
 --baseline-metrics name what its --metrics wrote before, and no test is run: there are no intervals over images then.
 Curves are drawn from the logs beside a checkpoint. --cfg-options go to both configs.
 
-What is missing leaves a sentence in the page. The JSON document has the page, its size, and these
-sentences. Exit status 2 and one message for a mistake in what was given.
+What is missing leaves a sentence in the page. The JSON document has the page, its size, and these sentences.
 """
 
 import argparse
@@ -35,17 +34,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--metrics', type=Path, metavar='FILE.json', help='of the checkpoint, by tools/test.py')
     parser.add_argument('--baseline-metrics', type=Path, metavar='FILE.json', help='of the baseline')
     parser.add_argument('--out', type=Path, metavar='FILE.html', help="default: report.html in the source's work_dir")
-    parser.add_argument(
-        '--pictures', type=at_least(0), metavar='N', help='images to predict (default: 3, by classifiers 24)'
-    )
-    parser.add_argument(
-        '--num-images',
-        type=at_least(0),
-        default=20,
-        metavar='N',
-        help='for the memory figures, of classifiers of each class (default: 20)',
-    )
+    count = {'type': at_least(0), 'metavar': 'N'}
+    parser.add_argument('--pictures', **count, help='images to predict (default: 3, by classifiers 24)')
+    text = 'for the memory figures, of classifiers of each class (default: 20)'
+    parser.add_argument('--num-images', **count, default=20, help=text)
     parser.add_config_options()
+    parser.add_trust()
     args = parser.parse_args()
     if len(args.source) > 2 or (len(args.source) == 1 and args.source[0].endswith('.py')):
         parser.error(f'one experiment, or a config and a checkpoint, are reported; got {" ".join(args.source)}')
@@ -59,18 +53,21 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def page_of_experiment(args: argparse.Namespace) -> tuple:
-    """Make the page of an experiment, and say where it goes."""
+def page_of_experiment(args: argparse.Namespace):
+    """Make the page of an experiment, and fill in where it goes."""
+    from mmseg_sr.atomic import check_file
     from mmseg_sr.experiments import markdown, plan
     from mmseg_sr.report.collect import experiment_page
 
     exp = plan.load(args.source[0], args.work_dir)
-    page = experiment_page(exp, markdown.document_of(exp), args.pictures, args.num_images)
-    return page, exp.work_dir / 'report/report.html'
+    args.out = args.out or exp.work_dir / 'report/report.html'
+    check_file('--out', args.out)
+    return experiment_page(exp, markdown.document_of(exp), args.pictures, args.num_images)
 
 
-def page_of_checkpoint(args: argparse.Namespace) -> tuple:
-    """Test a checkpoint and its baseline where that is not done, make their page, and say where it goes."""
+def page_of_checkpoint(args: argparse.Namespace):
+    """Test a checkpoint and its baseline where that is not done, make their page, and fill in where it goes."""
+    from mmseg_sr.atomic import check_file
     from mmseg_sr.checkpoints.reading import read_checkpoint
     from mmseg_sr.config import load_config
     from mmseg_sr.names import find_checkpoint
@@ -80,9 +77,11 @@ def page_of_checkpoint(args: argparse.Namespace) -> tuple:
 
     given = [('baseline', args.baseline, args.baseline_metrics)] if args.baseline else []
     given.append(('model', args.source, args.metrics))
+    cfgs = [load_config(config, read_options(args.cfg_options)) for _, (config, _), _ in given]
+    args.out = args.out or Path(cfgs[-1].work_dir) / 'report.html'
+    check_file('--out', args.out)
     networks = []
-    for name, (config, checkpoint), _ in given:
-        cfg = load_config(config, read_options(args.cfg_options))
+    for cfg, (name, (_, checkpoint), _) in zip(cfgs, given, strict=True):
         networks.append(Network(name, given[0][0], cfg, find_checkpoint(checkpoint)))
         read_checkpoint(checkpoint)  # a wrong one is known before the first test
     with tempfile.TemporaryDirectory() as folder:
@@ -92,8 +91,7 @@ def page_of_checkpoint(args: argparse.Namespace) -> tuple:
             tests[name] = (metrics or made, made.with_suffix('.npz'))
             if not metrics:
                 test(pair, args.cfg_options, made)
-        page = checkpoint_page(networks, tests, command_of(args), args.pictures, args.num_images)
-    return page, Path(cfg.work_dir) / 'report.html'
+        return checkpoint_page(networks, tests, command_of(args), args.pictures, args.num_images)
 
 
 def command_of(args: argparse.Namespace) -> str:
@@ -114,16 +112,13 @@ def test(pair: list[str], options: list[str], metrics: Path) -> None:
 
 
 def work(args: argparse.Namespace) -> None:
-    from mmseg_sr.atomic import check_file
     from mmseg_sr.report.page import write
 
-    check_file('--out', args.out)
-    page, default = page_of_experiment(args) if len(args.source) == 1 else page_of_checkpoint(args)
-    out = args.out or default
-    write(page, out)
-    gaps, size = page.gallery.gaps, out.stat().st_size
+    page = page_of_experiment(args) if len(args.source) == 1 else page_of_checkpoint(args)
+    write(page, args.out)
+    gaps, size = page.gallery.gaps, args.out.stat().st_size
     missing = f'; {counted(len(gaps), "gap")}, which it names' if gaps else ''
-    answer(args, f'{out}, {size:,} bytes{missing}', {'out': str(out), 'bytes': size, 'missing': gaps})
+    answer(args, f'{args.out}, {size:,} bytes{missing}', {'out': str(args.out), 'bytes': size, 'missing': gaps})
 
 
 main = program(parse_args, work)

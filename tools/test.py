@@ -25,13 +25,11 @@ of any choice of images follow. Of a classifier it writes what was said of each 
 
 A checkpoint of the stock model can be evaluated with the config of an SR model: its blocks are the identity then.
 --without-sr makes them the identity with an SR checkpoint too: what the rest of the network does by itself. Any other
-checkpoint that does not fit the model is refused. Several processes: tools/dist_test.sh and tools/slurm_test.sh. Exit
-status 2 and one message for a mistake in what was given.
+checkpoint that does not fit the model is refused. Several processes: tools/dist_test.sh and tools/slurm_test.sh.
 """
 
 import argparse
 import math
-import os
 import time
 from pathlib import Path
 
@@ -57,7 +55,6 @@ def parse_args() -> argparse.Namespace:
         parser.error('--format-only evaluates nothing: leave out --metrics and --confusion')
     if args.confusion and args.confusion.suffix != '.npz':
         parser.error(f'--confusion needs a file named .npz, got {args.confusion}')
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
 
@@ -123,13 +120,7 @@ def test(args: argparse.Namespace) -> None:
         answer(args, sentence(args, document['metrics']), document, args.metrics)
 
 
-def work(args: argparse.Namespace) -> None:
-    from mmseg_sr.processes import first_process_speaks
-
-    first_process_speaks(lambda: test(args))()
-
-
-main = program(parse_args, work, logs=True)
+main = program(parse_args, test, launched=True)
 
 if __name__ == '__main__':
     main()

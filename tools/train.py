@@ -9,7 +9,7 @@ Logs and checkpoints go to the work directory: --work-dir, else the config's wor
 config's name. Several processes: tools/dist_train.sh and tools/slurm_train.sh.
 
 Weights that the config names in `pretrained` are downloaded at the start. Without a network set it to a local file,
-or to None: --cfg-options model.pretrained=None. Exit status 2 and one message for a mistake in what was given.
+or to None: --cfg-options model.pretrained=None.
 
 SIGTERM (from Slurm before it takes the node, from `kill`): the iteration is finished and saved, and the exit status is
 143. Another one after five seconds ends at once. Whatever ended a run, the same command with --resume goes on: from the
@@ -20,7 +20,6 @@ started more than once is best started with --resume at once.
 """
 
 import argparse
-import os
 from pathlib import Path
 
 from _cli import Parser, answer, counted, program
@@ -34,15 +33,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, help='random seed')
     parser.add_argument('--deterministic', action='store_true', default=None, help='deterministic algorithms only')
     parser.add_run()
-    args = parser.parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    return args
-
-
-def work(args: argparse.Namespace) -> None:
-    from mmseg_sr.processes import first_process_speaks
-
-    first_process_speaks(lambda: train(args))()
+    return parser.parse_args()
 
 
 def train(args: argparse.Namespace) -> None:
@@ -74,7 +65,7 @@ def train(args: argparse.Namespace) -> None:
         answer(args, f'{counted(runner.iter, "iteration")} trained; {place}', document)
 
 
-main = program(parse_args, work, logs=True)
+main = program(parse_args, train, launched=True)
 
 if __name__ == '__main__':
     main()

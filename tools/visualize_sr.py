@@ -22,9 +22,7 @@ all; of many some, evenly chosen. Files in the output folder, for each SR block 
 
 Taking memory blocks out costs one more pass an image for each of them, and is done for --num-images images in all;
 --no-ablation leaves it, and the last two figures, out. Where the data are not there, --images alone are looked at, and
-what needs labels is left out.
-
-The JSON document is memory.json. Exit status 2 and one message for a mistake in what was given.
+what needs labels is left out. The JSON document is memory.json.
 """
 
 import argparse

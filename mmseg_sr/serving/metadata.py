@@ -144,7 +144,7 @@ def trained_size(cfg: Config) -> tuple[int, int] | None:
     """Get the (height, width) of the windows or crops that a config tests with, or else of those it trains with."""
     test_cfg = cfg.model.get('test_cfg') or {}
     window = test_cfg.get('crop_size') if test_cfg.get('mode') == 'slide' else None
-    crops = [step['crop_size'] for step in resizing_steps(test_pipeline(cfg)) if 'crop_size' in step]
+    crops = [step['crop_size'] for step in test_pipeline(cfg) if 'crop_size' in step]
     padded = (cfg.model.get('data_preprocessor') or {}).get('size')
     found = window or next(reversed(crops), padded) or cfg.get('crop_size')
     return tuple(_pair(found)) if found else None

@@ -287,11 +287,6 @@ def test_who_must_trusts_it(trained, hostile, mark, call, monkeypatch):
     assert mark.exists()
 
 
-@pytest.mark.parametrize('tool', ['train', 'test', 'visualize_sr', 'ablate', 'publish_model'])
-def test_tools_have_the_option(tool, call):
-    assert '--trust-checkpoint' in call(tool, '--help')[1]
-
-
 # -------------------------------------------------------------------------------------------------------- broken files
 
 

@@ -226,6 +226,16 @@ def test_cost_counts_the_block_by_the_papers_equation(run):
     assert added == (32 + 64 * 8 + 8 * 3 + 3 * 32 * 64) + (1 + 8 + 3), 'C + HWU + UP + PCHW, and biases'
 
 
+def test_cost_takes_images_as_the_test_crops_them(run, folder):
+    (folder / 'cropped.py').write_text(
+        "_base_ = './tiny.py'\ncrop_size = None\n"
+        "steps = [dict(type='LoadImageFromFile'), dict(type='CenterCrop', crop_size=24), dict(type='PackInputs')]\n"
+        'val_dataloader = dict(dataset=dict(pipeline=steps))\n'
+    )
+    found = run('cost', 'cropped.py', '--batch', '2', '--rounds', '1', *SR).document
+    assert found['results'][0]['shape'] == [24, 24] and 'cost.py cropped.py --batch 2' in found['command']
+
+
 @pytest.mark.parametrize(
     'words',
     [

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import mmseg
@@ -105,8 +106,10 @@ def test_rounds_are_in_changing_order_and_compared_one_by_one():
 
 def test_the_tool_compares_and_writes(call, config, tmp_path):
     out = tmp_path / 'made/cost.json'
-    done = call('cost', config, '--rounds', 2, '--shape', 64, 96, '--batch', 2, '--out', out)
+    words = [config, '--rounds', 2, '--shape', 64, 96, '--batch', 2, '--out', out, '--cfg-options', 'crop_size=(9, 8)']
+    done = call('cost', *words)
     assert done.document == json.loads(out.read_text())
+    assert shlex.split(done.document['command']) == ['python', 'tools/cost.py', *map(str, words)]
     (result,) = done.document['results']
     assert result['shape'] == [64, 96] and set(result['rows']) == {'baseline', 'SR'}
     assert result['rows']['SR']['memory_mib']['weights'] > result['rows']['baseline']['memory_mib']['weights']

@@ -288,7 +288,6 @@ def test_a_mistake_is_one_message_and_nothing_is_written(home, streets, tmp_path
     (tmp_path / 'no.mp4').write_bytes(b'no image')
     mistakes = {
         'is a config: predict.py CONFIG CHECKPOINT IMAGE': (home.config, streets),
-        'there is no --checkpoint any more: predict.py CONFIG CHECKPOINT': (home.config, streets, '--checkpoint', 'a'),
         'no such model': (tmp_path / 'nothing.onnx', streets),
         'broken.onnx is no ONNX model': (tmp_path / 'broken.onnx', streets),
         'was not written by tools/export.py': (tmp_path / 'foreign.onnx', streets),
