@@ -1,6 +1,7 @@
 """Write the report of an experiment: Markdown for people, JSON for programs."""
 
 import json
+import shlex
 from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import groupby
@@ -41,7 +42,7 @@ def document_of(exp: Experiment) -> dict:
     return {
         **document,
         'stale': list(map(str, results.stale(exp))),
-        'command': f'python tools/experiment.py run {exp.path}',
+        'command': shlex.join(['python', 'tools/experiment.py', 'run', str(exp.path)]),
     }
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def make_experiment(tmp_path: Path, seeds: int = 5, modes: tuple[str, ...] = ('s
     }
     primary = Primary('mIoU', modes[0], ('FCN+SR',))
     return Experiment(
-        'tiny', tmp_path / 'tiny.yaml', tmp_path, 'FCN', arms, tuple(range(seeds)), tuple(map(Mode, modes)), primary
+        'tiny', tmp_path / 'my experiment.yaml', tmp_path, 'FCN', arms, tuple(range(seeds)), tuple(map(Mode, modes)), primary
     )
 
 
@@ -292,7 +293,8 @@ def test_files_become_a_report(written, tmp_path):
     document = report.write(written, out)
     assert json.loads((out / 'report.json').read_text()) == document
     text = (out / 'report.md').read_text()
-    assert f'python tools/experiment.py run {written.path}' in text
+    (line,) = re.findall('Command: `(.*)`', text)
+    assert shlex.split(line) == ['python', 'tools/experiment.py', 'run', str(written.path)], 'it can be pasted'
     expected = compare(written, Numbers(written))
     assert document['results'] == json.loads(json.dumps(expected['results']))
     assert document['differences'] == json.loads(json.dumps(expected['differences'])), 'the same pairs of images'
