@@ -32,7 +32,14 @@ def make_experiment(tmp_path: Path, seeds: int = 5, modes: tuple[str, ...] = ('s
     }
     primary = Primary('mIoU', modes[0], ('FCN+SR',))
     return Experiment(
-        'tiny', tmp_path / 'my experiment.yaml', tmp_path, 'FCN', arms, tuple(range(seeds)), tuple(map(Mode, modes)), primary
+        'tiny',
+        tmp_path / 'my experiment.yaml',
+        tmp_path,
+        'FCN',
+        arms,
+        tuple(range(seeds)),
+        tuple(map(Mode, modes)),
+        primary,
     )
 
 
