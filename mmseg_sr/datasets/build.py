@@ -16,7 +16,7 @@ from ..config import dataset_of, leaf_datasets, set_pipeline
 from ..errors import UserError, blame, one_line
 from ..kinds import is_kind
 from .classes import model_part, odd_line
-from .loading import check_loads, leaves, missing_files
+from .loading import check_loads, leaves, missing_files, samples
 from .sources import advice_on
 
 
@@ -154,7 +154,7 @@ def read_picture(path: str | Path, size: tuple[int, int] | None = None) -> np.nd
 
 def check_pictures(dataset: BaseDataset) -> None:
     """Refuse a dataset to be drawn whose images (the first tells) are no picture files: arrays, say."""
-    read_picture(leaves(dataset)[0].get_data_info(0)['img_path'])
+    read_picture(samples(leaves(dataset)[0])[0]['img_path'])
 
 
 def spread(length: int, count: int) -> list[int]:

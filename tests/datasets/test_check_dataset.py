@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from in_process import ROOT, Done, call
 from mmengine.config import Config
-from mmengine.dataset import ConcatDataset
+from mmengine.dataset import BaseDataset, ConcatDataset
 from mmseg.datasets import BaseSegDataset
 from picture_files import claims
 from PIL import Image
 from tiny_config import CLASSES, write_config, write_images
 from tiny_report import write_checkpoint
 
-from mmseg_sr.datasets.build import build_datasets, load_split
+from mmseg_sr.datasets.build import build_datasets, check_files, check_pictures, load_split
 from mmseg_sr.datasets.check import check
 from mmseg_sr.datasets.loading import check_loads, loaders
 from mmseg_sr.datasets.look import KINDS, look
@@ -236,6 +236,19 @@ def test_a_split_is_loaded_without_augmentation(tmp_path):
 def test_a_dataset_of_something_else_is_refused():
     with pytest.raises(UserError, match='list is no dataset of images'):
         check({'train': [1, 2]}, None, 255, 3)
+
+
+class Arrays(BaseDataset):
+    """Images without files, as of mmpretrain's CIFAR10."""
+
+    def load_data_list(self) -> list[dict]:
+        return [dict(img=np.zeros((32, 32, 3), np.uint8), gt_label=0)]
+
+
+def test_images_without_files_are_trained_on_and_not_drawn():
+    check_files('train_dataloader', Arrays())
+    with pytest.raises(UserError, match='Arrays is no dataset of images'):
+        check_pictures(Arrays())
 
 
 def test_monsters_are_refused_before_they_are_read(tmp_path):
