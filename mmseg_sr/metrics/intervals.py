@@ -128,9 +128,7 @@ def over_images(
 
     def differences(units: NDArray) -> tuple[NDArray, NDArray]:
         """Of all images (M,), and without each unit (G, M), for M metrics."""
-        left = units != np.arange(units.max() + 1)[:, None]
-        keep = np.concatenate([np.ones((1, count)), left])
-        ours, baseline = (_metrics(score, np.tensordot(keep, areas, (1, 1))) for areas in both)  # (1 + G, S, M)
+        ours, baseline = (_metrics(score, _sums_without(areas, units)) for areas in both)  # (1 + G, S, M)
         found = nanmean(ours - baseline, 1)
         return found[0], found[1:]
 
@@ -159,6 +157,14 @@ def _neighbours(influence: NDArray, groups: NDArray) -> float | None:
     if len(pair[0]) < 3 or min(map(np.ptp, pair)) == 0:
         return None
     return float(np.corrcoef(*pair)[0, 1])
+
+
+def _sums_without(areas: NDArray, units: NDArray) -> NDArray:
+    """Sum areas (S, N, 3, K) over all images, and over those outside of each unit: (1 + G, S, 3, K)."""
+    total = areas.sum(1)
+    own = np.zeros((units.max() + 1, *total.shape))
+    np.add.at(own, units, areas.swapaxes(0, 1))
+    return np.concatenate([total[None], total - own])  # whole pixels: the difference is exact
 
 
 def _metrics(score: Callable, areas: NDArray) -> NDArray:

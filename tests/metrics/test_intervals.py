@@ -1,6 +1,7 @@
 """What a report says is right: planted gains are found, planted nulls are not, intervals cover as often as they say."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -182,6 +183,15 @@ def test_few_groups_are_cut_into_blocks_of_neighbours():
     assert over_images(*few)[1].count == 3 and over_images(*few)[0][0].low is not None
     alone = [areas[:, :1] for areas in pair]
     assert over_images(*alone)[0][0].low is None, 'one image has no interval'
+
+
+def test_many_groups_take_memory_by_their_number_not_by_its_square():
+    areas = random_areas(np.random.default_rng(11), seeds=1, images=4000)
+    tracemalloc.start()
+    over_images(areas, areas[:, ::-1], [str(image) for image in range(4000)])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * areas.nbytes
 
 
 def test_groups_are_read_off_names():
