@@ -13,8 +13,8 @@ from mmseg.registry import DATASETS, MODELS
 from PIL import Image
 
 from mmseg_sr.config import load_config
+from mmseg_sr.datasets.build import SOURCES, advice_on
 from mmseg_sr.datasets.camvid import CamVidDataset
-from mmseg_sr.datasets.sources import SOURCES, advice_on
 
 BASELINE = 'configs/camvid/fcn_m-v2-d16_1xb8-800_camvid-160x160.py'
 IDD_LITE = 'configs/idd_lite/fcn_lite0-d16_1xb8-800_idd-lite-160x160.py'
