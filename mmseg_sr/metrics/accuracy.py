@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
-from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..atomic import replacing
 from ..errors import UserError
 from ..names import distinct
 from .groups import image_names
+from .tasks import accuracies_of, hits_of
 
 TOP = 5
 
@@ -75,31 +75,3 @@ def said_of(label: int, scores: Tensor) -> tuple[int, int, bool]:
     """
     top = scores.topk(min(TOP, len(scores))).indices.tolist()
     return label, top[0], label in top
-
-
-def hits_of(label: ArrayLike, predicted: ArrayLike, top5: ArrayLike, classes: int) -> NDArray[np.int64]:
-    """Turn what was said of N images, all (N,), into counts by class (N, 3, K): hits, hits among five, images.
-
-    Example:
-        >>> hits_of([1], [0], [True], classes=2).tolist()
-        [[[0, 0], [0, 1], [0, 1]]]
-    """
-    label = np.asarray(label)
-    counts = np.zeros((len(label), 3, classes), np.int64)
-    said = [label == predicted, np.asarray(top5), np.ones(len(label))]
-    counts[np.arange(len(label)), :, label] = np.stack(said, axis=-1)
-    return counts
-
-
-def accuracies_of(hits: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:
-    """Turn counts (..., 3, K), summed over images, into percent: top-1 (...), top-5 (...), top-1 by class (..., K).
-
-    Example:
-        >>> hits = hits_of([0, 0, 1], [0, 1, 1], [True, True, True], classes=3)
-        >>> [each.round(1).tolist() for each in accuracies_of(hits.sum(0))]
-        [66.7, 100.0, [50.0, 100.0, nan]]
-    """
-    first, among, images = np.moveaxis(np.asarray(hits, float), -2, 0)
-    with np.errstate(invalid='ignore'):
-        means = [100 * each.sum(-1) / images.sum(-1) for each in (first, among)]
-        return *means, 100 * first / images

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from .confusion import metrics_of, nanmean
+from .tasks import metrics_of, nanmean
 
 LEVEL = 0.95
 LEAST_SEEDS = 3  # for a verdict: two agree by chance

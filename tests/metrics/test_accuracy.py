@@ -6,8 +6,8 @@ import torch
 
 from mmseg_sr import ClassAccuracy
 from mmseg_sr.errors import UserError
-from mmseg_sr.metrics.accuracy import accuracies_of, hits_of
 from mmseg_sr.metrics.intervals import over_images
+from mmseg_sr.metrics.tasks import accuracies_of, hits_of
 
 CLASSES = ('cat', 'dog', 'owl', 'fox', 'bee', 'ant', 'elk')
 

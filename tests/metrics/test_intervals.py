@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mmseg_sr.metrics.confusion import areas_of, metrics_of
 from mmseg_sr.metrics.groups import group_names
 from mmseg_sr.metrics.intervals import Interval, holm, mean_std, over_images, over_seeds
 from mmseg_sr.metrics.power import least_gain, power, seeds_needed
+from mmseg_sr.metrics.tasks import areas_of, metrics_of
 
 numbers = st.lists(st.floats(-50, 50, allow_nan=False).map(lambda x: round(x, 3)), min_size=2, max_size=9)
 
