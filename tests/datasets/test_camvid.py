@@ -104,6 +104,7 @@ def test_where_the_data_of_each_config_come_from_is_said(root, monkeypatch):
         found |= re.findall(r"'\{\{\$(\w+_ROOT):(.+?)\}\}'", path.read_text())
     assert len(found) > 5 and found == {name: default for name, (default, _) in SOURCES.items()}
     for name, default in found.items():
+        assert all((root / tool).is_file() for tool in re.findall(r'tools/\w+.py', SOURCES[name][1]))
         monkeypatch.delenv(name, raising=False)
         assert f'{name} says where' in advice_on(dict(data_root=default))
         monkeypatch.setenv(name, '/elsewhere')
