@@ -12,7 +12,7 @@ from ..atomic import replacing
 from ..errors import UserError
 from ..names import distinct
 from .groups import image_names
-from .tasks import accuracies_of, hits_of
+from .tasks import accuracies_of
 
 TOP = 5
 
@@ -49,17 +49,19 @@ class ClassAccuracy(BaseMetric):
                 raise UserError(
                     f'{sample.get("img_path")} has the label {label}, and the classifier {len(scores)} classes'
                 )
+            self.scored = len(scores)
             self.results.append((*said_of(label, scores), sample.get('img_path', 'image')))
 
     def compute_metrics(self, results: list[tuple[int, int, bool, str]]) -> dict[str, float]:
         """Count the hits of all images: 'top1', 'top5' and 'top1.<class>', in percent."""
         label, predicted, top5, paths = (list(each) for each in zip(*results, strict=True))
-        classes = distinct(self.dataset_meta['classes'])
+        classes = distinct(self.dataset_meta.get('classes') or [f'class {index}' for index in range(self.scored)])
         if self.images_file is not None:
             with replacing(self.images_file) as partial:
                 said = dict(label=label, predicted=predicted, top5=top5, classes=classes)
                 np.savez_compressed(partial, images=image_names(paths), **said)
-        *means, of_class = accuracies_of(hits_of(label, predicted, top5, len(classes)).sum(0))
+        hits = [np.bincount(label, each, len(classes)) for each in (np.equal(label, predicted), top5, None)]
+        *means, of_class = accuracies_of(hits)
         found = dict(zip(('top1', 'top5'), means, strict=True))
         found |= {f'top1.{name}': value for name, value in zip(classes, of_class, strict=True) if self.by_class}
         return {name: float(value) for name, value in found.items()}

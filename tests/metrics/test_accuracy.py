@@ -1,5 +1,7 @@
 """Accuracy is what counting by hand gives, and images of a file give it again."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -68,6 +70,26 @@ def test_classes_of_one_name_are_counted_apart_as_the_two_cranes_of_imagenet():
     made.process({}, [dict(gt_label=torch.tensor([k]), pred_score=torch.eye(3)[min(k, 1)]) for k in range(3)])
     found = made.evaluate(3)
     assert (found['top1.crane'], found['top1.pug'], found['top1.crane (2)']) == (100, 100, 0)
+
+
+def test_many_images_of_many_classes_take_little_memory():
+    made = ClassAccuracy()
+    made.dataset_meta = dict(classes=[f'kind {k}' for k in range(1000)])
+    tracemalloc.start()
+    found = made.compute_metrics([(image % 1000, 7, True, 'a.png') for image in range(20_000)])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (found['top1'], found['top5'], found['top1.kind 7']) == (0.1, 100, 100)
+    assert peak < 20e6, 'counts of each image would be 480 MB'
+
+
+def test_classes_without_names_are_numbered():
+    made = ClassAccuracy()
+    made.dataset_meta = {}  # of a CustomDataset whose config names none
+    made.process({}, [dict(gt_label=torch.tensor([k]), pred_score=torch.eye(3)[k]) for k in range(2)])
+    assert made.evaluate(2) == pytest.approx(
+        {'top1': 100, 'top5': 100, 'top1.class 0': 100, 'top1.class 1': 100, 'top1.class 2': np.nan}, nan_ok=True
+    )
 
 
 def test_a_label_that_is_no_class_is_named():
