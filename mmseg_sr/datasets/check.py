@@ -46,9 +46,6 @@ def check(
         channels: Of the images, as the network takes them.
         workers: Number of threads.
         trained: Number of classes in 'train', where a head that is trained only has fewer.
-
-    Raises:
-        UserError: For a dataset that is not of images.
     """
     splits = _splits(datasets, (trained or classes, classes), ignored, channels)
     calls = [call for split in splits.values() for call in split.pairs.values()]

@@ -63,11 +63,7 @@ def make_labels(annotation: Path, size: Size | None = None) -> list[Path]:
 
 
 def image_size(path: Path) -> Size:
-    """Read (width, height) in pixels of an image, and check that its bytes are all there (a PNG's checksums).
-
-    Raises:
-        UserError: Where it is missing or cannot be read.
-    """
+    """Read (width, height) in pixels of an image, and check that its bytes are all there (a PNG's checksums)."""
     with _reading(path), Image.open(path) as image:
         image.verify()
         return image.size

@@ -39,11 +39,7 @@ def leaves(dataset: object) -> list[BaseDataset]:
 
 
 def samples(dataset: BaseDataset) -> list[dict]:
-    """List what a dataset knows of each image before it is loaded: ``img_path``, ``seg_map_path``, ``label_map``, ...
-
-    Raises:
-        UserError: For a dataset that is not of images.
-    """
+    """List what a dataset knows of each image file before it is loaded: ``img_path``, ``seg_map_path``, ..."""
     found = _infos(dataset)
     if not all('img_path' in each for each in found) or len(found) < len(dataset):
         raise UserError(f'{type(dataset).__name__} is no dataset of images and label maps')

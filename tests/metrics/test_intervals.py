@@ -34,12 +34,6 @@ def test_metrics_are_of_summed_pixels_never_means_over_images():
     assert abs(of_images.mean() - mean_iou) > 5, 'a case in which the two differ'
 
 
-def test_a_class_without_pixels_is_nan_and_not_in_the_mean():
-    mean_iou, mean_acc, overall, iou = metrics_of(areas_of([[2, 0, 0], [1, 1, 0], [0, 0, 0]]))
-    assert iou[:2] == pytest.approx([200 / 3, 50]) and np.isnan(iou[2])
-    assert (mean_iou, mean_acc, overall) == pytest.approx(((200 / 3 + 50) / 2, 75, 75))
-
-
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.floats(40, 90), st.floats(-1, 1)), min_size=2, max_size=10))
 def test_the_interval_over_seeds_is_that_of_the_paired_t_test(pairs):
