@@ -63,9 +63,11 @@ def sums_without(areas: NDArray, groups: NDArray) -> Iterator[NDArray]:
         [[10, 101]]
     """
     total, count = areas.sum(1), groups.max() + 1
+    order = np.argsort(groups, kind='stable')
+    starts = np.searchsorted(groups[order], np.arange(count + 1))
     step = max(1, AT_ONCE // total.size)
     for first in range(0, count, step):
-        (members,) = np.nonzero((first <= groups) & (groups < first + step))
-        own = np.zeros((min(step, count - first), *total.shape), total.dtype)
-        np.add.at(own, groups[members] - first, areas[:, members].swapaxes(0, 1))
-        yield total - own
+        places = starts[first : first + step + 1]
+        members = areas[:, order[places[0] : places[-1]]]
+        own = np.add.reduceat(members, places[:-1] - places[0], axis=1, dtype=total.dtype)
+        yield total - own.swapaxes(0, 1)

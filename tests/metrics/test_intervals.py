@@ -188,6 +188,8 @@ def test_many_images_that_are_groups_by_themselves_take_little_memory():
     result, resampling = over_images(*counts, [str(image) for image in range(4000)], accuracies_of)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
+    error = stats.sem(100.0 * (ours == label) - 100.0 * (baseline == label))
+    assert result[0].high - result[0].low == pytest.approx(2 * stats.t.ppf(0.975, 3999) * error, rel=1e-3)
     assert resampling.count == 4000 and len(result) == 2 + 200
     assert peak < 60e6, 'image by image in float64 is 128 MB, and sums of each are 19 MB'
 
