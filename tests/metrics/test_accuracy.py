@@ -8,7 +8,6 @@ import torch
 
 from mmseg_sr import ClassAccuracy
 from mmseg_sr.errors import UserError
-from mmseg_sr.metrics.intervals import over_images
 from mmseg_sr.metrics.tasks import accuracies_of, hits_of
 
 CLASSES = ('cat', 'dog', 'owl', 'fox', 'bee', 'ant', 'elk')
@@ -95,16 +94,3 @@ def test_classes_without_names_are_numbered():
 def test_a_label_that_is_no_class_is_named():
     with pytest.raises(UserError, match=r'/data/a.png has the label 7, and the classifier 7 classes'):
         metric().process({}, [dict(gt_label=torch.tensor([7]), pred_score=torch.rand(7), img_path='/data/a.png')])
-
-
-def test_the_interval_over_images_is_that_of_paired_hits():
-    rng = np.random.default_rng(1)
-    label = rng.integers(0, 2, 50)
-    ours, theirs = (np.where(rng.random(50) < share, label, 1 - label) for share in (0.9, 0.6))
-    counts = [hits_of(label, each, np.ones(50), 2)[None] for each in (ours, theirs)]
-    intervals, resampling = over_images(*counts, [str(index) for index in range(50)], accuracies_of)
-    gain = 100.0 * (ours == label) - 100.0 * (theirs == label)
-    error = gain.std(ddof=1) / np.sqrt(50)  # the jackknife of a mean is its standard error
-    assert resampling.count == 50 and len(intervals) == 2 + 2
-    assert intervals[0].difference == pytest.approx(gain.mean())
-    assert intervals[0].high - intervals[0].difference == pytest.approx(2.0096 * error, rel=1e-3)
