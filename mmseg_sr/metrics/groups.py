@@ -57,6 +57,8 @@ def blocks_of(groups: NDArray) -> NDArray:
 def sums_without(areas: NDArray, groups: NDArray) -> Iterator[NDArray]:
     """Sum whole numbers (S, N, 3, K) over the images outside of each group in turn: (G, S, 3, K), some groups at once.
 
+    Groups (N,) are numbers from 0 on, none of them left out.
+
     Example:
         >>> areas = np.array([1, 10, 100]).reshape(1, 3, 1, 1)
         >>> [sums.ravel().tolist() for sums in sums_without(areas, np.array([0, 1, 0]))]
