@@ -26,9 +26,9 @@ from scipy import stats
 
 from mmseg_sr.atomic import replacing, write_text
 from mmseg_sr.experiments.verdict import Trained, verdicts
-from mmseg_sr.metrics.confusion import areas_of
 from mmseg_sr.metrics.intervals import holm, over_images, over_seeds
 from mmseg_sr.metrics.power import least_gain, power
+from mmseg_sr.metrics.tasks import areas_of
 from mmseg_sr.progress import Bar
 from mmseg_sr.provenance import provenance
 

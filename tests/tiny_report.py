@@ -13,7 +13,7 @@ from tiny_config import CLASSES, SR, write_config
 from mmseg_sr.config import load_config, prepare
 from mmseg_sr.experiments.plan import Experiment, load
 from mmseg_sr.experiments.results import cells, training_dir
-from mmseg_sr.metrics.confusion import areas_of, metrics_of
+from mmseg_sr.metrics.tasks import areas_of, metrics_of
 from mmseg_sr.models.find import sr_blocks
 
 HOSTILE = '<img src=x onerror=alert(1)> & "tree"'  # the name of a class

@@ -1,6 +1,7 @@
 """Build the datasets of a config, and load images as the config tests them."""
 
 import copy
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from itertools import chain
@@ -16,16 +17,23 @@ from ..config import dataset_of, leaf_datasets, set_pipeline
 from ..errors import UserError, blame, one_line
 from ..kinds import is_kind
 from .classes import model_part, odd_line
-from .loading import check_loads, leaves, missing_files
-from .sources import advice_on
+from .loading import check_loads, leaves, missing_files, samples
+
+SOURCES = {  # as configs/_base_/datasets has them: variable, its default, what makes these data
+    'CITYSCAPES_ROOT': ('data/cityscapes', 'tools/prepare_cityscapes.py makes it of the archives'),
+    'CAMVID_ROOT': ('data/camvid', 'CamVidDataset in mmseg_sr/datasets/camvid.py says which files it has'),
+    'IDD_LITE_ROOT': ('data/idd_lite', 'configs/_base_/datasets/idd_lite.py says which files it has'),
+    'ADE20K_ROOT': ('data/ade/ADEChallengeData2016', 'mmseg says where to get it'),
+    'VOC_ROOT': ('data/VOCdevkit/VOC2012', 'mmseg says where to get it'),
+    'CIFAR10_ROOT': ('data/cifar10', 'tools/prepare_cifar.py makes it of the archive'),
+    'CIFAR100_ROOT': ('data/cifar100', 'tools/prepare_cifar.py makes it of the archive'),
+    'IMAGENET_ROOT': ('data/imagenet', 'it is the official one, in train/ and val/'),
+    'MINI_CITYSCAPES_ROOT': ('data/mini_cityscapes', 'tools/make_mini_cityscapes.py makes it'),
+}
 
 
 def build_dataset(name: str, loader: dict) -> BaseDataset:
-    """Build the dataset of a data loader's config, which messages call by ``name``, such as 'train_dataloader'.
-
-    Raises:
-        UserError: For a dataset that cannot be built or has no images.
-    """
+    """Build the dataset of a data loader's config, which messages call by ``name``, such as 'train_dataloader'."""
     given = dataset_of({name: loader}, name)
     with blame(f'build the dataset of {name}'):
         try:
@@ -46,12 +54,16 @@ def build_dataset(name: str, loader: dict) -> BaseDataset:
     return dataset
 
 
-def build_datasets(cfg: Config) -> dict[str, BaseDataset]:
-    """Build the datasets of a config's data loaders: 'train', 'val' and 'test', those that it has.
+def advice_on(dataset: dict) -> str:
+    """Say what makes the data of a config of ours, and which variable says where they are; '' for other data."""
+    for variable, (default, source) in SOURCES.items():
+        if f"'data_root': '{os.environ.get(variable, default)}'" in str(dataset):
+            return f'. {source}; where the data are elsewhere, {variable} says where'
+    return ''
 
-    Raises:
-        UserError: As :func:`build_dataset`, and where there are none.
-    """
+
+def build_datasets(cfg: Config) -> dict[str, BaseDataset]:
+    """Build the datasets of a config's data loaders: 'train', 'val' and 'test', those that it has, one at least."""
     names = {split: f'{split}_dataloader' for split in ('train', 'val', 'test')}
     with _scope(cfg):
         datasets = {split: build_dataset(name, cfg[name]) for split, name in names.items() if cfg.get(name)}
@@ -61,11 +73,7 @@ def build_datasets(cfg: Config) -> dict[str, BaseDataset]:
 
 
 def check_data(cfg: Config, *splits: str) -> None:
-    """Build the datasets of these splits ('train', 'val', 'test'), those that a config has, and look for their files.
-
-    Raises:
-        UserError: As :func:`build_dataset` and :func:`check_files`.
-    """
+    """Build the datasets of these splits ('train', 'val', 'test'), those that a config has; look for their files."""
     with _scope(cfg):
         for name in (f'{split}_dataloader' for split in splits):
             if cfg.get(name):
@@ -73,11 +81,7 @@ def check_data(cfg: Config, *splits: str) -> None:
 
 
 def load_split(cfg: Config, split: str) -> BaseDataset:
-    """Build the dataset of a split ('train' or 'val') with the pipeline of validation: without augmentation.
-
-    Raises:
-        UserError: As :func:`build_dataset`, and for a config without this split.
-    """
+    """Build the dataset of a split ('train' or 'val') with the pipeline of validation: without augmentation."""
     name = f'{split}_dataloader'
     if cfg.get(name) is None:
         raise UserError(f'the config {cfg.filename or ""} has no {name}')
@@ -89,11 +93,7 @@ def load_split(cfg: Config, split: str) -> BaseDataset:
 
 
 def check_files(name: str, dataset: BaseDataset) -> None:
-    """Refuse a dataset with missing files before a run comes to them.
-
-    Raises:
-        UserError: Names the first of them and their number.
-    """
+    """Refuse a dataset with missing files before a run comes to them; name the first of them, and their number."""
     missing = [path for leaf in leaves(dataset) if hasattr(leaf, 'pipeline') for path in missing_files(leaf)]
     if missing:
         first = ', '.join(missing[:3]) + (', ...' if len(missing) > 3 else '')
@@ -121,11 +121,7 @@ def test_pipeline(cfg: Config) -> list[dict]:
 
 
 def load_images(cfg: Config, files: Sequence[str | Path]) -> list[dict]:
-    """Read image files as the config tests them, without labels: ``inputs`` and ``data_samples`` of each.
-
-    Raises:
-        UserError: For a file that is not there or is no image.
-    """
+    """Read image files as the config tests them, without labels: ``inputs`` and ``data_samples`` of each."""
     with _scope(cfg), blame('build the test pipeline'):
         pipeline = Compose([step for step in test_pipeline(cfg) if not is_kind(step, 'TRANSFORMS', 'LoadAnnotations')])
     check_loads(pipeline, None, 255)
@@ -139,11 +135,7 @@ def load_images(cfg: Config, files: Sequence[str | Path]) -> list[dict]:
 
 
 def read_picture(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarray:
-    """Read an image file as a test does, and resize it to (height, width) if asked: RGB (H, W, 3), uint8, upright.
-
-    Raises:
-        UserError: Names the file that is no image.
-    """
+    """Read an image file as a test does, and resize it to (height, width) if asked: RGB (H, W, 3), uint8, upright."""
     try:
         image = mmcv.imread(str(path), channel_order='rgb')
     except Exception as error:  # each library that decodes has its own
@@ -154,7 +146,7 @@ def read_picture(path: str | Path, size: tuple[int, int] | None = None) -> np.nd
 
 def check_pictures(dataset: BaseDataset) -> None:
     """Refuse a dataset to be drawn whose images (the first tells) are no picture files: arrays, say."""
-    read_picture(leaves(dataset)[0].get_data_info(0)['img_path'])
+    read_picture(samples(leaves(dataset)[0])[0]['img_path'])
 
 
 def spread(length: int, count: int) -> list[int]:

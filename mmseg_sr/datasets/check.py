@@ -46,9 +46,6 @@ def check(
         channels: Of the images, as the network takes them.
         workers: Number of threads.
         trained: Number of classes in 'train', where a head that is trained only has fewer.
-
-    Raises:
-        UserError: For a dataset that is not of images.
     """
     splits = _splits(datasets, (trained or classes, classes), ignored, channels)
     calls = [call for split in splits.values() for call in split.pairs.values()]
@@ -76,8 +73,8 @@ def check(
 
 def _odd_sizes(sizes: Mapping[str, tuple[int, int]]) -> list[Problem]:
     """Name the images that have another size than most, where one batch takes one size."""
-    (most, _), *others = Counter(sizes.values()).most_common() or [(None, 0)]
-    usual = f'most have {most[1]}x{most[0]}, and nothing makes them one size' if others else ''
+    ((most, _),) = Counter(sizes.values()).most_common(1)
+    usual = f'most have {most[1]}x{most[0]}, and nothing makes them one size'
     odd = {image: size for image, size in sizes.items() if size != most}
     return [Problem('wrong size', image, f'{width}x{height} pixels, {usual}') for image, (height, width) in odd.items()]
 

@@ -51,6 +51,8 @@ ALLOWED = {  # all that the arrays in these pickles ask for
     ('numpy', 'ndarray'): np.ndarray,
     ('numpy', 'dtype'): np.dtype,
 }
+BROKEN = (tarfile.TarError, zlib.error, EOFError, MemoryError)  # what unpacking raises
+BROKEN += (pickle.UnpicklingError, ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError)  # pickles
 
 
 class _Reader(pickle.Unpickler):
@@ -79,7 +81,8 @@ def prepare_cifar(archive: Path, out: Path, subset: bool = False) -> dict[str, i
     Raises:
         UserError: For an archive that is damaged or none, one that lacks images, and a folder that is there.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    place = out.resolve()  # a link to another disk stays a link
+    if place.exists() and (place == Path.cwd() or not place.is_dir() or any(place.iterdir())):
         raise UserError(f'{out} is there already: name another folder by --out, or remove it')
     kind, classes, train, test = _read(archive)
     for name, (_, labels), wanted in (('training', train, kind.images[0]), ('test', test, kind.images[1])):
@@ -93,12 +96,12 @@ def prepare_cifar(archive: Path, out: Path, subset: bool = False) -> dict[str, i
             raise UserError(
                 f'{archive} has {counts.min()} {name} images of {classes[counts.argmin()]}, and two are needed'
             )
-    partial = out.with_name(f'.{out.name}.partial')
+    partial = place.with_name(f'.{place.name}.partial')
     shutil.rmtree(partial, ignore_errors=True)
     try:
         lists = _write(partial, classes, train, test)
-        shutil.rmtree(out, ignore_errors=True)  # an empty one
-        partial.rename(out)
+        shutil.rmtree(place, ignore_errors=True)  # an empty one
+        partial.rename(place)
     except OSError as error:
         raise UserError(f'cannot write {out}: {one_line(error)}') from error
     finally:
@@ -123,20 +126,13 @@ def _read(archive: Path) -> tuple[Kind, list[str], Images, Images]:
     except StopIteration:
         folders = ' or '.join(kind.folder for kind in KINDS)
         raise UserError(f'{archive} is no CIFAR archive: it holds no {folders}') from None
-    except OSError as error:
-        if not isinstance(error, tarfile.TarError) and archive.is_file() and error.errno is None:
-            raise _damaged(archive, error) from error
-        raise UserError(f'cannot read {archive}: {error.strerror or error}') from error
-    except (tarfile.TarError, zlib.error, EOFError, pickle.UnpicklingError, MemoryError) as error:
-        raise _damaged(archive, error) from error
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError) as error:  # what pickles raise
-        raise _damaged(archive, error) from error
+    except (OSError, *BROKEN) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise UserError(f'cannot read {archive}: {error.strerror}') from error
+        message = f'{archive} is damaged, or no CIFAR archive ({one_line(error)}). Download it again'
+        raise UserError(message) from error
     train = tuple(np.concatenate(each) for each in zip(*batches[:-1], strict=True))
     return kind, classes, train, batches[-1]
-
-
-def _damaged(archive: Path, error: Exception) -> UserError:
-    return UserError(f'{archive} is damaged, or no CIFAR archive ({one_line(error)}). Download it again')
 
 
 def _load(file: tarfile.TarFile, name: str) -> dict:

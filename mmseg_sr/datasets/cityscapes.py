@@ -57,10 +57,7 @@ def prepare(sources: Sequence[Path], out: Path, subset: bool = False, jobs: int 
         UserError: Where a source is unfit, the numbers are wrong, or files are missing or unreadable; the
             message names all of these. The labels of all other frames are made nevertheless, unless numbers are wrong.
     """
-    out = Path(out)
-    if jobs < 1:
-        raise UserError(f'the number of jobs must be 1 or more, not {jobs}')
-    _gather([Path(source) for source in sources], out)
+    _gather(sources, out)
     frames = find_frames(out)
     problems = _missing(frames, out)
     if not subset:

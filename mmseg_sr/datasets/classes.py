@@ -1,17 +1,21 @@
-"""Read the classes of data, and compare those of a config's heads with them."""
+"""Read the classes of data, compare those of a config's heads with them, and draw which colour means which."""
 
 import contextlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from PIL import Image, ImageDraw, ImageFont
 
+from ..atomic import replacing
 from ..kinds import is_kind, kind_of
 
 STRICT = ('CrossEntropyLoss', 'OhemCrossEntropy')  # losses that take no label beyond their classes
+LINE, ROWS = 22, 25  # pixels of a line of a legend; lines of a column
 
 
 def model_part(cfg: Config, name: str) -> dict | list:
@@ -80,3 +84,30 @@ def _is_strict(head: dict) -> bool:
     losses = losses if isinstance(losses, (list, tuple)) else [losses]
     stock = getattr(kind_of(head, 'MODELS'), 'loss_by_feat', None) is BaseDecodeHead.loss_by_feat
     return stock and any(is_kind(loss, 'MODELS', *STRICT) for loss in losses)
+
+
+def write_legend(folder: Path, classes: Sequence[str], palette: Sequence[Sequence[int]]) -> None:
+    """Write ``legend.png`` into a folder."""
+    with replacing(folder / 'legend.png') as partial:
+        draw_legend(classes, palette).save(partial, 'png')
+
+
+def draw_legend(classes: Sequence[str], palette: Sequence[Sequence[int]]) -> Image.Image:
+    """Draw a line for each class, its colour before its name; many classes have several columns.
+
+    Example:
+        >>> draw_legend(['road', 'car'], [[128, 64, 128], [0, 0, 142]]).getpixel((12, 12))
+        (128, 64, 128)
+    """
+    font = ImageFont.load_default(14)
+    width = int(max(map(font.getlength, classes))) + 44
+    size = (width * -(-len(classes) // ROWS), LINE * min(len(classes), ROWS) + 8)
+    picture = Image.new('RGB', size, 'white')
+    draw = ImageDraw.Draw(picture)
+    shades = np.broadcast_to(palette, (len(palette), 3)).tolist()  # some palettes have greys only
+    for index, (name, colour) in enumerate(zip(classes, shades, strict=False)):
+        column, row = divmod(index, ROWS)
+        x, y = column * width + 8, row * LINE + 6
+        draw.rectangle((x, y, x + 16, y + 16), tuple(colour), 'black')
+        draw.text((x + 24, y + 8), name, 'black', font, anchor='lm')
+    return picture

@@ -17,7 +17,7 @@ import numpy as np
 from cityscapesscripts.helpers.annotation import Annotation
 from cityscapesscripts.helpers.labels import assureSingleInstanceName, labels
 from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
-from cityscapesscripts.preparation.json2labelImg import json2labelImg
+from cityscapesscripts.preparation.json2labelImg import createLabelImage
 from PIL import Image
 
 from ..atomic import replacing
@@ -63,11 +63,7 @@ def make_labels(annotation: Path, size: Size | None = None) -> list[Path]:
 
 
 def image_size(path: Path) -> Size:
-    """Read (width, height) in pixels of an image, and check that its bytes are all there (a PNG's checksums).
-
-    Raises:
-        UserError: Where it is missing or cannot be read.
-    """
+    """Read (width, height) in pixels of an image, and check that its bytes are all there (a PNG's checksums)."""
     with _reading(path), Image.open(path) as image:
         image.verify()
         return image.size
@@ -88,11 +84,12 @@ def _from_polygons(path: Path, annotation: Annotation) -> list[Path]:
             target = path.with_name(path.name.removesuffix(POLYGONS) + suffix)
             if _is_whole(target, (annotation.imgWidth, annotation.imgHeight)):
                 continue
+            if encoding:
+                image = createLabelImage(annotation, encoding)
+            else:  # Pillow writes no PNG of the 32 bits that this image has now
+                image = Image.fromarray(np.asarray(createInstanceImage(annotation, 'ids')).astype(np.uint16))
             with replacing(target) as partial:
-                if encoding:
-                    json2labelImg(str(path), str(partial), encoding)
-                else:  # Pillow writes no PNG of the 32 bits that createInstanceImage's image has now
-                    Image.fromarray(np.asarray(createInstanceImage(annotation, 'ids')).astype(np.uint16)).save(partial)
+                image.save(partial)
             written.append(target)
     except _BAD_JSON as error:
         raise UserError(f'{path}: cannot be drawn ({error})') from None

@@ -39,15 +39,15 @@ def leaves(dataset: object) -> list[BaseDataset]:
 
 
 def samples(dataset: BaseDataset) -> list[dict]:
-    """List what a dataset knows of each image before it is loaded: ``img_path``, ``seg_map_path``, ``label_map``, ...
-
-    Raises:
-        UserError: For a dataset that is not of images.
-    """
-    found = [dataset.get_data_info(index) for index in range(len(dataset))] if hasattr(dataset, 'get_data_info') else []
+    """List what a dataset knows of each image file before it is loaded: ``img_path``, ``seg_map_path``, ..."""
+    found = _infos(dataset)
     if not all('img_path' in each for each in found) or len(found) < len(dataset):
         raise UserError(f'{type(dataset).__name__} is no dataset of images and label maps')
     return found
+
+
+def _infos(dataset: BaseDataset) -> list[dict]:
+    return [dataset.get_data_info(index) for index in range(len(dataset))] if hasattr(dataset, 'get_data_info') else []
 
 
 def loaders(pipeline: object) -> tuple[list[Callable], list[Callable]]:
@@ -92,12 +92,12 @@ def makes_one_size(pipeline: Compose) -> bool:
 def missing_files(dataset: BaseDataset) -> list[str]:
     """List the files that a dataset's pipeline loads and that are not there. Folders are listed, no file is opened.
 
-    A dataset of another place than this machine's disks is not looked at.
+    Not looked at is a dataset of another place than this machine's disks, or one that keeps its images as arrays.
     """
     if getattr(dataset, 'backend_args', None):
         return []
     keys = ('img_path', 'seg_map_path') if loaders(dataset.pipeline)[1] else ('img_path',)
-    paths = [str(sample[key]) for sample in samples(dataset) for key in keys if sample.get(key)]
+    paths = [str(sample[key]) for sample in _infos(dataset) for key in keys if sample.get(key)]
     paths = [path for path in paths if '://' not in path]
     folders = {os.path.dirname(path) for path in paths}
     names = {each: set(os.listdir(each or '.')) if os.path.isdir(each or '.') else set() for each in folders}

@@ -26,11 +26,10 @@ from torch import nn
 
 from ..memory.interventions import REMOVED, STATIC, TRAINED, Weights, variants
 from ..memory.probe import probe
-from ..metrics.accuracy import hits_of, said_of
-from ..metrics.confusion import areas_of, confusion_of
+from ..metrics.accuracy import said_of
 from ..metrics.groups import group_names, image_names
 from ..metrics.intervals import LEAST_SEEDS, Interval, mean_std, over_images, over_seeds
-from ..metrics.tasks import CLASSIFICATION, SEGMENTATION, Task, task_of
+from ..metrics.tasks import CLASSIFICATION, SEGMENTATION, Task, areas_of, confusion_of, hits_of, task_of
 from . import markdown
 
 Progress = Callable[[Sequence, str], Iterator]

@@ -16,9 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
-from ..metrics.accuracy import hits_of
-from ..metrics.confusion import areas_of
-from ..metrics.tasks import CLASSIFICATION, SEGMENTATION
+from ..metrics.tasks import CLASSIFICATION, SEGMENTATION, areas_of, hits_of
 from . import settings
 from .logs import scalars
 from .plan import Arm, Experiment, Mode

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
-from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..atomic import replacing
 from ..errors import UserError
 from ..names import distinct
 from .groups import image_names
+from .tasks import accuracies_of
 
 TOP = 5
 
@@ -49,17 +49,19 @@ class ClassAccuracy(BaseMetric):
                 raise UserError(
                     f'{sample.get("img_path")} has the label {label}, and the classifier {len(scores)} classes'
                 )
+            self.scored = len(scores)
             self.results.append((*said_of(label, scores), sample.get('img_path', 'image')))
 
     def compute_metrics(self, results: list[tuple[int, int, bool, str]]) -> dict[str, float]:
         """Count the hits of all images: 'top1', 'top5' and 'top1.<class>', in percent."""
         label, predicted, top5, paths = (list(each) for each in zip(*results, strict=True))
-        classes = distinct(self.dataset_meta['classes'])
+        classes = distinct(self.dataset_meta.get('classes') or [f'class {index}' for index in range(self.scored)])
         if self.images_file is not None:
             with replacing(self.images_file) as partial:
                 said = dict(label=label, predicted=predicted, top5=top5, classes=classes)
                 np.savez_compressed(partial, images=image_names(paths), **said)
-        *means, of_class = accuracies_of(hits_of(label, predicted, top5, len(classes)).sum(0))
+        hits = [np.bincount(label, each, len(classes)) for each in (np.equal(label, predicted), top5, None)]
+        *means, of_class = accuracies_of(hits)
         found = dict(zip(('top1', 'top5'), means, strict=True))
         found |= {f'top1.{name}': value for name, value in zip(classes, of_class, strict=True) if self.by_class}
         return {name: float(value) for name, value in found.items()}
@@ -75,31 +77,3 @@ def said_of(label: int, scores: Tensor) -> tuple[int, int, bool]:
     """
     top = scores.topk(min(TOP, len(scores))).indices.tolist()
     return label, top[0], label in top
-
-
-def hits_of(label: ArrayLike, predicted: ArrayLike, top5: ArrayLike, classes: int) -> NDArray[np.int64]:
-    """Turn what was said of N images, all (N,), into counts by class (N, 3, K): hits, hits among five, images.
-
-    Example:
-        >>> hits_of([1], [0], [True], classes=2).tolist()
-        [[[0, 0], [0, 1], [0, 1]]]
-    """
-    label = np.asarray(label)
-    counts = np.zeros((len(label), 3, classes), np.int64)
-    said = [label == predicted, np.asarray(top5), np.ones(len(label))]
-    counts[np.arange(len(label)), :, label] = np.stack(said, axis=-1)
-    return counts
-
-
-def accuracies_of(hits: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:
-    """Turn counts (..., 3, K), summed over images, into percent: top-1 (...), top-5 (...), top-1 by class (..., K).
-
-    Example:
-        >>> hits = hits_of([0, 0, 1], [0, 1, 1], [True, True, True], classes=3)
-        >>> [each.round(1).tolist() for each in accuracies_of(hits.sum(0))]
-        [66.7, 100.0, [50.0, 100.0, nan]]
-    """
-    first, among, images = np.moveaxis(np.asarray(hits, float), -2, 0)
-    with np.errstate(invalid='ignore'):
-        means = [100 * each.sum(-1) / images.sum(-1) for each in (first, among)]
-        return *means, 100 * first / images

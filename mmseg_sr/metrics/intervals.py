@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from .confusion import metrics_of, nanmean
+from .groups import ENOUGH, blocks_of, sums_without
+from .tasks import metrics_of, nanmean
 
 LEVEL = 0.95
 LEAST_SEEDS = 3  # for a verdict: two agree by chance
-ENOUGH = 5  # groups, and blocks of neighbours where there are fewer: see docs/numbers.md
 
 
 @dataclass(frozen=True)
@@ -119,36 +119,22 @@ def over_images(
     Raises:
         ValueError: For areas of different shapes or of no image.
     """
-    both = [np.asarray(areas, float) for areas in (ours, baseline)]
+    both = [np.asarray(areas) for areas in (ours, baseline)]
     count = both[0].shape[1] if both[0].ndim == 4 else 0
     if both[0].shape != both[1].shape or not count:
         raise ValueError(f'areas must be two times (S, N, 3, K), got {both[0].shape} and {both[1].shape}')
     groups = np.unique(groups or [''] * count, return_inverse=True)[1]
-    units, by = (groups, 'groups') if groups.max() + 1 >= ENOUGH else (_blocks(groups), 'blocks of neighbours')
+    units, by = (groups, 'groups') if groups.max() + 1 >= ENOUGH else (blocks_of(groups), 'blocks of neighbours')
 
-    def differences(units: NDArray) -> tuple[NDArray, NDArray]:
-        """Of all images (M,), and without each unit (G, M), for M metrics."""
-        left = units != np.arange(units.max() + 1)[:, None]
-        keep = np.concatenate([np.ones((1, count)), left])
-        ours, baseline = (_metrics(score, np.tensordot(keep, areas, (1, 1))) for areas in both)  # (1 + G, S, M)
-        found = nanmean(ours - baseline, 1)
-        return found[0], found[1:]
+    def without_each(units: NDArray) -> NDArray:
+        sums = zip(*(sums_without(areas, units) for areas in both), strict=True)
+        return np.concatenate([_differences(score, *pair) for pair in sums])
 
-    observed, without = differences(units)
-    influence = (differences(np.arange(count))[1] - observed)[:, 0]
-    resampling = Resampling(by, len(without), _neighbours(influence, groups))
+    observed = _differences(score, *(areas.sum(1)[None] for areas in both))[0]
+    without = without_each(units)
+    of_images = without[units] if len(without) == count else without_each(np.arange(count))
+    resampling = Resampling(by, len(without), _neighbours((of_images - observed)[:, 0], groups))
     return [_jackknife(*pair) for pair in zip(observed, without.T, strict=True)], resampling
-
-
-def _blocks(groups: NDArray) -> NDArray:
-    """Cut groups (N,) into blocks of neighbours: about ``ENOUGH`` in all, by the sizes of the groups."""
-    units, place = np.empty_like(groups), 0
-    for group in range(groups.max() + 1):
-        (members,) = np.nonzero(groups == group)
-        count = min(len(members), max(1, round(ENOUGH * len(members) / len(groups))))
-        units[members] = place + np.arange(len(members)) * count // len(members)
-        place += count
-    return units
 
 
 def _neighbours(influence: NDArray, groups: NDArray) -> float | None:
@@ -161,14 +147,19 @@ def _neighbours(influence: NDArray, groups: NDArray) -> float | None:
     return float(np.corrcoef(*pair)[0, 1])
 
 
-def _metrics(score: Callable, areas: NDArray) -> NDArray:
-    *means, classes = score(areas)
-    return np.concatenate([np.stack(means, -1), classes], -1)
+def _differences(score: Callable, ours: NDArray, baseline: NDArray) -> NDArray:
+    """Turn sums of areas (G, S, 3, K) of two models into differences (G, M) of M metrics, averaged over seeds."""
+
+    def metrics(areas: NDArray) -> NDArray:
+        *means, classes = score(areas)
+        return np.concatenate([np.stack(means, -1), classes], -1)
+
+    return nanmean(metrics(ours) - metrics(baseline), 1)
 
 
 def _jackknife(observed: float, without: NDArray) -> Interval:
     count = len(without)
-    if count < 2 or np.isnan([observed, *without]).any():
+    if count < 2 or np.isnan(observed) or np.isnan(without).any():
         return Interval(float(observed))
     # Around the observed difference, not their mean: a little too wide rather than too narrow.
     error = np.sqrt((count - 1) / count * ((without - observed) ** 2).sum())

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..atomic import replacing
 from ..errors import UserError
-from .confusion import confusion_of
 from .groups import image_names
+from .tasks import confusion_of
 
 
 @METRICS.register_module()

@@ -43,7 +43,6 @@ def draw_mini_cityscapes(
     Raises:
         UserError: Where an argument is out of range, or the folder holds something else.
     """
-    out = Path(out)
     arguments = {'train': train, 'val': val, 'size': list(size), 'seed': seed}
     _check_arguments(arguments)
     _claim(out, arguments)

@@ -21,7 +21,7 @@ from mmseg.evaluation import CityscapesMetric
 
 from ..config import dataset_of, evaluators, leaf_datasets, require, require_segmentor
 from ..datasets.build import check_pictures, load_split
-from ..datasets.legend import write_legend
+from ..datasets.classes import write_legend
 from ..errors import UserError
 from ..kinds import is_kind, kind_of
 from ..processes import is_first_process

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ..atomic import replacing
-from ..datasets.legend import write_legend
+from ..datasets.classes import write_legend
 from ..errors import UserError
 from .metadata import Metadata
 

@@ -12,20 +12,45 @@ import pytest
 from mmseg_sr.datasets import archives
 from mmseg_sr.errors import UserError
 
+SPECIAL = (stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK)
 
-def zip_up(path: Path, members: dict[str | zipfile.ZipInfo, bytes]) -> Path:
+
+def zip_up(path: Path, members: dict[str, bytes]) -> Path:
     with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
     return path
 
 
-@pytest.mark.parametrize('kind', [stat.S_IFIFO, stat.S_IFCHR, stat.S_IFLNK, stat.S_IFSOCK])
-def test_special_files_are_refused(kind, tmp_path):
-    info = zipfile.ZipInfo('gtFine/a.png')
+def special(kind: int) -> zipfile.ZipInfo:
+    """A member that is a link, a pipe or a device."""
+    info = zipfile.ZipInfo('gtFine/train')
     info.external_attr = (kind | 0o644) << 16
-    with pytest.raises(UserError, match='is a link or a special file'):
-        archives.extract([zip_up(tmp_path / 'a.zip', {info: b'a'})], tmp_path / 'out', ['gtFine'])
+    return info
+
+
+@pytest.mark.filterwarnings('ignore:Duplicate name')
+@pytest.mark.parametrize(
+    ('bad', 'message'),
+    [
+        (['/gtFine/train/a.png'], 'would leave the folder'),
+        (['C:/gtFine/a.png'], 'would leave the folder'),
+        (['gtFine/../../a.png'], 'would leave the folder'),
+        (['other/../../a.png'], 'would leave the folder'),
+        (['gtFine\\..\\..\\a.png'], 'would leave the folder'),
+        *(([special(kind)], 'is a link or a special file') for kind in SPECIAL),
+        (['gtFine/a.png', 'gtFine/a.png'], 'occurs twice'),
+        (['gtFine/a.png', 'gtFine/./a.png'], 'occurs twice'),
+        (['gtFine/a.png', 'gtFine\\a.png'], 'occurs twice'),
+    ],
+)
+def test_a_hostile_zip_is_refused_before_anything_is_written(tmp_path, bad, message):
+    with zipfile.ZipFile(tmp_path / 'bad.zip', 'w') as archive:
+        for name in ['gtFine/train/ulm/good.png', *bad]:
+            archive.writestr(name, b'../../../etc')
+    with pytest.raises(UserError, match=message):
+        archives.extract([tmp_path / 'bad.zip'], tmp_path / 'out', ['gtFine'])
+    assert [file.name for file in tmp_path.rglob('*')] == ['bad.zip']
 
 
 def test_encrypted_files_are_refused(tmp_path):

@@ -13,8 +13,8 @@ from mmseg.registry import DATASETS, MODELS
 from PIL import Image
 
 from mmseg_sr.config import load_config
+from mmseg_sr.datasets.build import SOURCES, advice_on
 from mmseg_sr.datasets.camvid import CamVidDataset
-from mmseg_sr.datasets.sources import SOURCES, advice_on
 
 BASELINE = 'configs/camvid/fcn_m-v2-d16_1xb8-800_camvid-160x160.py'
 IDD_LITE = 'configs/idd_lite/fcn_lite0-d16_1xb8-800_idd-lite-160x160.py'
@@ -104,6 +104,7 @@ def test_where_the_data_of_each_config_come_from_is_said(root, monkeypatch):
         found |= re.findall(r"'\{\{\$(\w+_ROOT):(.+?)\}\}'", path.read_text())
     assert len(found) > 5 and found == {name: default for name, (default, _) in SOURCES.items()}
     for name, default in found.items():
+        assert all((root / tool).is_file() for tool in re.findall(r'tools/\w+.py', SOURCES[name][1]))
         monkeypatch.delenv(name, raising=False)
         assert f'{name} says where' in advice_on(dict(data_root=default))
         monkeypatch.setenv(name, '/elsewhere')

@@ -33,6 +33,14 @@ def test_images_and_lists_are_those_of_the_archive(classes, call, tmp_path):
     assert lists(tmp_path / 'again') == found, 'the same split at every time'
 
 
+def test_a_link_to_a_folder_on_another_disk_is_filled(call, tmp_path):
+    archive = write_archive(tmp_path / 'cifar.tar.gz', 10)
+    (tmp_path / 'disk').mkdir()
+    (tmp_path / 'data').symlink_to(tmp_path / 'disk')
+    assert call('prepare_cifar', archive, '--out', 'data', '--subset').document['test'] == 20
+    assert (tmp_path / 'data').is_symlink() and len(lists(tmp_path / 'disk')['test']) == 20
+
+
 class Hostile:
     def __reduce__(self):
         return os.mkdir, ('run',)
@@ -67,4 +75,7 @@ def test_other_mistakes_are_one_message_too(call, tmp_path):
     (tmp_path / 'full').mkdir()
     (tmp_path / 'full/mine').touch()
     assert 'full is there already' in call('prepare_cifar', archive, '--out', 'full', '--subset').mistake
+    (tmp_path / 'empty').mkdir()
+    here = call('prepare_cifar', archive, '--out', '.', '--subset', folder=tmp_path / 'empty').mistake
+    assert '. is there already' in here, 'a folder that appears whole is not the one that one is in'
     assert not (tmp_path / 'data').exists() and (tmp_path / 'full/mine').is_file()

@@ -1,9 +1,8 @@
-"""Preparing Cityscapes: right labels, nothing half-written, nothing redone, every bad file named, no hostile zip."""
+"""Preparing Cityscapes: right labels, nothing half-written, nothing redone, every bad file named."""
 
 import json
 import os
 import shutil
-import stat
 import zipfile
 from pathlib import Path
 from unittest.mock import Mock
@@ -13,7 +12,7 @@ import pytest
 from cityscapesscripts.helpers.labels import id2label, labels
 from PIL import Image
 
-from mmseg_sr.datasets import cityscapes, label_maps
+from mmseg_sr.datasets import cityscapes
 from mmseg_sr.datasets.cityscapes import make_labels, prepare
 from mmseg_sr.errors import UserError
 
@@ -165,23 +164,18 @@ def test_only_what_is_missing_or_broken_is_made_again(root, tmp_path):
 
 
 def test_a_kill_while_writing_leaves_no_label_and_what_it_leaves_is_no_frame(root, monkeypatch):
-    def write_half(source, target, encoding):
-        Path(target).write_bytes(b'\x89PNG half')
+    def write_half(image, target):
+        target.write_bytes(b'\x89PNG half')
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(label_maps, 'json2labelImg', write_half)
+        patch.setattr(Image.Image, 'save', write_half)
         make_labels(gt_path(root, STEMS[0]))
     assert [path.name for path in gt_path(root, STEMS[0]).parent.glob('ulm_000000*')] == [gt_path(root, STEMS[0]).name]
     assert len(make_labels(gt_path(root, STEMS[0]))) == 3
 
     image_path(root, STEMS[0]).with_name('.ulm_000009_000019_leftImg8bit.png').write_bytes(b'half')
     assert prepare([root], root, subset=True) == {'train': 2, 'val': 1}, 'remains are no frames'
-
-
-def test_less_than_one_job_is_refused(root):
-    with pytest.raises(UserError, match='jobs'):
-        prepare([root], root, subset=True, jobs=0)
 
 
 def test_without_subset_other_than_the_official_counts_are_an_error_that_gives_them(root, monkeypatch):
@@ -265,36 +259,6 @@ def test_a_truncated_or_damaged_zip_is_refused(root, tmp_path):
     with pytest.raises(UserError, match='member .* is damaged'):
         prepare([whole], tmp_path / 'out', subset=True)
     assert not [path for path in (tmp_path / 'out').rglob('*') if path.is_file()]
-
-
-LINK = zipfile.ZipInfo('gtFine/train')
-LINK.external_attr = (stat.S_IFLNK | 0o777) << 16
-
-
-@pytest.mark.filterwarnings('ignore:Duplicate name')
-@pytest.mark.parametrize(
-    ('bad', 'message'),
-    [
-        (['/gtFine/train/a.png'], 'would leave the folder'),
-        (['C:/gtFine/a.png'], 'would leave the folder'),
-        (['gtFine/../../a.png'], 'would leave the folder'),
-        (['other/../../a.png'], 'would leave the folder'),
-        (['gtFine\\..\\..\\a.png'], 'would leave the folder'),
-        ([LINK], 'link'),
-        (['gtFine/a.png', 'gtFine/a.png'], 'twice'),
-        (['gtFine/a.png', 'gtFine/./a.png'], 'twice'),
-        (['gtFine/a.png', 'gtFine\\a.png'], 'twice'),
-    ],
-)
-def test_a_hostile_zip_is_refused_before_anything_is_written(tmp_path, bad, message):
-    path = tmp_path / 'bad.zip'
-    with zipfile.ZipFile(path, 'w') as archive:
-        archive.writestr('gtFine/train/ulm/good.png', b'good')
-        for each in bad:
-            archive.writestr(each, b'../../../etc')
-    with pytest.raises(UserError, match=message):
-        prepare([path], tmp_path / 'out', subset=True)
-    assert [file.name for file in tmp_path.rglob('*')] == ['bad.zip']
 
 
 def test_what_does_not_fit_on_the_disk_is_refused_before_anything_is_written(root, tmp_path, monkeypatch):

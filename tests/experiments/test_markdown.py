@@ -18,7 +18,7 @@ from mmseg_sr.experiments import plan, settings
 from mmseg_sr.experiments.numbers import summarize
 from mmseg_sr.experiments.plan import Arm, Experiment, Mode, Primary
 from mmseg_sr.experiments.results import cells
-from mmseg_sr.metrics.confusion import areas_of, metrics_of
+from mmseg_sr.metrics.tasks import areas_of, metrics_of
 from mmseg_sr.report.charts import GAIN, LOSS, NOT_SHOWN, forest_plot
 
 CLASSES = ('road', 'car', 'train')

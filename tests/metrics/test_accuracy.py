@@ -1,13 +1,14 @@
 """Accuracy is what counting by hand gives, and images of a file give it again."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 
 from mmseg_sr import ClassAccuracy
 from mmseg_sr.errors import UserError
-from mmseg_sr.metrics.accuracy import accuracies_of, hits_of
-from mmseg_sr.metrics.intervals import over_images
+from mmseg_sr.metrics.tasks import accuracies_of, hits_of
 
 CLASSES = ('cat', 'dog', 'owl', 'fox', 'bee', 'ant', 'elk')
 
@@ -70,19 +71,26 @@ def test_classes_of_one_name_are_counted_apart_as_the_two_cranes_of_imagenet():
     assert (found['top1.crane'], found['top1.pug'], found['top1.crane (2)']) == (100, 100, 0)
 
 
+def test_many_images_of_many_classes_take_little_memory():
+    made = ClassAccuracy()
+    made.dataset_meta = dict(classes=[f'kind {k}' for k in range(1000)])
+    tracemalloc.start()
+    found = made.compute_metrics([(image % 1000, 7, True, 'a.png') for image in range(20_000)])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (found['top1'], found['top5'], found['top1.kind 7']) == (0.1, 100, 100)
+    assert peak < 20e6, 'counts of each image would be 480 MB'
+
+
+def test_classes_without_names_are_numbered():
+    made = ClassAccuracy()
+    made.dataset_meta = {}  # of a CustomDataset whose config names none
+    made.process({}, [dict(gt_label=torch.tensor([k]), pred_score=torch.eye(3)[k]) for k in range(2)])
+    assert made.evaluate(2) == pytest.approx(
+        {'top1': 100, 'top5': 100, 'top1.class 0': 100, 'top1.class 1': 100, 'top1.class 2': np.nan}, nan_ok=True
+    )
+
+
 def test_a_label_that_is_no_class_is_named():
     with pytest.raises(UserError, match=r'/data/a.png has the label 7, and the classifier 7 classes'):
         metric().process({}, [dict(gt_label=torch.tensor([7]), pred_score=torch.rand(7), img_path='/data/a.png')])
-
-
-def test_the_interval_over_images_is_that_of_paired_hits():
-    rng = np.random.default_rng(1)
-    label = rng.integers(0, 2, 50)
-    ours, theirs = (np.where(rng.random(50) < share, label, 1 - label) for share in (0.9, 0.6))
-    counts = [hits_of(label, each, np.ones(50), 2)[None] for each in (ours, theirs)]
-    intervals, resampling = over_images(*counts, [str(index) for index in range(50)], accuracies_of)
-    gain = 100.0 * (ours == label) - 100.0 * (theirs == label)
-    error = gain.std(ddof=1) / np.sqrt(50)  # the jackknife of a mean is its standard error
-    assert resampling.count == 50 and len(intervals) == 2 + 2
-    assert intervals[0].difference == pytest.approx(gain.mean())
-    assert intervals[0].high - intervals[0].difference == pytest.approx(2.0096 * error, rel=1e-3)
