@@ -15,6 +15,7 @@ from ..atomic import replacing
 from ..kinds import is_kind, kind_of
 
 STRICT = ('CrossEntropyLoss', 'OhemCrossEntropy')  # losses that take no label beyond their classes
+LEGEND = 'legend.png'
 LINE, ROWS = 22, 25  # pixels of a line of a legend; lines of a column
 
 
@@ -88,7 +89,7 @@ def _is_strict(head: dict) -> bool:
 
 def write_legend(folder: Path, classes: Sequence[str], palette: Sequence[Sequence[int]]) -> None:
     """Write ``legend.png`` into a folder."""
-    with replacing(folder / 'legend.png') as partial:
+    with replacing(folder / LEGEND) as partial:
         draw_legend(classes, palette).save(partial, 'png')
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..atomic import check_folder, write_text
 from ..datasets.build import read_picture
-from ..datasets.legend import LEGEND
+from ..datasets.classes import LEGEND
 from ..errors import UserError
 from ..progress import Bar
 from .predict import Predictor
