@@ -103,7 +103,9 @@ def predict(model: nn.Module, sample: dict) -> tuple[Tensor, Tensor, Tensor | No
     result = model.test_step(batch)[0]
     labels = result.gt_sem_seg.data[0] if 'gt_sem_seg' in result else None
     logits = result.seg_logits.data
-    logits = torch.cat([-logits, logits]) if len(logits) == 1 else logits
+    if len(logits) == 1:  # what mmseg calls so is the probability then
+        logits = logits.logit(eps=1e-6)
+        logits = torch.cat([-logits, logits])
     return logits, result.pred_sem_seg.data[0].to(torch.uint8), labels  # such a class comes as a float
 
 
