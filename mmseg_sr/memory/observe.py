@@ -41,6 +41,7 @@ class Seen:
     """What was measured of one image."""
 
     path: str
+    of: str  # what has a class: 'pixel', of a segmentor's image, or 'image'
     prediction: NDArray  # class of each pixel (height, width); (1, 1) of a classifier
     logit_size: float  # mean absolute value of the logits, to compare their changes with
     shares: NDArray | None  # of each class in the labelled pixels (K,), if there are labels; of a classifier 1 and 0
@@ -75,6 +76,7 @@ def observe(model: nn.Module, sample: dict, ablate: bool = True) -> Seen:
         logits, prediction, labels = predict(model, sample)
     seen = Seen(
         path=str(sample['data_samples'].metainfo.get('img_path', '')),
+        of='pixel' if has_pixels(sample) else 'image',
         prediction=prediction.cpu().numpy(),
         logit_size=float(logits.abs().mean()),
         shares=None if labels is None else class_shares(labels.cpu().numpy(), len(logits)),
