@@ -43,14 +43,16 @@ class Drill:
         preprocessor = model.data_preprocessor  # which would pad the images to the crop of the config, or to a divisor
         preprocessor.size, preprocessor.size_divisor, preprocessor.test_cfg = shape, None, None
         wrapper = copy.deepcopy(cfg.get('optim_wrapper')) or dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9))
-        wrapper['type'] = 'OptimWrapper'  # autocast is this class's own
-        wrapper.pop('dtype', None)
+        wrapper['type'] = 'OptimWrapper'  # autocast is this class's own, and every step is one of the optimizer's
+        for key in ('dtype', 'loss_scale', 'accumulative_counts'):
+            wrapper.pop(key, None)
         with blame('build the optimizer'):
             self.optim_wrapper = build_optim_wrapper(model, wrapper)
         for group in self.optim_wrapper.param_groups:
             group['lr'] = 0.0  # the same work, and random labels spoil nothing
         sample = _segmented if hasattr(model, 'decode_head') else _classified
-        self.images = [(_pixels(channels_of(cfg), *shape), sample(model, shape)) for _ in range(batch)]
+        size = channels_of(cfg), *shape
+        self.images = [(torch.randint(0, 256, size, dtype=torch.uint8), sample(model, shape)) for _ in range(batch)]
         if compile:
             model.forward = torch.compile(model.forward)
 
@@ -90,10 +92,6 @@ class Drill:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
-
-
-def _pixels(*size: int) -> torch.Tensor:
-    return torch.randint(0, 256, size, dtype=torch.uint8)
 
 
 def _segmented(model: nn.Module, shape: tuple[int, int]) -> SegDataSample:

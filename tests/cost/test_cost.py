@@ -156,6 +156,21 @@ def test_a_config_without_an_optimizer_is_trained_by_sgd_and_in_half_precision_t
     assert isinstance(drill.optim_wrapper.optimizer, torch.optim.SGD)
 
 
+def test_the_mixed_precision_of_a_config_gives_way_to_the_dtype_that_is_asked_for(model, config):
+    cfg = load_config(config, {'optim_wrapper.type': 'AmpOptimWrapper', 'optim_wrapper.loss_scale': 'dynamic'})
+    cfg.optim_wrapper.dtype = 'float16'
+    drill, seen = Drill(model, cfg, (64, 64), batch=2), []
+    model.decode_head.conv_seg.register_forward_hook(lambda layer, args, output: seen.append(output.dtype))
+    drill.train()
+    assert seen == [torch.float32]
+
+
+def test_a_step_is_one_of_the_optimizer_where_a_config_accumulates_several(model, config):
+    drill = Drill(model, load_config(config, {'optim_wrapper.accumulative_counts': 4}), (64, 64), batch=2)
+    drill.train()
+    assert drill.state_bytes() > 0
+
+
 def test_peak_memory_is_what_was_alive_at_once():
     x = torch.ones(1000, requires_grad=True)
 
