@@ -118,11 +118,15 @@ def test_pretrained_weights_reach_the_backbone_and_the_block_stays_the_identity(
     image = torch.randn(1, 3, 64, 96)
     head = dict(type='FCNHead', in_channels=256, channels=8, num_convs=1, num_classes=3, norm_cfg=dict(type='BN'))
     segmentor = dict(type='EncoderDecoder', backbone=wrap(BACKBONES['ResNetV1c']), decode_head=head, pretrained=path)
+    catalogue = dict(sr=dict(SR, type='SRBlock'))
+    inserted = dict(type='InsertedBackbone', backbone=BACKBONES['ResNetV1c'], insert=catalogue, use=['sr'])
     networks = {
         'outer init_cfg': build(wrap(BACKBONES['ResNetV1c'], init_cfg=init_cfg)),
         'inner init_cfg': build(wrap(dict(BACKBONES['ResNetV1c'], init_cfg=init_cfg))),
         'pretrained': build(wrap(BACKBONES['ResNetV1c'], pretrained=path)),
         'segmentor': build(ConfigDict(segmentor)).backbone,
+        'inserted, init_cfg': build(dict(inserted, init_cfg=init_cfg)),
+        'inserted, segmentor': build(ConfigDict(segmentor, backbone=inserted)).backbone,
     }
     for way, network in networks.items():
         assert torch.equal(evaluated(network)(image)[-1], evaluated(stock)(image)[-1]), way
