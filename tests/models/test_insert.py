@@ -7,6 +7,7 @@ import torch
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from torch import nn
+from trained_block import built
 
 import mmseg_sr  # noqa: F401
 from mmseg_sr.cost.count import without_blocks
@@ -21,10 +22,8 @@ CATALOGUE = dict(
 
 
 def build(*use, insert=CATALOGUE, seed=0, **backbone) -> nn.Module:
-    torch.manual_seed(seed)
-    network = MODELS.build(dict(type='InsertedBackbone', backbone={**RESNET, **backbone}, insert=insert, use=list(use)))
-    network.init_weights()
-    return network
+    cfg = dict(type='InsertedBackbone', backbone={**RESNET, **backbone}, insert=insert, use=list(use))
+    return built(cfg, seed)
 
 
 def test_modules_go_where_name_or_pattern_says_in_the_order_of_use():
