@@ -18,7 +18,6 @@ from torch import nn
 
 from mmseg_sr import SRBlock
 from mmseg_sr.config import load_config
-from mmseg_sr.memory.interventions import without
 from mmseg_sr.memory.observe import observe, predict
 from mmseg_sr.memory.probe import probe
 from mmseg_sr.memory.summary import image_rows, summarise
@@ -192,30 +191,6 @@ def test_wrong_names(network):
     with pytest.raises(ValueError, match=r"'2'; there are 1, 3"), probe(network, names=['1', '2']):
         pass
     with pytest.raises(ValueError, match='ReLU has no SR block'), probe(nn.ReLU()):
-        pass
-
-
-@pytest.mark.parametrize('index', [0, 2, None])
-def test_without_a_memory_block(network, index):
-    block = network[1]
-    x = torch.randn(2, 6, 4, 6)
-    before = block.memory.detach().clone()
-    weights = block.gate(block.squeeze(x).flatten(1))
-    with without(block, index):
-        changed = block(x)
-        assert torch.equal(block.memory, before)
-    kept = before.clone()
-    kept[slice(None) if index is None else index] = 0
-    torch.testing.assert_close(changed, x + torch.einsum('np,pchw->nchw', weights, kept))
-    plain = block(x)
-    with pytest.raises(RuntimeError), without(block, index):
-        raise RuntimeError
-    assert torch.equal(block(x), plain) and not block.gate._forward_hooks
-
-
-@pytest.mark.parametrize('index', [-1, 3, 1.5])
-def test_without_a_memory_block_that_is_not_there(network, index):
-    with pytest.raises(ValueError, match=f'0 .. 2, got {index}'), without(network[1], index):
         pass
 
 
