@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from mmengine.model import weight_init  # noqa: F401  (registers the initialisers)
 from mmengine.registry import Registry
 from torch import nn
@@ -107,6 +108,18 @@ def build_block(registry: Registry, options: dict, in_channels: int) -> nn.Modul
             f'sr: in_channels={options["in_channels"]!r}, and the maps there have {in_channels}: leave it out'
         )
     try:
-        return registry.build({'type': 'SRBlock', **options, 'in_channels': in_channels})
+        return build_apart(registry, {'type': 'SRBlock', **options, 'in_channels': in_channels})
     except (KeyError, TypeError) as error:  # no such type; no such option, or one too few
         raise ValueError(f'sr: cannot build a block of {options}: {error}') from error
+
+
+def build_apart(registry: Registry, config: dict) -> nn.Module:
+    """Build a module with random numbers of its own, and initialise it by its own ``init_cfg``.
+
+    mmengine would do that later only for what lies in a module of its own, which an ``nn.Sequential`` is not.
+    """
+    with torch.random.fork_rng(devices=[]):
+        module = registry.build(config)
+        if config.get('init_cfg'):
+            module.init_weights()
+    return module

@@ -12,7 +12,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..errors import one_line
-from .checks import build_backbone, check_config, listed
+from .checks import build_apart, build_backbone, check_config, listed
 
 
 @MODELS.register_module()
@@ -123,11 +123,7 @@ def _build(name: str, options: dict, channels: int) -> nn.Module:
             options = {'in_channels': channels, **options}
         if options.get('in_channels', channels) != channels:
             raise ValueError(f'in_channels={options["in_channels"]}, and the maps there have {channels}: leave it out')
-        with torch.random.fork_rng(devices=[]):
-            built = MODELS.build(options)
-            if options.get('init_cfg'):
-                built.init_weights()  # only what is in a module of mmengine's is asked to later
-            return built
+        return build_apart(MODELS, options)
     except (KeyError, TypeError, ValueError) as error:  # no such type; another option, or one too few; a wrong value
         raise ValueError(f'insert.{name}: cannot build {options}: {one_line(error)}') from error
 

@@ -63,6 +63,12 @@ def test_no_enclosing_init_cfg_reaches_the_block(cfg):
     assert squeeze.bias.abs().item() > 0, 'Kaiming sets the bias to zero'
 
 
+@pytest.mark.parametrize('cfg', BACKBONES.values(), ids=BACKBONES)
+def test_a_block_starts_as_its_own_init_cfg_says(cfg):
+    init_cfg = dict(type='Constant', val=0.25, layer='SRConv2d')
+    assert built(wrap(cfg, sr=dict(SR, init_cfg=init_cfg))).layer3.sr.squeeze.weight.unique().tolist() == [0.25]
+
+
 def test_looking_for_channels_leaves_no_trace():
     network = built(BACKBONES['ResNetV1c'] | dict(norm_eval=True))
     network.train()
