@@ -90,9 +90,6 @@ def stage_channels(network: nn.Module) -> dict[str, int]:
     A stage can where it is an ``nn.Sequential`` in no other one, run once in a pass, with one map (N, C, h, w)
     as output, of more than a single cell. Seen in a pass over an empty image, which changes nothing in the network.
 
-    Args:
-        network: A backbone that takes images (N, channels, h, w).
-
     Returns:
         Output channels by the stage's name, in the order of the network.
     """

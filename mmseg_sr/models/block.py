@@ -135,12 +135,7 @@ class SRBlock(BaseModule):
             return self.recall_add(x, weights)  # (N, C, h, w)
 
     def recall_add(self, x: Tensor, weights: Tensor) -> Tensor:
-        """Add the weighted sum of the memory blocks; a subclass may recall in another way.
-
-        Args:
-            x: Feature map (N, C, h, w).
-            weights: One weight a memory block for each image (N, P).
-        """
+        """Add to ``x`` (N, C, h, w) the memory blocks by their ``weights`` (N, P); a subclass may recall otherwise."""
         add = recall_add if self.memory_rank is None else low_rank_recall_add
         return add(x, weights, *self.memory_parameters())
 

@@ -22,10 +22,7 @@ from .recall import plain_resize
 def fit_state(block: nn.Module, state_dict: dict[str, Tensor], prefix: str) -> Iterator[None]:
     """Move the state of an SR block in ``state_dict`` to the block's own memory size, before it is loaded inside.
 
-    Args:
-        block: The SR block to fill.
-        state_dict: Weights, changed in place; a state dict without this block is left alone.
-        prefix: What stands before the block's own names.
+    ``state_dict`` is changed in place, and left alone where it is without this block, whose names begin by ``prefix``.
 
     Raises:
         ValueError: For a part of a block, and for another C, P, U or R; says what to set.
@@ -120,10 +117,7 @@ def options_of(squeeze: Tensor, columns: Tensor, rows: Tensor, *memory: Tensor) 
 def keys_of(state_dict: Mapping[str, Tensor], prefix: str, rank: int | None = None) -> list[str]:
     """List the keys under which a state dict has, or lacks, the tensors that :func:`options_of` takes.
 
-    Args:
-        state_dict: Weights; a part of the block, or all of it, may be missing.
-        prefix: What stands before the block's own names.
-        rank: R of the block to fill. It decides only where the state dict has no memory.
+    R of the block to fill, ``rank``, decides only where the state dict has no memory.
 
     Example:
         >>> keys_of({'sr.memory': torch.zeros(1)}, 'sr.', rank=4)
