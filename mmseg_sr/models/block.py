@@ -73,7 +73,8 @@ class SRBlock(BaseModule):
         hidden_channels: U.
         resize: Whether an input of another size than (H, W) is accepted.
         memory_rank: R, for a memory of :class:`.low_rank.LowRankMemory`; None for the paper's.
-        init_cfg: mmengine's initialisation config, for another initial state than the paper's.
+        init_cfg: mmengine's initialisation config, for another initial state than the paper's. As a ``layer`` it names
+            'SRConv2d' (the squeeze) and 'SRLinear' (the gate).
 
     Raises:
         ValueError: For sizes that are no positive integers or are too large, and other wrong options; in ``forward``
