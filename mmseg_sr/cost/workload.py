@@ -71,11 +71,14 @@ class Drill:
     def peak_bytes(self) -> int:
         """Measure the most bytes that tensors hold in a training step, with the network and its optimizer's state."""
         self.train()
-        if self.device.type == 'cuda':
-            torch.cuda.reset_peak_memory_stats(self.device)
-            self.train()
-            return torch.cuda.max_memory_allocated(self.device)
-        return peak_bytes(self.train, [*self.model.parameters(), *self.model.buffers(), *self._states()])
+        held = [*self.model.parameters(), *self.model.buffers(), *self._states()]
+        if self.device.type != 'cuda':
+            return peak_bytes(self.train, held)
+        own = sum(tensor.untyped_storage().nbytes() for tensor in held)
+        others = torch.cuda.memory_allocated(self.device) - own  # such as the network that this one is compared with
+        torch.cuda.reset_peak_memory_stats(self.device)
+        self.train()
+        return torch.cuda.max_memory_allocated(self.device) - others
 
     def state_bytes(self) -> int:
         """Count the bytes that the optimizer keeps between steps; make one first."""
