@@ -39,7 +39,7 @@ class Drill:
         compile: bool = False,
     ):
         self.model = model.to(device)
-        self.device, self.dtype = torch.device(device), dtype
+        self.device, self.dtype, self.compiled = torch.device(device), dtype, compile
         preprocessor = model.data_preprocessor  # which would pad the images to the crop of the config, or to a divisor
         preprocessor.size, preprocessor.size_divisor, preprocessor.test_cfg = shape, None, None
         wrapper = copy.deepcopy(cfg.get('optim_wrapper')) or dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9))
@@ -68,9 +68,14 @@ class Drill:
         with self._autocast(), torch.no_grad():
             self.model.test_step(self._batch(1))
 
-    def peak_bytes(self) -> int:
-        """Measure the most bytes that tensors hold in a training step, with the network and its optimizer's state."""
+    def peak_bytes(self) -> int | None:
+        """Measure the most bytes that tensors hold in a training step, with the network and its optimizer's state.
+
+        None where the network is compiled, which hides its tensors.
+        """
         self.train()
+        if self.compiled:
+            return None
         held = [*self.model.parameters(), *self.model.buffers(), *self._states()]
         if self.device.type != 'cuda':
             return peak_bytes(self.train, held)

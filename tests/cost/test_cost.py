@@ -122,6 +122,13 @@ def test_the_tool_compares_and_writes(call, config, tmp_path):
     )
 
 
+def test_compiled_it_has_the_state_of_an_optimizer_and_no_peak(call, config, monkeypatch):
+    monkeypatch.setattr(torch, 'compile', lambda forward: forward)  # which takes minutes
+    (result,) = call('cost', config, '--rounds', 1, '--compile').document['results']
+    memory = result['rows']['SR']['memory_mib']
+    assert memory['peak_training'] is None and memory['optimizer_state'] > 0
+
+
 def test_gflops_are_those_that_mmseg_s_tool_prints(call, config, tmp_path):
     tool = Path(mmseg.__file__).parent / '.mim/tools/analysis_tools/get_flops.py'
     theirs = python(tool, config, '--shape', 64, cwd=tmp_path).out
