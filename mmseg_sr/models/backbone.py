@@ -64,12 +64,12 @@ def SRBackbone(
         raise ValueError(f'SRBackbone has no option {name}: set {place}.{name}')
     kind = 'SceneSRBlock' if switch(scene, 'scene') else 'SRBlock'
     blocks = block_options(sr)
-    network = build_backbone(MODELS, backbone, pretrained, init_cfg)
+    network = build_backbone(backbone, pretrained, init_cfg)
     channels = stage_channels(network)
     for options in blocks:
         after, keep = options.pop('after', None), switch(options.pop('keep_trainable', False), 'keep_trainable')
         _check_stage(network, after, channels)
-        _insert(network, after, build_block(MODELS, {'type': kind, **options}, channels[after]), keep)
+        _insert(network, after, build_block({'type': kind, **options}, channels[after]), keep)
     if scene:
         MODELS.build(dict(type='carry_place', network=network))  # of the room scene, found by its registered name
     return network

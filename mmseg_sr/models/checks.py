@@ -4,7 +4,7 @@ import math
 
 import torch
 from mmengine.model import weight_init  # noqa: F401  (registers the initialisers)
-from mmengine.registry import Registry
+from mmseg.registry import MODELS
 from torch import nn
 
 from ..kinds import kind_of
@@ -75,9 +75,7 @@ def block_options(sr: object) -> list[dict]:
     return [dict(options) for options in blocks]
 
 
-def build_backbone(
-    registry: Registry, backbone: dict, pretrained: str | None, init_cfg: dict | list[dict] | None
-) -> nn.Module:
+def build_backbone(backbone: dict, pretrained: str | None, init_cfg: dict | list[dict] | None) -> nn.Module:
     """Build the stock backbone of a config. What stands beside the config, not None, is handed on to it.
 
     Raises:
@@ -93,10 +91,10 @@ def build_backbone(
             raise ValueError(f'{key} is given twice, beside backbone ({value!r}) and in it ({backbone[key]!r})')
         if value is not None:
             backbone[key] = value
-    return registry.build(backbone)
+    return MODELS.build(backbone)
 
 
-def build_block(registry: Registry, options: dict, in_channels: int) -> nn.Module:
+def build_block(options: dict, in_channels: int) -> nn.Module:
     """Build an SR block, or another registered one, for maps of ``in_channels``.
 
     Raises:
@@ -108,18 +106,18 @@ def build_block(registry: Registry, options: dict, in_channels: int) -> nn.Modul
             f'sr: in_channels={options["in_channels"]!r}, and the maps there have {in_channels}: leave it out'
         )
     try:
-        return build_apart(registry, {'type': 'SRBlock', **options, 'in_channels': in_channels})
+        return build_apart({'type': 'SRBlock', **options, 'in_channels': in_channels})
     except (KeyError, TypeError) as error:  # no such type; no such option, or one too few
         raise ValueError(f'sr: cannot build a block of {options}: {error}') from error
 
 
-def build_apart(registry: Registry, config: dict) -> nn.Module:
+def build_apart(config: dict) -> nn.Module:
     """Build a module with random numbers of its own, and initialise it by its own ``init_cfg``.
 
     mmengine would do that later only for what lies in a module of its own, which an ``nn.Sequential`` is not.
     """
     with torch.random.fork_rng(devices=[]):
-        module = registry.build(config)
+        module = MODELS.build(config)
         if config.get('init_cfg'):
             module.init_weights()
     return module

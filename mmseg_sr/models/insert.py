@@ -56,7 +56,7 @@ def InsertedBackbone(
         >>> [name for name, _ in resnet.named_modules() if name.endswith('SE')]
         ['layer4.0.bn2.SE', 'layer4.1.bn2.SE']
     """
-    network = build_backbone(MODELS, backbone, pretrained, init_cfg)
+    network = build_backbone(backbone, pretrained, init_cfg)
     places = {name: _fitting(network, name, insert[name].get('after')) for name in _chosen(insert, use)}
     outputs = outputs_of(network, {place: module for found in places.values() for place, module in found.items()})
     for name, found in places.items():
@@ -123,7 +123,7 @@ def _build(name: str, options: dict, channels: int) -> nn.Module:
             options = {'in_channels': channels, **options}
         if options.get('in_channels', channels) != channels:
             raise ValueError(f'in_channels={options["in_channels"]}, and the maps there have {channels}: leave it out')
-        return build_apart(MODELS, options)
+        return build_apart(options)
     except (KeyError, TypeError, ValueError) as error:  # no such type; another option, or one too few; a wrong value
         raise ValueError(f'insert.{name}: cannot build {options}: {one_line(error)}') from error
 
