@@ -104,8 +104,8 @@ def drive_names(paths: Sequence[str]) -> list[str]:
     """Read the city or drive of each image from its file name, up to the first underscore, as in Cityscapes and CamVid.
 
     Example:
-        >>> drive_names(['val/ulm/ulm_000001_000019_leftImg8bit.png', '0016E5_07959.jpg'])
-        ['ulm', '0016E5']
+        >>> drive_names(['val_1/ulm/ulm_000001_000019_leftImg8bit.png', '0016E5_07959.jpg', 'plain.png'])
+        ['ulm', '0016E5', 'plain']
     """
     return [Path(path).stem.split('_')[0] for path in paths]
 
