@@ -63,13 +63,15 @@ def _faults(block: nn.Module, tensors: list[Tensor]) -> list[str]:
     if found is None:
         shapes = [tuple(tensor.shape) for tensor in tensors]
         return [f'tensors of shapes {shapes} in the checkpoint do not make one SR block']
-    advice = {'in_channels': 'take the backbone and the stage that it was trained with'}
-    pairs = {key: (getattr(block, key), value) for key, value in found.items()}
-    return [
-        f'{key}={ours} in the config, the checkpoint has {value}: {advice.get(key, f"set {key}={value}")}'
-        for key, (ours, value) in pairs.items()
-        if ours != value
-    ]
+    wrong = []
+    for key, theirs in found.items():
+        ours = getattr(block, key)
+        if ours != theirs and key == 'in_channels':
+            advice = 'take the backbone and the stage that it was trained with'
+            wrong.append(f'{key}={ours} in the config, the checkpoint has {theirs}: {advice}')
+        elif ours != theirs:
+            wrong.append(f'{key}={ours} in the config, the checkpoint has {theirs}: set {key}={theirs}')
+    return wrong
 
 
 def options_of(squeeze: Tensor, columns: Tensor, rows: Tensor, *memory: Tensor) -> dict[str, int | None] | None:
