@@ -1,12 +1,11 @@
 """Time the SR block against its memory traffic, other ways to write it, and blocks that go to the same place.
 
     python benchmarks/block.py results/block.csv
-    python benchmarks/block.py results/block.csv --rounds 30 --threads 2 --timm FOLDER
+    python benchmarks/block.py results/block.csv --rounds 30 --threads 2
 
-Forms: `SR` (this package), `naive` (a product of weights and memory blown up to N x P x C x H x W, then a sum),
-`rank 16` (SRBlock(memory_rank=16)), `compiled` (torch.compile of the naive form, with --compile), and from timm `SE`
-and `CBAM`, and with --before the SR block of another checkout. timm need not be installed with its dependencies:
-`pip install --no-deps --target FOLDER timm`.
+Forms of this package: `SR`, `rank 16` (SRBlock(memory_rank=16)), `SE` and `CBAM`; and `naive` (a product of weights and
+memory blown up to N x P x C x H x W, then a sum), `compiled` (torch.compile of the naive form, with --compile) and
+`before` (the SR block of another checkout, with --before).
 
 `limit_ms` is what the traffic alone takes on this machine, measured in the same rounds: a map is X or one like it,
 a tensor that must be written anew costs a clone (one read, one write, the pages of a new tensor), any other read a sum.
@@ -31,7 +30,7 @@ import torch
 from mmengine.registry import Registry
 from torch import Tensor, nn
 
-from mmseg_sr import SRBlock
+from mmseg_sr import CBAMBlock, SEBlock, SRBlock
 from mmseg_sr.atomic import write_csv
 from mmseg_sr.cost.peak import peak_bytes
 from mmseg_sr.cost.timing import in_turn, ratio, spread
@@ -74,7 +73,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--channels-last', action='store_true', help='the layout of maps and memory')
     parser.add_argument('--compile', action='store_true', help='time torch.compile of the naive form too')
     parser.add_argument('--before', type=Path, metavar='CHECKOUT', help='time the SR block of another checkout too')
-    parser.add_argument('--timm', type=Path, metavar='FOLDER', help='where timm lies, if not installed')
     return parser.parse_args()
 
 
@@ -82,10 +80,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     torch.set_num_threads(args.threads)
-    others = timm_blocks(args.timm)
     rows = []
     for shape, size, num_memories in CASES:
-        rows += measure(args, others, shape, size, num_memories)
+        rows += measure(args, shape, size, num_memories)
         print(table([row for row in rows if row['shape'] == shape]))
     source = provenance()
     shared = dict(machine=source['machine']['gpu'] or source['machine']['cpu'], threads=args.threads, dtype=args.dtype)
@@ -95,35 +92,17 @@ def main() -> None:
     print(json.dumps({'rows': len(rows), 'out': str(args.out)}))
 
 
-def timm_blocks(folder: Path | None) -> dict[str, type[nn.Module]]:
-    """Import SE and CBAM from timm; none where there is no timm."""
-    if folder:
-        # Of timm only two layers are needed, and what they import asks torchvision for one name that they do not use.
-        for name in ('torchvision', 'torchvision.ops', 'torchvision.ops.misc'):
-            sys.modules.setdefault(name, types.ModuleType(name))
-        sys.modules['torchvision.ops.misc'].FrozenBatchNorm2d = nn.BatchNorm2d
-        sys.modules['timm'] = types.ModuleType('timm')
-        sys.modules['timm'].__path__ = [str(folder / 'timm')]
-    try:
-        from timm.layers.cbam import CbamModule
-        from timm.layers.squeeze_excite import SEModule
-    except ImportError as error:
-        print(f'SE and CBAM are left out: {error}', file=sys.stderr)
-        return {}
-    return {'SE': SEModule, 'CBAM': CbamModule}
-
-
-def measure(args: argparse.Namespace, others: dict, shape: tuple, size: tuple, num_memories: int) -> list[dict]:
+def measure(args: argparse.Namespace, shape: tuple, size: tuple, num_memories: int) -> list[dict]:
     """Time all forms at one shape: a row for each form and pass."""
     layout = torch.channels_last if args.channels_last else torch.contiguous_format
     to = dict(device=args.device, dtype=getattr(torch, args.dtype))
     block, low_rank = (SRBlock(shape[1], size, num_memories, memory_rank=rank) for rank in (None, 16))
     forms = {'SR': block, 'naive': Naive(block), 'rank 16': low_rank}
+    forms |= {'SE': SEBlock(shape[1]), 'CBAM': CBAMBlock(shape[1])}
     if args.before:
         forms['before'] = block_of(args.before)(shape[1], size, num_memories)
     if args.compile:
         forms['compiled'] = torch.compile(forms['naive'])
-    forms |= {name: other(shape[1]) for name, other in others.items()}
     forms = {name: form.to(**to).to(memory_format=layout) for name, form in forms.items()}
     for each in (block, low_rank):
         nn.init.normal_(each.memory_parameters()[0])

@@ -12,7 +12,10 @@ from tiny_config import SR, write_config
 from trained_block import trained
 
 from mmseg_sr import SRBlock
+from mmseg_sr.config import load_config
+from mmseg_sr.cost.workload import Drill
 from mmseg_sr.experiments.logs import scalars
+from mmseg_sr.runs.models import build_model
 
 if not torch.cuda.is_available():
     pytest.skip('a GPU, and TEST_GPU=1, are needed', allow_module_level=True)
@@ -155,6 +158,15 @@ def test_every_tool_that_runs_a_network_runs_it_there(tool, trained_network, cal
     done = call(tool, *(word.format(**trained_network) for word in LOOKS[tool]))
     assert done.status == 0, done.out + done.err
     assert torch.cuda.max_memory_allocated() > before, 'it ran on the CPU'
+
+
+def test_the_peak_of_a_training_leaves_out_what_else_lies_there(tmp_path):
+    cfg = load_config(write_config(tmp_path, extra=SR))
+    drill = Drill(build_model(cfg), cfg, (64, 64), batch=2, device='cuda')
+    alone = drill.peak_bytes()
+    other = torch.empty(2**28, dtype=torch.uint8, device='cuda')
+    assert drill.peak_bytes() == pytest.approx(alone, rel=0.1)
+    assert other.is_cuda
 
 
 def test_one_process_of_nccl_is_a_training_without_one(tmp_path):

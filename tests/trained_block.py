@@ -1,7 +1,10 @@
-"""Blocks in which every part counts, and the formula in plain PyTorch, shared by the tests of the arithmetic."""
+"""Blocks in which every part counts, the formula in plain PyTorch, and networks as they start, shared by tests."""
 
 import torch
 import torch.nn.functional as F
+from mmengine.registry import DefaultScope
+from mmseg.registry import MODELS
+from torch import nn
 
 from mmseg_sr import SRBlock
 from mmseg_sr.scene.scene_block import SceneSRBlock
@@ -16,6 +19,15 @@ def trained(
     for parameter in block.parameters():
         parameter.data = scale * torch.randn(parameter.shape, generator=generator)
     return block
+
+
+def built(cfg: dict, seed: int = 0) -> nn.Module:
+    """A network of mmseg, or a part of one, with the weights that it starts from."""
+    torch.manual_seed(seed)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        network = MODELS.build(cfg)
+        network.init_weights()
+    return network
 
 
 def plain_resize(maps: torch.Tensor, size: tuple) -> torch.Tensor:

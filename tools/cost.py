@@ -103,7 +103,7 @@ def measure(path: str, args: argparse.Namespace) -> dict:
     dtype = getattr(torch, args.dtype)
     drills = {name: Drill(model, cfg, shape, batch, args.device, dtype, args.compile) for name, model in models.items()}
     for name, drill in Bar(drills.items(), 'peak memory', leave=False, unit='network'):
-        peak = drill.peak_bytes() if not args.compile else None  # a compiled step hides its tensors
+        peak = drill.peak_bytes()
         weights, state = drill.model.state_dict(), drill.optim_wrapper.state_dict()
         sizes = {
             'peak_training': peak,

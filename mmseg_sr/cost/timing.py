@@ -15,14 +15,7 @@ def in_turn(
 ) -> dict[str, np.ndarray]:
     """Call each function once a round, in changing order, and measure its wall time, work on a CUDA device included.
 
-    Args:
-        functions: What to call, by name.
-        rounds: How often.
-        warmup: Rounds before those, whose time is not taken.
-        show: Draw a progress bar.
-
-    Returns:
-        Seconds (rounds,) by name.
+    Returned are seconds (rounds,) by name; of ``warmup`` rounds before those no time is taken. ``show`` draws a bar.
 
     Example:
         >>> seconds = in_turn({'nothing': lambda: None, 'a sum': lambda: sum(range(10_000))}, rounds=5)

@@ -39,18 +39,20 @@ class Drill:
         compile: bool = False,
     ):
         self.model = model.to(device)
-        self.device, self.dtype = torch.device(device), dtype
+        self.device, self.dtype, self.compiled = torch.device(device), dtype, compile
         preprocessor = model.data_preprocessor  # which would pad the images to the crop of the config, or to a divisor
         preprocessor.size, preprocessor.size_divisor, preprocessor.test_cfg = shape, None, None
         wrapper = copy.deepcopy(cfg.get('optim_wrapper')) or dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9))
-        wrapper['type'] = 'OptimWrapper'  # autocast is this class's own
-        wrapper.pop('dtype', None)
+        wrapper['type'] = 'OptimWrapper'  # autocast is this class's own, and every step is one of the optimizer's
+        for key in ('dtype', 'loss_scale', 'accumulative_counts'):
+            wrapper.pop(key, None)
         with blame('build the optimizer'):
             self.optim_wrapper = build_optim_wrapper(model, wrapper)
         for group in self.optim_wrapper.param_groups:
             group['lr'] = 0.0  # the same work, and random labels spoil nothing
         sample = _segmented if hasattr(model, 'decode_head') else _classified
-        self.images = [(_pixels(channels_of(cfg), *shape), sample(model, shape)) for _ in range(batch)]
+        size = channels_of(cfg), *shape
+        self.images = [(torch.randint(0, 256, size, dtype=torch.uint8), sample(model, shape)) for _ in range(batch)]
         if compile:
             model.forward = torch.compile(model.forward)
 
@@ -66,14 +68,22 @@ class Drill:
         with self._autocast(), torch.no_grad():
             self.model.test_step(self._batch(1))
 
-    def peak_bytes(self) -> int:
-        """Measure the most bytes that tensors hold in a training step, with the network and its optimizer's state."""
+    def peak_bytes(self) -> int | None:
+        """Measure the most bytes that tensors hold in a training step, with the network and its optimizer's state.
+
+        None where the network is compiled, which hides its tensors.
+        """
         self.train()
-        if self.device.type == 'cuda':
-            torch.cuda.reset_peak_memory_stats(self.device)
-            self.train()
-            return torch.cuda.max_memory_allocated(self.device)
-        return peak_bytes(self.train, [*self.model.parameters(), *self.model.buffers(), *self._states()])
+        if self.compiled:
+            return None
+        held = [*self.model.parameters(), *self.model.buffers(), *self._states()]
+        if self.device.type != 'cuda':
+            return peak_bytes(self.train, held)
+        own = sum(tensor.untyped_storage().nbytes() for tensor in held)
+        others = torch.cuda.memory_allocated(self.device) - own  # such as the network that this one is compared with
+        torch.cuda.reset_peak_memory_stats(self.device)
+        self.train()
+        return torch.cuda.max_memory_allocated(self.device) - others
 
     def state_bytes(self) -> int:
         """Count the bytes that the optimizer keeps between steps; make one first."""
@@ -90,10 +100,6 @@ class Drill:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
-
-
-def _pixels(*size: int) -> torch.Tensor:
-    return torch.randint(0, 256, size, dtype=torch.uint8)
 
 
 def _segmented(model: nn.Module, shape: tuple[int, int]) -> SegDataSample:

@@ -40,6 +40,7 @@ class Seen:
     """What was measured of one image."""
 
     path: str
+    of: str  # what has a class: 'pixel', of a segmentor's image, or 'image'
     prediction: NDArray  # class of each pixel (height, width); (1, 1) of a classifier
     logit_size: float  # mean absolute value of the logits, to compare their changes with
     shares: NDArray | None  # of each class in the labelled pixels (K,), if there are labels; of a classifier 1 and 0
@@ -73,6 +74,7 @@ def observe(model: nn.Module, sample: dict, ablate: bool = True) -> Seen:
         logits, prediction, labels = predict(model, sample)
     seen = Seen(
         path=str(sample['data_samples'].metainfo.get('img_path', '')),
+        of='pixel' if has_pixels(sample) else 'image',
         prediction=prediction.cpu().numpy(),
         logit_size=float(logits.abs().mean()),
         shares=None if labels is None else class_shares(labels.cpu().numpy(), len(logits)),
@@ -101,7 +103,9 @@ def predict(model: nn.Module, sample: dict) -> tuple[Tensor, Tensor, Tensor | No
     result = model.test_step(batch)[0]
     labels = result.gt_sem_seg.data[0] if 'gt_sem_seg' in result else None
     logits = result.seg_logits.data
-    logits = torch.cat([-logits, logits]) if len(logits) == 1 else logits
+    if len(logits) == 1:  # what mmseg calls so is the probability then
+        logits = logits.logit(eps=1e-6)
+        logits = torch.cat([-logits, logits])
     return logits, result.pred_sem_seg.data[0].to(torch.uint8), labels  # such a class comes as a float
 
 

@@ -85,9 +85,9 @@ def usage(weights: ArrayLike) -> Usage:
       not depend on the image: the block adds a constant then, as one with P = 1 does.
 
     Example:
-        >>> tuple(round(value, 6) for value in usage([[1, 0], [0, 1]]))
+        >>> tuple(round(value, 6) for value in usage([[1, 0, 0], [0, 1, 0]]))
         (2.0, 1.0, 2.0)
-        >>> tuple(round(value, 6) for value in usage([[0.5, 0.5], [0.5, 0.5]]))
+        >>> tuple(round(value, 6) for value in usage([[0.5, 0.5, 0], [0.5, 0.5, 0]]))
         (2.0, 2.0, 1.0)
     """
     weights = _matrix(weights, 'weights')

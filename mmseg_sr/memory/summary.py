@@ -75,17 +75,16 @@ def summarise(seen: Sequence[Seen], name: str, block: SRBlock, classes: Sequence
         raise ValueError('there is no image to summarise')
     views = [each.blocks[name] for each in seen]
     ablated = [view for view in views if view.flips is not None]
-    pixels = seen[0].prediction.size > 1
     weights = np.stack([view.weights for view in views])
     shares = {'all': (['all'], np.ones((len(seen), 1)))}
     if all(each.shares is not None for each in seen):
         shares['classes'] = (list(classes), np.stack([each.shares for each in seen]))
     drives, drive_of = np.unique(drive_names([each.path for each in seen]), return_inverse=True)
-    if pixels and 1 < len(drives) <= len(seen) / 2:
+    if seen[0].of == 'pixel' and 1 < len(drives) <= len(seen) / 2:
         shares['drives'] = (drives.tolist(), np.eye(len(drives))[drive_of])
     memory = block.memory_blocks().detach().float().cpu().numpy()
     return Summary(
-        of='pixel' if pixels else 'image',
+        of=seen[0].of,
         weights=weights,
         classes=list(classes),
         groups={kind: (names, stats.weights_by_group(weights, each)) for kind, (names, each) in shares.items()},
@@ -105,8 +104,8 @@ def drive_names(paths: Sequence[str]) -> list[str]:
     """Read the city or drive of each image from its file name, up to the first underscore, as in Cityscapes and CamVid.
 
     Example:
-        >>> drive_names(['val/ulm/ulm_000001_000019_leftImg8bit.png', '0016E5_07959.jpg'])
-        ['ulm', '0016E5']
+        >>> drive_names(['val_1/ulm/ulm_000001_000019_leftImg8bit.png', '0016E5_07959.jpg', 'plain.png'])
+        ['ulm', '0016E5', 'plain']
     """
     return [Path(path).stem.split('_')[0] for path in paths]
 
@@ -160,9 +159,9 @@ def image_rows(seen: Sequence[Seen], classes: Sequence[str]) -> list[dict]:
     """Make a row for each image, SR block and memory block in it; of a classifier with the class of the image."""
     rows = []
     for each, drive in zip(seen, drive_names([each.path for each in seen]), strict=True):
-        of = dict(drive=drive) if each.prediction.size > 1 else each.said(classes)
+        whose = dict(drive=drive) if each.of == 'pixel' else each.said(classes)
         for name, block in each.blocks.items():
-            shared = dict(image=Path(each.path).name, **of, sr_block=name, shift=block.shift)
+            shared = dict(image=Path(each.path).name, **whose, sr_block=name, shift=block.shift)
             shared |= dict(mean_shift=stats.mean_shift(block.before, block.after), entropy=stats.entropy(block.weights))
             for index, weight in enumerate(block.weights):
                 flips = None if block.flips is None else block.flips[index]

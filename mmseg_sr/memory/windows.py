@@ -38,9 +38,9 @@ def stitch(maps: Tensor, size: tuple[int, int], window: tuple[int, int], stride:
     total = maps.new_zeros(round(size[0] / cell[0]), round(size[1] / cell[1]))
     count = torch.zeros_like(total)
     for each, (rows, columns) in zip(maps, spans(size, window, stride), strict=True):
-        top = min(round(rows.start / cell[0]), total.shape[0] - height)
-        left = min(round(columns.start / cell[1]), total.shape[1] - width)
-        place = np.s_[top : top + height, left : left + width]
+        # By their ends, as the image's: where starts were rounded, half a cell could become one that nobody shows.
+        bottom, right = round(rows.stop / cell[0]), round(columns.stop / cell[1])
+        place = np.s_[bottom - height : bottom, right - width : right]
         total[place] += each
         count[place] += 1
     return total / count

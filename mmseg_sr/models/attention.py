@@ -23,7 +23,7 @@ class SEBlock(BaseModule):
     Args:
         in_channels: C.
         ratio: C / ratio channels are between the two layers, one at least.
-        init_cfg: mmengine's initialisation config, for another initial state than PyTorch's.
+        init_cfg: mmengine's initialisation config, to start otherwise than PyTorch has it; its ``layer`` is 'SRConv2d'.
 
     Raises:
         ValueError: For wrong options.
@@ -56,7 +56,7 @@ class CBAMBlock(BaseModule):
         in_channels: C.
         ratio: C / ratio channels are between the two layers, one at least.
         kernel_size: Side of the convolution over the cells, odd. The paper of SR has 3.
-        init_cfg: mmengine's initialisation config, for another initial state than PyTorch's.
+        init_cfg: mmengine's initialisation config, to start otherwise than PyTorch has it; its ``layer`` is 'SRConv2d'.
 
     Raises:
         ValueError: For wrong options.

@@ -13,7 +13,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from .block import SRBlock
-from .checks import block_options, build_block, check_config, check_init_cfg, switch
+from .checks import block_options, build_backbone, build_block, switch
 from .insert import outputs_of, put_after
 
 
@@ -62,18 +62,14 @@ def SRBackbone(
     for name in misplaced:
         place = 'sr' if name in inspect.signature(SRBlock).parameters else 'backbone.backbone'
         raise ValueError(f'SRBackbone has no option {name}: set {place}.{name}')
-    check_config('backbone', backbone)
-    check_init_cfg(init_cfg)
-    if not isinstance(pretrained, (str, type(None))):
-        raise ValueError(f'pretrained must be the place of a checkpoint or None, got {pretrained!r}')
     kind = 'SceneSRBlock' if switch(scene, 'scene') else 'SRBlock'
     blocks = block_options(sr)
-    network = MODELS.build(_with_init(backbone, pretrained=pretrained, init_cfg=init_cfg))
+    network = build_backbone(backbone, pretrained, init_cfg)
     channels = stage_channels(network)
     for options in blocks:
         after, keep = options.pop('after', None), switch(options.pop('keep_trainable', False), 'keep_trainable')
         _check_stage(network, after, channels)
-        _insert(network, after, build_block(MODELS, {'type': kind, **options}, channels[after]), keep)
+        _insert(network, after, build_block({'type': kind, **options}, channels[after]), keep)
     if scene:
         MODELS.build(dict(type='carry_place', network=network))  # of the room scene, found by its registered name
     return network
@@ -94,14 +90,8 @@ def stage_channels(network: nn.Module) -> dict[str, int]:
     A stage can where it is an ``nn.Sequential`` in no other one, run once in a pass, with one map (N, C, h, w)
     as output, of more than a single cell. Seen in a pass over an empty image, which changes nothing in the network.
 
-    Args:
-        network: A backbone that takes images (N, channels, h, w).
-
     Returns:
         Output channels by the stage's name, in the order of the network.
-
-    Raises:
-        ValueError: For a backbone without a convolution, or that takes images of one size only.
     """
     stages: dict[str, nn.Module] = {}
     for name, module in network.named_modules():
@@ -115,18 +105,6 @@ def stage_channels(network: nn.Module) -> dict[str, int]:
 
 def _is_map(output: object) -> bool:
     return isinstance(output, Tensor) and output.dim() == 4 and output[0, 0].numel() > 1
-
-
-def _with_init(backbone: dict, **given: object) -> dict:
-    """Hand ``pretrained`` and ``init_cfg`` on to the inner backbone's config."""
-    backbone = dict(backbone)
-    for key, value in given.items():
-        if value is None:
-            continue
-        if backbone.get(key) is not None:
-            raise ValueError(f'{key} is given twice, to SRBackbone ({value!r}) and to its backbone ({backbone[key]!r})')
-        backbone[key] = value
-    return backbone
 
 
 def _insert(network: nn.Module, after: str, block: nn.Module, keep_trainable: bool) -> None:

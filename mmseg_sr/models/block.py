@@ -73,7 +73,8 @@ class SRBlock(BaseModule):
         hidden_channels: U.
         resize: Whether an input of another size than (H, W) is accepted.
         memory_rank: R, for a memory of :class:`.low_rank.LowRankMemory`; None for the paper's.
-        init_cfg: mmengine's initialisation config, for another initial state than the paper's.
+        init_cfg: mmengine's initialisation config, for another initial state than the paper's. As a ``layer`` it names
+            'SRConv2d' (the squeeze) and 'SRLinear' (the gate).
 
     Raises:
         ValueError: For sizes that are no positive integers or are too large, and other wrong options; in ``forward``
@@ -135,12 +136,7 @@ class SRBlock(BaseModule):
             return self.recall_add(x, weights)  # (N, C, h, w)
 
     def recall_add(self, x: Tensor, weights: Tensor) -> Tensor:
-        """Add the weighted sum of the memory blocks; a subclass may recall in another way.
-
-        Args:
-            x: Feature map (N, C, h, w).
-            weights: One weight a memory block for each image (N, P).
-        """
+        """Add to ``x`` (N, C, h, w) the memory blocks by their ``weights`` (N, P); a subclass may recall otherwise."""
         add = recall_add if self.memory_rank is None else low_rank_recall_add
         return add(x, weights, *self.memory_parameters())
 

@@ -2,8 +2,9 @@
 
 import math
 
+import torch
 from mmengine.model import weight_init  # noqa: F401  (registers the initialisers)
-from mmengine.registry import Registry
+from mmseg.registry import MODELS
 from torch import nn
 
 from ..kinds import kind_of
@@ -48,9 +49,14 @@ def check_config(name: str, value: object) -> None:
         raise ValueError(f"{name} must be a config, dict(type='...', ...), got {value!r}")
 
 
+def listed(value: object) -> list:
+    """Return a list for what may be one thing, several or None."""
+    return list(value) if isinstance(value, (list, tuple)) else [] if value is None else [value]
+
+
 def check_init_cfg(value: object) -> None:
     """Refuse what mmengine cannot initialise by, before it tries to."""
-    for each in value if isinstance(value, (list, tuple)) else [value] if value is not None else ():
+    for each in listed(value):
         check_config('init_cfg', each)
         if kind_of(each, 'WEIGHT_INITIALIZERS') is None:
             raise ValueError(f'init_cfg: there is no initialiser {each["type"]!r}')
@@ -63,13 +69,32 @@ def block_options(sr: object) -> list[dict]:
         >>> block_options(dict(after='layer3'))
         [{'after': 'layer3'}]
     """
-    blocks = list(sr) if isinstance(sr, (list, tuple)) else [sr]
+    blocks = listed(sr)
     if not blocks or not all(isinstance(options, dict) for options in blocks):
         raise ValueError(f'sr must be the options of a block, dict(memory_size=(H, W), ...), or a list, got {sr!r}')
     return [dict(options) for options in blocks]
 
 
-def build_block(registry: Registry, options: dict, in_channels: int) -> nn.Module:
+def build_backbone(backbone: dict, pretrained: str | None, init_cfg: dict | list[dict] | None) -> nn.Module:
+    """Build the stock backbone of a config. What stands beside the config, not None, is handed on to it.
+
+    Raises:
+        ValueError: For what is no config, and for what is given twice.
+    """
+    check_config('backbone', backbone)
+    check_init_cfg(init_cfg)
+    if not isinstance(pretrained, (str, type(None))):
+        raise ValueError(f'pretrained must be the place of a checkpoint or None, got {pretrained!r}')
+    backbone = dict(backbone)
+    for key, value in dict(pretrained=pretrained, init_cfg=init_cfg).items():
+        if value is not None and backbone.get(key) is not None:
+            raise ValueError(f'{key} is given twice, beside backbone ({value!r}) and in it ({backbone[key]!r})')
+        if value is not None:
+            backbone[key] = value
+    return MODELS.build(backbone)
+
+
+def build_block(options: dict, in_channels: int) -> nn.Module:
     """Build an SR block, or another registered one, for maps of ``in_channels``.
 
     Raises:
@@ -81,6 +106,18 @@ def build_block(registry: Registry, options: dict, in_channels: int) -> nn.Modul
             f'sr: in_channels={options["in_channels"]!r}, and the maps there have {in_channels}: leave it out'
         )
     try:
-        return registry.build({'type': 'SRBlock', **options, 'in_channels': in_channels})
+        return build_apart({'type': 'SRBlock', **options, 'in_channels': in_channels})
     except (KeyError, TypeError) as error:  # no such type; no such option, or one too few
         raise ValueError(f'sr: cannot build a block of {options}: {error}') from error
+
+
+def build_apart(config: dict) -> nn.Module:
+    """Build a module with random numbers of its own, and initialise it by its own ``init_cfg``.
+
+    mmengine would do that later only for what lies in a module of its own, which an ``nn.Sequential`` is not.
+    """
+    with torch.random.fork_rng(devices=[]):
+        module = MODELS.build(config)
+        if config.get('init_cfg'):
+            module.init_weights()
+    return module

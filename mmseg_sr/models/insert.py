@@ -12,12 +12,18 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..errors import one_line
-from .checks import check_config
+from .checks import build_apart, build_backbone, check_config, listed
 
 
 @MODELS.register_module()
 @ROOT_MODELS.register_module()
-def InsertedBackbone(backbone: dict, insert: Mapping[str, dict], use: Sequence[str] = ()) -> nn.Module:
+def InsertedBackbone(
+    backbone: dict,
+    insert: Mapping[str, dict],
+    use: Sequence[str] = (),
+    pretrained: str | None = None,
+    init_cfg: dict | list[dict] | None = None,
+) -> nn.Module:
     """Build ``backbone`` and put modules behind modules of it: a catalogue says which there are, a list which to use.
 
     So a row of a table is ``use=['D2D', 'SR4']``. A module is appended where it follows an ``nn.Sequential``, and
@@ -32,6 +38,8 @@ def InsertedBackbone(backbone: dict, insert: Mapping[str, dict], use: Sequence[s
             that fits whole names; the module is built for each that fits. ``in_channels`` is worked out for the
             modules that take it. Any registered module will do, and any class by its path: 'torch.nn.Dropout2d'.
         use: Names of those to put in. Where two follow one module, this is their order.
+        pretrained: As for the stock backbone; a segmentor sets it here.
+        init_cfg: As for the stock backbone.
 
     Returns:
         The stock backbone, with ``<after>.<name>`` added.
@@ -48,8 +56,7 @@ def InsertedBackbone(backbone: dict, insert: Mapping[str, dict], use: Sequence[s
         >>> [name for name, _ in resnet.named_modules() if name.endswith('SE')]
         ['layer4.0.bn2.SE', 'layer4.1.bn2.SE']
     """
-    check_config('backbone', backbone)
-    network = MODELS.build(backbone)
+    network = build_backbone(backbone, pretrained, init_cfg)
     places = {name: _fitting(network, name, insert[name].get('after')) for name in _chosen(insert, use)}
     outputs = outputs_of(network, {place: module for found in places.values() for place, module in found.items()})
     for name, found in places.items():
@@ -95,13 +102,9 @@ def _fitting(network: nn.Module, name: str, after: object) -> dict[str, nn.Modul
 def _is_overridden(network: nn.Module, place: str) -> bool:
     """Tell whether an ``override`` of mmengine's initialisation configs would reach into a module."""
     parent = network.get_submodule(place.rpartition('.')[0])
-    given = _listed(getattr(parent, 'init_cfg', None) or [])
-    names = [override['name'] for each in given for override in _listed(each.get('override') or [])]
+    given = listed(getattr(parent, 'init_cfg', None))
+    names = [override['name'] for each in given for override in listed(each.get('override'))]
     return any(getattr(parent, name, None) is network.get_submodule(place) for name in names)
-
-
-def _listed(value: object) -> list:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _channels(place: str, outputs: Sequence[object]) -> int:
@@ -120,22 +123,15 @@ def _build(name: str, options: dict, channels: int) -> nn.Module:
             options = {'in_channels': channels, **options}
         if options.get('in_channels', channels) != channels:
             raise ValueError(f'in_channels={options["in_channels"]}, and the maps there have {channels}: leave it out')
-        with torch.random.fork_rng(devices=[]):
-            built = MODELS.build(options)
-            if options.get('init_cfg'):
-                built.init_weights()  # only what is in a module of mmengine's is asked to later
-            return built
+        return build_apart(options)
     except (KeyError, TypeError, ValueError) as error:  # no such type; another option, or one too few; a wrong value
         raise ValueError(f'insert.{name}: cannot build {options}: {one_line(error)}') from error
 
 
 def put_after(module: nn.Module, name: str, follower: nn.Module, frozen_with_it: bool = True) -> None:
-    """Let ``follower`` run on what ``module`` gives out, as its child ``name``.
+    """Let ``follower`` run on what ``module`` gives out, as its child ``name``; a name that is taken is a ValueError.
 
     Where all weights of the module are frozen so are the follower's, unless ``frozen_with_it`` is off.
-
-    Raises:
-        ValueError: Where the module has something of this name.
     """
     if hasattr(module, name):
         raise ValueError(f'{type(module).__name__} has a {name!r} already')

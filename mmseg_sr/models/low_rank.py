@@ -19,12 +19,6 @@ class LowRankMemory(nn.Module):
     frequencies. A vector's gradient is then a sum over all cells, like a bias's, where that to a cell of a full memory
     comes from this cell alone.
 
-    Args:
-        num_memories: P.
-        channels: C.
-        size: (H, W).
-        rank: R.
-
     Raises:
         ValueError: For a rank above C or H*W, which no memory block has.
 
@@ -60,17 +54,8 @@ class LowRankMemory(nn.Module):
 def low_rank_recall_add(x: Tensor, weights: Tensor, channels: Tensor, maps: Tensor) -> Tensor:
     """Compute what :func:`.recall.recall_add` does with :func:`memory_blocks`, without making them.
 
-    One matrix product an image with the addition. At another size than (H, W) the P*R maps are resized, not the C of
-    the sum.
-
-    Args:
-        x: Feature map (N, C, h, w), contiguous or channels_last. It is not modified.
-        weights: One weight a memory block for each image (N, P).
-        channels: Vectors (P, C, R).
-        maps: Maps (P, R, H, W).
-
-    Returns:
-        Feature map (N, C, h, w), in the dtype of ``x``.
+    ``channels`` are the vectors (P, C, R), ``maps`` is (P, R, H, W). One matrix product an image with the addition. At
+    another size than (H, W) the P*R maps are resized, not the C of the sum.
     """
     vectors, maps = factors(weights.to(x.dtype), channels, maps)
     return add_product(x, vectors, maps if maps.shape[-2:] == x.shape[-2:] else plain_resize(maps, x.shape[-2:]))

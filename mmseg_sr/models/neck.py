@@ -60,7 +60,7 @@ class SRNeck(BaseModule):
                 raise ValueError(f'sr: in_index must be in 0 .. {len(in_channels) - 1}, got {index!r}')
             if str(index) in self.sr:
                 raise ValueError(f'sr: two blocks with in_index={index}; give each map one, with more memories')
-            self.sr[str(index)] = build_block(MODELS, options, in_channels[index])
+            self.sr[str(index)] = build_block(options, in_channels[index])
         self.neck = MODELS.build(neck) if neck is not None else None
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:

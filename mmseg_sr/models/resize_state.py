@@ -22,10 +22,7 @@ from .recall import plain_resize
 def fit_state(block: nn.Module, state_dict: dict[str, Tensor], prefix: str) -> Iterator[None]:
     """Move the state of an SR block in ``state_dict`` to the block's own memory size, before it is loaded inside.
 
-    Args:
-        block: The SR block to fill.
-        state_dict: Weights, changed in place; a state dict without this block is left alone.
-        prefix: What stands before the block's own names.
+    ``state_dict`` is changed in place, and left alone where it is without this block, whose names begin by ``prefix``.
 
     Raises:
         ValueError: For a part of a block, and for another C, P, U or R; says what to set.
@@ -43,8 +40,7 @@ def fit_state(block: nn.Module, state_dict: dict[str, Tensor], prefix: str) -> I
 def _move(block: nn.Module, state_dict: dict[str, Tensor], keys: list[str], name: str) -> bool:
     """Check a block's tensors, resize them where the memory has another size, and say whether that was so."""
     tensors = [state_dict[key] for key in keys]
-    options = ('in_channels', 'num_memories', 'hidden_channels', 'memory_rank')
-    wrong = faults(tensors, {option: getattr(block, option) for option in options})
+    wrong = _faults(block, tensors)
     if wrong:
         raise ValueError(f'{name}: {"; ".join(wrong)}. Only memory_size may differ')
     old_size = tuple(tensors[-1].shape[-2:])
@@ -61,40 +57,38 @@ def _move(block: nn.Module, state_dict: dict[str, Tensor], keys: list[str], name
     return True
 
 
-def faults(tensors: list[Tensor], options: dict[str, int]) -> list[str]:
-    """Say what keeps the state of a block out of a block with these options, whatever their memory sizes.
-
-    Args:
-        tensors: squeeze (1, C, 1, 1), the gate's columns (U, H*W) and rows (P, U), memory (P, C, H, W) or, where it is
-            of low rank, its vectors (P, C, R) and maps (P, R, H, W).
-        options: in_channels C, num_memories P, hidden_channels U and memory_rank R of the block to fill.
-
-    Returns:
-        One sentence a fault, with what to change in the config.
-
-    Example:
-        >>> shapes = (1, 8, 1, 1), (16, 6), (3, 16), (3, 8, 2, 3)
-        >>> options = dict(in_channels=8, num_memories=2, hidden_channels=16, memory_rank=None)
-        >>> faults([torch.zeros(shape) for shape in shapes], options)
-        ['num_memories=2 in the config, the checkpoint has 3: set num_memories=3']
-    """
+def _faults(block: nn.Module, tensors: list[Tensor]) -> list[str]:
+    """Say what keeps the state of another block out of this one, whatever their memory sizes, and what to set."""
     found = options_of(*tensors)
     if found is None:
         shapes = [tuple(tensor.shape) for tensor in tensors]
         return [f'tensors of shapes {shapes} in the checkpoint do not make one SR block']
-    advice = {'in_channels': 'take the backbone and the stage that it was trained with'}
-    return [
-        f'{key}={options[key]} in the config, the checkpoint has {value}: {advice.get(key, f"set {key}={value}")}'
-        for key, value in found.items()
-        if value != options[key]
-    ]
+    wrong = []
+    for key, theirs in found.items():
+        ours = getattr(block, key)
+        if ours != theirs and key == 'in_channels':
+            advice = 'take the backbone and the stage that it was trained with'
+            wrong.append(f'{key}={ours} in the config, the checkpoint has {theirs}: {advice}')
+        elif ours != theirs:
+            wrong.append(f'{key}={ours} in the config, the checkpoint has {theirs}: set {key}={theirs}')
+    return wrong
 
 
 def options_of(squeeze: Tensor, columns: Tensor, rows: Tensor, *memory: Tensor) -> dict[str, int | None] | None:
-    """Read C, P, U and R from the tensors of a block, as :func:`faults` takes them.
+    """Read C, P, U and R from the tensors of a block.
+
+    Args:
+        squeeze: Its kernel (1, C, 1, 1).
+        columns: Weights of the gate's first layer (U, H*W).
+        rows: Those of its second layer (P, U).
+        *memory: The memory (P, C, H, W) or, where it is of low rank, its vectors (P, C, R) and maps (P, R, H, W).
 
     Returns:
         The options of the block by their names; None where the tensors do not belong to one block.
+
+    Example:
+        >>> options_of(*map(torch.zeros, [(1, 8, 1, 1), (16, 6), (3, 16), (3, 8, 2, 3)]))
+        {'in_channels': 8, 'num_memories': 3, 'hidden_channels': 16, 'memory_rank': None}
     """
     maps = memory[-1]
     if maps.dim() != 4 or columns.dim() != 2 or rows.dim() != 2:
@@ -120,10 +114,7 @@ def options_of(squeeze: Tensor, columns: Tensor, rows: Tensor, *memory: Tensor) 
 def keys_of(state_dict: Mapping[str, Tensor], prefix: str, rank: int | None = None) -> list[str]:
     """List the keys under which a state dict has, or lacks, the tensors that :func:`options_of` takes.
 
-    Args:
-        state_dict: Weights; a part of the block, or all of it, may be missing.
-        prefix: What stands before the block's own names.
-        rank: R of the block to fill. It decides only where the state dict has no memory.
+    R of the block to fill, ``rank``, decides only where the state dict has no memory.
 
     Example:
         >>> keys_of({'sr.memory': torch.zeros(1)}, 'sr.', rank=4)

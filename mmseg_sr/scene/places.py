@@ -6,7 +6,7 @@ and right edges lie, from 0 to 1; mirrored, bottom comes before top or right bef
 Shape letters: N images, (h, w) their size after padding.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmseg.datasets.transforms import PackSegInputs, RandomCrop
@@ -41,15 +41,13 @@ class SceneRandomCrop(RandomCrop):
         crop = super().crop_bbox(results)
         height, width = results['img'].shape[:2]
         edges = [min(edge / side, 1.0) for edge, side in zip(crop, (height, height, width, width), strict=True)]
-        # What is cropped after a flip lies mirrored in the scene, and will be mirrored again where the flip counts.
-        (low, high), (start, end) = _spans(_mirrored((*edges,), results))
-        top, bottom, left, right = results.get('scene_box', WHOLE)
-        results['scene_box'] = (
-            top + low * (bottom - top),
-            top + high * (bottom - top),
-            left + start * (right - left),
-            left + end * (right - left),
-        )
+        sides = zip(_spans(results.get('scene_box', WHOLE)), _spans(edges), _flips(results), strict=True)
+        box = []
+        for (first, last), (start, end), flipped in sides:
+            if flipped:  # what is cropped then lies mirrored in the scene, and will be mirrored again where flips count
+                start, end = 1 - end, 1 - start
+            box += [first + start * (last - first), first + end * (last - first)]
+        results['scene_box'] = tuple(box)
         return crop
 
 
@@ -134,29 +132,16 @@ def _box_of(known: Mapping, training: bool) -> Box:
             "an image does not say which part of the scene it shows: crop by type='SceneRandomCrop' and pack by "
             "type='PackSceneInputs'"
         )
-    top, bottom, left, right = known.get('scene_box', WHOLE)
-    direction = _direction(known)
-    if direction in ('vertical', 'diagonal'):
-        top, bottom = bottom, top
-    if direction in ('horizontal', 'diagonal'):
-        left, right = right, left
+    sides = zip(_spans(known.get('scene_box', WHOLE)), _flips(known), strict=True)
+    (top, bottom), (left, right) = (span[::-1] if flipped else span for span, flipped in sides)
     return top, bottom, left, right
 
 
-def _mirrored(box: Box, known: Mapping) -> Box:
-    """Where a box of a flipped image lies in the image as it was."""
-    top, bottom, left, right = box
-    direction = _direction(known)
-    if direction in ('vertical', 'diagonal'):
-        top, bottom = 1 - bottom, 1 - top
-    if direction in ('horizontal', 'diagonal'):
-        left, right = 1 - right, 1 - left
-    return top, bottom, left, right
+def _flips(known: Mapping) -> tuple[bool, bool]:
+    """Whether an image is flipped from top to bottom, and from left to right."""
+    direction = known.get('flip_direction') if known.get('flip') else None
+    return direction in ('vertical', 'diagonal'), direction in ('horizontal', 'diagonal')
 
 
-def _direction(known: Mapping) -> str:
-    return (known.get('flip_direction') or '') if known.get('flip') else ''
-
-
-def _spans(box: Box) -> tuple[tuple[float, float], tuple[float, float]]:
+def _spans(box: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
     return box[:2], box[2:]

@@ -67,15 +67,11 @@ def recall_add_at(x: Tensor, weights: Tensor, memory: Tensor, place: Tensor) -> 
 def low_rank_recall_add_at(x: Tensor, weights: Tensor, channels: Tensor, maps: Tensor, place: Tensor) -> Tensor:
     """Compute what :func:`recall_add_at` does for a memory of vectors (P, C, R) and maps (P, R, H, W)."""
     vectors, maps = factors(weights.to(x.dtype), channels, maps)
-    return add_product(x, vectors, sample_at(maps.expand(len(x), -1, -1, -1), place, x.shape[-2:]))
-
-
-def sample_at(maps: Tensor, place: Tensor, size: tuple[int, int]) -> Tensor:
-    """Sample maps (N, C, H, W) of the scene where the cells of a map of ``size`` lie."""
-    exact = torch.promote_types(maps.dtype, torch.float32)  # half precision has no room for a place
-    cells = plain_resize(place.to(exact), size).permute(0, 2, 3, 1)  # (N, h, w, 2)
-    sampled = F.grid_sample(maps.to(exact), cells.flip(-1), padding_mode='border', align_corners=False)  # width first
-    return sampled.to(maps.dtype)
+    exact = torch.promote_types(x.dtype, torch.float32)  # half precision has no room for a place
+    cells = plain_resize(place.to(exact), x.shape[-2:]).permute(0, 2, 3, 1).flip(-1)  # (N, h, w, 2), width first
+    maps = maps.expand(len(x), -1, -1, -1).to(exact)  # (N, P*R, H, W)
+    sampled = F.grid_sample(maps, cells, padding_mode='border', align_corners=False)
+    return add_product(x, vectors, sampled.to(x.dtype))
 
 
 def _shares(line: Tensor, count: int, cells: int) -> Tensor:

@@ -168,7 +168,7 @@ def test_a_picture_is_the_part_of_the_file_that_the_network_is_given(home, val, 
     assert picture.name.startswith(f'kind_{int(sample["data_samples"].gt_label)}\npredicted: kind_')
     crop = [dict(type='LoadImageFromFile'), dict(type='CenterCrop', crop_size=(8, 16)), dict(type='PackInputs')]
     sample = load_split(load_config(home / 'net.py', {'val_dataloader.dataset.pipeline': crop}), 'val')[0]
-    seen = Seen('x.png', np.array([[3]]), 1.0, None, 1, {})
+    seen = Seen('x.png', 'image', np.array([[3]]), 1.0, None, 1, {})
     assert np.array_equal(picture_of(sample, seen, 'abcdef').image, file[8:24, 12:20])
     grey = {**sample, 'inputs': torch.tensor([[[-1.0, 0.0, 1.0]]])}
     assert picture_of(grey, seen, 'abcdef').image.tolist() == [[[0] * 3, [127] * 3, [255] * 3]]

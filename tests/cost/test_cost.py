@@ -125,6 +125,13 @@ def test_the_tool_compares_and_writes(call, config, tmp_path):
     )
 
 
+def test_compiled_it_has_the_state_of_an_optimizer_and_no_peak(call, config, monkeypatch):
+    monkeypatch.setattr(torch, 'compile', lambda forward: forward)  # which takes minutes
+    (result,) = call('cost', config, '--rounds', 1, '--compile').document['results']
+    memory = result['rows']['SR']['memory_mib']
+    assert memory['peak_training'] is None and memory['optimizer_state'] > 0
+
+
 def test_gflops_are_those_that_mmseg_s_tool_prints(call, config, tmp_path):
     tool = Path(mmseg.__file__).parent / '.mim/tools/analysis_tools/get_flops.py'
     theirs = python(tool, config, '--shape', 64, cwd=tmp_path).out
@@ -157,6 +164,21 @@ def test_a_config_without_an_optimizer_is_trained_by_sgd_and_in_half_precision_t
     drill.train()
     drill.predict()
     assert isinstance(drill.optim_wrapper.optimizer, torch.optim.SGD)
+
+
+def test_the_mixed_precision_of_a_config_gives_way_to_the_dtype_that_is_asked_for(model, config):
+    cfg = load_config(config, {'optim_wrapper.type': 'AmpOptimWrapper', 'optim_wrapper.loss_scale': 'dynamic'})
+    cfg.optim_wrapper.dtype = 'float16'
+    drill, seen = Drill(model, cfg, (64, 64), batch=2), []
+    model.decode_head.conv_seg.register_forward_hook(lambda layer, args, output: seen.append(output.dtype))
+    drill.train()
+    assert seen == [torch.float32]
+
+
+def test_a_step_is_one_of_the_optimizer_where_a_config_accumulates_several(model, config):
+    drill = Drill(model, load_config(config, {'optim_wrapper.accumulative_counts': 4}), (64, 64), batch=2)
+    drill.train()
+    assert drill.state_bytes() > 0
 
 
 def test_peak_memory_is_what_was_alive_at_once():

@@ -14,6 +14,21 @@ def block() -> SRBlock:
     return block
 
 
+@pytest.mark.parametrize('index', [0, 2, None])
+def test_without_a_memory_block_the_others_keep_their_weights(block, index):
+    x, kept = torch.randn(2, 3, 4, 6), block.memory.detach().clone()
+    kept[slice(None) if index is None else index] = 0
+    weights = block.gate(block.squeeze(x).flatten(1))
+    with without(block, index):
+        torch.testing.assert_close(block(x), x + torch.einsum('np,pchw->nchw', weights, kept))
+
+
+@pytest.mark.parametrize('index', [-1, 3, 1.5])
+def test_without_a_memory_block_that_is_not_there(block, index):
+    with pytest.raises(ValueError, match=f'0 .. 2, got {index}'), without(block, index):
+        pass
+
+
 def test_a_scaled_memory_block_is_that_much_of_it_and_zero_is_none(block):
     x = torch.randn(2, 3, 4, 6)
     plain = block(x)

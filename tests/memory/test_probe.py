@@ -2,6 +2,7 @@
 
 import copy
 import gc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +18,9 @@ from torch import nn
 
 from mmseg_sr import SRBlock
 from mmseg_sr.config import load_config
-from mmseg_sr.memory.interventions import without
-from mmseg_sr.memory.observe import observe
+from mmseg_sr.memory.observe import observe, predict
 from mmseg_sr.memory.probe import probe
+from mmseg_sr.memory.summary import image_rows, summarise
 from mmseg_sr.models.find import sr_blocks
 from mmseg_sr.runs.models import build_model
 
@@ -41,15 +42,19 @@ def network() -> nn.Sequential:
     )
 
 
-@pytest.fixture
-def segmentor(tmp_path) -> nn.Module:
+def small_fcn(tmp_path: Path, **changes: object) -> nn.Module:
     """A small FCN with a block after layer3, whose map is a sixteenth of the image; pixels are taken as they are."""
-    changes = {'backbone.sr.memory_size': (2, 4), 'backbone.sr.num_memories': 3}
+    changes |= {'backbone.sr.memory_size': (2, 4), 'backbone.sr.num_memories': 3}
     changes |= {'data_preprocessor.mean': None, 'data_preprocessor.std': None}
     cfg = load_config(write_config(tmp_path, extra=SR), {f'model.{key}': value for key, value in changes.items()})
     model = build_model(cfg).eval()
     filled(model.backbone.layer3.sr)
     return model
+
+
+@pytest.fixture
+def segmentor(tmp_path) -> nn.Module:
+    return small_fcn(tmp_path)
 
 
 def sample(height: int = 32, width: int = 64, labelled: bool = False) -> dict:
@@ -189,30 +194,6 @@ def test_wrong_names(network):
         pass
 
 
-@pytest.mark.parametrize('index', [0, 2, None])
-def test_without_a_memory_block(network, index):
-    block = network[1]
-    x = torch.randn(2, 6, 4, 6)
-    before = block.memory.detach().clone()
-    weights = block.gate(block.squeeze(x).flatten(1))
-    with without(block, index):
-        changed = block(x)
-        assert torch.equal(block.memory, before)
-    kept = before.clone()
-    kept[slice(None) if index is None else index] = 0
-    torch.testing.assert_close(changed, x + torch.einsum('np,pchw->nchw', weights, kept))
-    plain = block(x)
-    with pytest.raises(RuntimeError), without(block, index):
-        raise RuntimeError
-    assert torch.equal(block(x), plain) and not block.gate._forward_hooks
-
-
-@pytest.mark.parametrize('index', [-1, 3, 1.5])
-def test_without_a_memory_block_that_is_not_there(network, index):
-    with pytest.raises(ValueError, match=f'0 .. 2, got {index}'), without(network[1], index):
-        pass
-
-
 def test_observe(segmentor):
     block = segmentor.backbone.layer3.sr
     memory = block.memory.detach().clone()
@@ -238,6 +219,30 @@ def test_observe(segmentor):
         assert view.flips[index] == pytest.approx((others.argmax(0) != logits.argmax(0)).float().mean().item())
     assert observe(segmentor, sample(), ablate=False).blocks['backbone.layer3.sr'].flips is None
     assert observe(segmentor, sample(), ablate=False).shares is None
+
+
+@torch.no_grad()
+def test_the_logits_of_one_channel_are_those_before_the_sigmoid(tmp_path):
+    head = {'num_classes': 2, 'out_channels': 1, 'threshold': 0.4}
+    model = small_fcn(tmp_path, **{f'decode_head.{key}': value for key, value in head.items()})
+    nn.init.normal_(model.decode_head.conv_seg.weight, std=30)
+    image = sample()
+    given = image['inputs'][None], [image['data_samples'].metainfo]
+    model.decode_head.conv_seg.bias.sub_(model.encode_decode(*given).mean())
+    logits, prediction, _ = predict(model, image)
+    (raw,) = model.encode_decode(*given)
+    assert raw.min() < -0.5 < 0.5 < raw.max()
+    torch.testing.assert_close(logits, torch.cat([-raw, raw]), rtol=1e-3, atol=1e-4)
+    assert torch.equal(prediction, (raw[0].sigmoid() > 0.4).byte())
+
+
+def test_an_image_of_one_pixel_is_a_segmentors_all_the_same(segmentor):
+    image = sample()
+    image['data_samples'].set_metainfo(dict(ori_shape=(1, 1)))
+    seen, (name,) = observe(segmentor, image, ablate=False), sr_blocks(segmentor)
+    assert seen.prediction.shape == (1, 1)
+    assert summarise([seen], name, segmentor.backbone.layer3.sr, 'abcd').of == 'pixel'
+    assert {row['drive'] for row in image_rows([seen], 'abcd')} == {'a'}
 
 
 def test_observe_in_slide_mode(segmentor):

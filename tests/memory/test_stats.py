@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mmseg_sr.memory import stats
-from mmseg_sr.memory.summary import drive_names, plain
+from mmseg_sr.memory.summary import plain
 
 SIZES = st.tuples(st.integers(1, 6), st.integers(1, 4), st.integers(1, 5))  # N, K, P
 few = settings(max_examples=40, deadline=None)
@@ -60,24 +60,12 @@ def test_a_share_that_makes_no_sense_is_refused():
             stats.usage(empty)
 
 
-def test_drives_from_file_names():
-    names = drive_names(['/a_b/ulm_000_019_leftImg8bit.png', 'Seq05VD_f00210.jpg', 'plain.png'])
-    assert names == ['ulm', 'Seq05VD', 'plain']
-
-
 def test_entropy_by_hand():
     assert stats.entropy([1.0, 0, 0]) == 0 and str(stats.entropy([1.0, 0])) == '0.0'
     assert stats.entropy([0.25] * 4) == pytest.approx(math.log(4))
     assert stats.entropy([0.5, 0.25, 0.25]) == pytest.approx(1.5 * math.log(2))
     assert stats.entropy([0.5, 0.25, 0.25], normalised=True) == pytest.approx(1.5 * math.log(2) / math.log(3))
     assert np.isnan(stats.entropy([[1.0]], normalised=True)).all() and stats.entropy([[1.0]]) == 0
-
-
-def test_usage_by_hand():
-    constant = stats.usage([[0.5, 0.5, 0]] * 4)
-    assert constant == pytest.approx((2, 2, 1)), 'two blocks, mixed alike in each image: a constant'
-    alternating = stats.usage([[1, 0, 0], [0, 1, 0]])
-    assert alternating == pytest.approx((2, 1, 2)), 'two blocks, one an image: two different weight vectors'
 
 
 @few

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import torch
 from in_process import ROOT
-from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
 from scipy.signal import correlate2d
 from scipy.special import expit
 from tiny_config import write_config
+from trained_block import built
 
 from mmseg_sr import CBAMBlock, SEBlock
 from mmseg_sr.experiments import results, settings
@@ -64,13 +63,8 @@ RESNET = dict(type='ResNetV1c', depth=18, base_channels=8, stem_channels=8)  # i
 
 @pytest.mark.parametrize('kind', ['SEBlock', 'CBAMBlock'])
 def test_the_rest_of_the_network_starts_as_without_it(kind):
-    init_default_scope('mmseg')
-    networks = []
-    for cfg in (RESNET, dict(type='SRBackbone', backbone=RESNET, sr=dict(type=kind, after='layer3'))):
-        torch.manual_seed(3)
-        networks.append(MODELS.build(cfg))
-        networks[-1].init_weights()
-    stock, ours = (network.state_dict() for network in networks)
+    cfg = dict(type='SRBackbone', backbone=RESNET, sr=dict(type=kind, after='layer3'))
+    stock, ours = (built(each).state_dict() for each in (RESNET, cfg))
     assert {key.rsplit('.sr.')[0] for key in ours.keys() - stock.keys()} == {'layer3'}
     assert all(torch.equal(value, ours[key]) for key, value in stock.items())
     bound = 32**-0.5  # PyTorch's own initial state; Kaiming's would leave it
@@ -90,9 +84,8 @@ def test_the_rest_of_the_network_starts_as_without_it(kind):
     ],
 )
 def test_wrong_options_are_named(options, message):
-    init_default_scope('mmseg')
     with pytest.raises(ValueError, match=message):
-        MODELS.build(dict(type='SRBackbone', backbone=RESNET, sr=dict(options, after='layer3')))
+        built(dict(type='SRBackbone', backbone=RESNET, sr=dict(options, after='layer3')))
 
 
 SE = """

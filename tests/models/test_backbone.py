@@ -6,10 +6,9 @@ import pickle
 import pytest
 import torch
 from mmengine import ConfigDict
-from mmengine.registry import init_default_scope
 from mmengine.runner import save_checkpoint
-from mmseg.registry import MODELS
 from torch import nn
+from trained_block import built
 
 from mmseg_sr.models.backbone import SRBackbone, stage_channels
 
@@ -25,14 +24,6 @@ BACKBONES = {
 SR = dict(after='layer3', memory_size=(4, 6), num_memories=3, hidden_channels=4)
 
 
-def build(cfg, seed=0, **options):
-    init_default_scope('mmseg')
-    torch.manual_seed(seed)
-    network = MODELS.build({**cfg, **options})
-    network.init_weights()
-    return network
-
-
 def evaluated(network):
     """Evaluation mode; ``train`` of mmseg's ResNet does not return the network."""
     network.eval()
@@ -45,7 +36,7 @@ def wrap(cfg, sr=SR, **options):
 
 @pytest.mark.parametrize('cfg', BACKBONES.values(), ids=BACKBONES)
 def test_every_backbone_with_sequential_stages_takes_a_block(cfg):
-    stock, network = build(cfg), build(wrap(cfg))
+    stock, network = built(cfg), built(wrap(cfg))
     assert type(network) is type(stock)
     new = set(network.state_dict()) - set(stock.state_dict())
     assert new and all(key.startswith('layer3.sr.') for key in new)
@@ -65,15 +56,21 @@ def test_every_backbone_with_sequential_stages_takes_a_block(cfg):
 @pytest.mark.parametrize('cfg', BACKBONES.values(), ids=BACKBONES)
 def test_no_enclosing_init_cfg_reaches_the_block(cfg):
     # Kaiming, the init_cfg of these backbones, is normal and without bound: this convolution would leave the range.
-    network = build(wrap(cfg))
+    network = built(wrap(cfg))
     squeeze = network.layer3.sr.squeeze
     bound = squeeze.in_channels**-0.5
     assert 0.5 * bound < squeeze.weight.abs().max() <= bound
     assert squeeze.bias.abs().item() > 0, 'Kaiming sets the bias to zero'
 
 
+@pytest.mark.parametrize('cfg', BACKBONES.values(), ids=BACKBONES)
+def test_a_block_starts_as_its_own_init_cfg_says(cfg):
+    init_cfg = dict(type='Constant', val=0.25, layer='SRConv2d')
+    assert built(wrap(cfg, sr=dict(SR, init_cfg=init_cfg))).layer3.sr.squeeze.weight.unique().tolist() == [0.25]
+
+
 def test_looking_for_channels_leaves_no_trace():
-    network = build(BACKBONES['ResNetV1c'] | dict(norm_eval=True))
+    network = built(BACKBONES['ResNetV1c'] | dict(norm_eval=True))
     network.train()
     network.layer1[0].eval()
     before = {key: value.clone() for key, value in network.state_dict().items()}
@@ -90,7 +87,7 @@ def test_looking_for_channels_leaves_no_trace():
 @pytest.mark.parametrize('after', ['layer5', 'layer3.0', 3, None, 'layer3.0.downsample'])
 def test_an_unknown_stage_is_an_error_that_lists_those_there_are(after):
     with pytest.raises(ValueError, match='stem, layer1, layer2, layer3, layer4') as error:
-        build(wrap(BACKBONES['ResNetV1c'], sr=dict(SR, after=after)))
+        built(wrap(BACKBONES['ResNetV1c'], sr=dict(SR, after=after)))
     assert repr(after) in str(error.value)
 
 
@@ -103,38 +100,42 @@ def test_an_option_in_the_wrong_place_is_told_its_own(name, place):
 
 
 def test_two_blocks_go_after_two_stages_but_not_after_one():
-    network = build(wrap(BACKBONES['ResNet'], sr=[SR, dict(SR, after='layer4', num_memories=2)]))
+    network = built(wrap(BACKBONES['ResNet'], sr=[SR, dict(SR, after='layer4', num_memories=2)]))
     assert network.layer3.sr.memory.shape == (3, 32, 4, 6)
     assert network.layer4.sr.memory.shape == (2, 64, 4, 6)
     with pytest.raises(ValueError, match="two blocks after 'layer3'"):
-        build(wrap(BACKBONES['ResNet'], sr=[SR, SR]))
+        built(wrap(BACKBONES['ResNet'], sr=[SR, SR]))
 
 
 def test_pretrained_weights_reach_the_backbone_and_the_block_stays_the_identity(tmp_path):
-    stock = build(BACKBONES['ResNetV1c'], seed=5)
+    stock = built(BACKBONES['ResNetV1c'], seed=5)
     path = str(tmp_path / 'stock.pth')
     save_checkpoint(dict(state_dict=stock.state_dict()), path)
     init_cfg = dict(type='Pretrained', checkpoint=path)
     image = torch.randn(1, 3, 64, 96)
     head = dict(type='FCNHead', in_channels=256, channels=8, num_convs=1, num_classes=3, norm_cfg=dict(type='BN'))
     segmentor = dict(type='EncoderDecoder', backbone=wrap(BACKBONES['ResNetV1c']), decode_head=head, pretrained=path)
+    catalogue = dict(sr=dict(SR, type='SRBlock'))
+    inserted = dict(type='InsertedBackbone', backbone=BACKBONES['ResNetV1c'], insert=catalogue, use=['sr'])
     networks = {
-        'outer init_cfg': build(wrap(BACKBONES['ResNetV1c'], init_cfg=init_cfg)),
-        'inner init_cfg': build(wrap(dict(BACKBONES['ResNetV1c'], init_cfg=init_cfg))),
-        'pretrained': build(wrap(BACKBONES['ResNetV1c'], pretrained=path)),
-        'segmentor': build(ConfigDict(segmentor)).backbone,
+        'outer init_cfg': built(wrap(BACKBONES['ResNetV1c'], init_cfg=init_cfg)),
+        'inner init_cfg': built(wrap(dict(BACKBONES['ResNetV1c'], init_cfg=init_cfg))),
+        'pretrained': built(wrap(BACKBONES['ResNetV1c'], pretrained=path)),
+        'segmentor': built(ConfigDict(segmentor)).backbone,
+        'inserted, init_cfg': built(dict(inserted, init_cfg=init_cfg)),
+        'inserted, segmentor': built(ConfigDict(segmentor, backbone=inserted)).backbone,
     }
     for way, network in networks.items():
         assert torch.equal(evaluated(network)(image)[-1], evaluated(stock)(image)[-1]), way
         assert 0 < network.layer3.sr.squeeze.weight.abs().max() <= 128**-0.5, way
     with pytest.raises(ValueError, match='init_cfg is given twice'):
-        build(wrap(dict(BACKBONES['ResNetV1c'], init_cfg=init_cfg), init_cfg=init_cfg))
+        built(wrap(dict(BACKBONES['ResNetV1c'], init_cfg=init_cfg), init_cfg=init_cfg))
 
 
 @pytest.mark.parametrize('kind', ['ResNet', 'MobileNetV2'])
 @pytest.mark.parametrize('copier', [copy.deepcopy, lambda network: pickle.loads(pickle.dumps(network))])
 def test_a_copy_is_independent_of_the_first(kind, copier):
-    network = build(wrap(BACKBONES[kind]))
+    network = built(wrap(BACKBONES[kind]))
     twin = copier(network)
     nn.init.normal_(network.layer3.sr.memory)
     assert torch.count_nonzero(twin.layer3.sr.memory) == 0
@@ -143,11 +144,11 @@ def test_a_copy_is_independent_of_the_first(kind, copier):
 
 
 def test_options_of_the_stock_backbone_work_as_ever():
-    network = build(wrap(BACKBONES['ResNet'] | dict(out_indices=(1, 2), frozen_stages=1, norm_eval=True)))
+    network = built(wrap(BACKBONES['ResNet'] | dict(out_indices=(1, 2), frozen_stages=1, norm_eval=True)))
     network.train()
     assert [each.shape[1] for each in network(torch.randn(1, 3, 64, 64))] == [16, 32]
     assert not any(parameter.requires_grad for parameter in network.layer1.parameters())
     assert all(parameter.requires_grad for parameter in network.layer3.sr.parameters())
     assert not any(module.training for module in network.modules() if isinstance(module, nn.BatchNorm2d))
-    narrow = build(wrap(BACKBONES['ResNet'] | dict(in_channels=1)))
+    narrow = built(wrap(BACKBONES['ResNet'] | dict(in_channels=1)))
     assert narrow(torch.randn(1, 1, 64, 64))[-1].shape[1] == 64

@@ -8,9 +8,8 @@ import torch
 import yaml
 from drawn_streets import make_mini_cityscapes
 from in_process import python
-from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
 from tiny_config import write_config
+from trained_block import built
 
 from mmseg_sr.checkpoints.reading import read_checkpoint
 from mmseg_sr.config import load_config
@@ -38,11 +37,9 @@ ONLY = "custom_hooks = [dict(type='SROnlyHook')]\n"
 
 
 def build(kind, frozen_stages=3, **options):
-    init_default_scope('mmseg')
-    torch.manual_seed(0)
     cfg = dict(BACKBONES[kind], frozen_stages=frozen_stages)
     sr = dict(after='layer3', memory_size=(4, 6), num_memories=3, **options)
-    network = MODELS.build(dict(type='SRBackbone', backbone=cfg, sr=sr))
+    network = built(dict(type='SRBackbone', backbone=cfg, sr=sr))
     torch.nn.init.normal_(network.layer3.sr.memory, generator=torch.Generator().manual_seed(2))
     return network
 

@@ -5,10 +5,10 @@ import re
 import pytest
 import torch
 from in_process import ROOT, command
-from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import load_state_dict
 from mmseg.registry import MODELS
 from tiny_config import write_config
+from trained_block import built
 
 import mmseg_sr  # noqa: F401
 
@@ -22,13 +22,7 @@ FPN_HEAD = dict(type='FPNHead', in_channels=[8] * 4, in_index=[0, 1, 2, 3], feat
 
 
 def build(neck, head):
-    init_default_scope('mmseg')
-    torch.manual_seed(0)
-    model = MODELS.build(
-        dict(type='EncoderDecoder', backbone=SWIN, neck=neck, decode_head=head, test_cfg=dict(mode='whole'))
-    )
-    model.init_weights()
-    return model
+    return built(dict(type='EncoderDecoder', backbone=SWIN, neck=neck, decode_head=head, test_cfg=dict(mode='whole')))
 
 
 @pytest.mark.parametrize(('stock', 'head'), [(None, UPER), (FPN, FPN_HEAD)], ids=['UPerHead', 'FPN'])

@@ -1,34 +1,22 @@
 """Any segmentor: mmseg's own networks with the lines of the docs start as the stock ones, train, and predict."""
 
 import copy
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import pytest
+import segmentors  # of benchmarks/
 import torch
+from in_process import ROOT
 from mmengine.model import BaseModule, Sequential
-from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import nn
+from trained_block import built
 
 from mmseg_sr.cost.workload import Drill
 from mmseg_sr.models.find import sr_blocks
 from mmseg_sr.runs.models import build_model
 
-ROOT = Path(__file__).resolve().parents[2]
 SIZE = (64, 64)
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(f'benchmark_{name}', ROOT / f'benchmarks/{name}.py')
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-segmentors = script('segmentors')
 
 
 def stock_config(cfg):
@@ -167,9 +155,8 @@ REFUSED = {
 
 @pytest.mark.parametrize(('backbone', 'after', 'message'), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_take_a_block_says_so_and_what_can(backbone, after, message):
-    init_default_scope('mmseg')
     with pytest.raises(ValueError, match=message):
-        MODELS.build(dict(type='SRBackbone', backbone=backbone, sr=dict(after=after, memory_size=(4, 4))))
+        built(dict(type='SRBackbone', backbone=backbone, sr=dict(after=after, memory_size=(4, 4))))
 
 
 def test_the_page_shows_what_was_measured():
