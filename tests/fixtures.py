@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ import in_process
 import pytest
 import torch
 from mmengine.logging import MMLogger
+from mmengine.utils import manager
 
 import mmseg_sr  # noqa: F401  (before a test imports mmseg: it lets torchvision be imported)
 
@@ -42,6 +44,7 @@ def alone() -> None:
     """Every test draws the same random numbers, whatever ran before it, and logs to an output that is open."""
     torch.manual_seed(0)
     MMLogger._instance_dict.clear()
+    manager._lock = threading.RLock()  # mmengine keeps it where making a logger or a visualizer fails
 
 
 @pytest.fixture
