@@ -57,7 +57,7 @@ def maps_figure(
     )
     count = 5 if present else 4
     figure, grid = _rows(
-        f'Channel-mean activation around the SR block · {title}', '', pictures, count, min(columns, count)
+        f'Channel-mean activation around the SR block · {title}', '', pictures, count, min(columns, count), below=2.1
     )
     lowest, highest = min(np.min(pair) for pair in maps), max(np.max(pair) for pair in maps)
     limit = max(np.abs(after - before).max() for before, after in maps)
@@ -127,7 +127,7 @@ def places_figure(title: str, pictures: Sequence[Picture], change: Sequence[NDAr
     count = len(change[0]) + 1
     title = f'Where the scores change without a memory block · {title}'
     note = 'Axes: pixels of the picture. |Logit without the block − logit with it|.'
-    figure, grid = _rows(title, note, pictures, count, min(columns, count))
+    figure, grid = _rows(title, note, pictures, count, min(columns, count), below=1.1)
     highest = max(each.max() for each in change) or 1
     for row, picture, maps in zip(grid, pictures, change, strict=True):
         show_picture(row[0], picture.image, picture.name)
@@ -137,10 +137,15 @@ def places_figure(title: str, pictures: Sequence[Picture], change: Sequence[NDAr
     return figure
 
 
-def _rows(title: str, note: str, pictures: Sequence[Picture], count: int, columns: int) -> tuple[Figure, NDArray]:
-    """Make a figure with ``count`` panels for each picture, in lines of some columns: axes (pictures, count)."""
+def _rows(
+    title: str, note: str, pictures: Sequence[Picture], count: int, columns: int, below: float
+) -> tuple[Figure, NDArray]:
+    """Make a figure with ``count`` panels for each picture, in lines of some columns: axes (pictures, count).
+
+    Title, colour bars and what else stands above or below these take some inches, ``below``.
+    """
     rows = -(-count // columns) * len(pictures)
-    figure, grid = _sheet(title, note, (PANEL * columns, row_height(pictures) * rows + 1.6), rows, columns)
+    figure, grid = _sheet(title, note, (PANEL * columns, row_height(pictures) * rows + below), rows, columns)
     grid = grid.reshape(len(pictures), -1)
     for ax in grid[:, count:].flat:
         ax.remove()

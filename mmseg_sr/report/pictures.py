@@ -72,13 +72,13 @@ def row_height(pictures: Sequence[Picture]) -> float:
     """Work out the inches of a row of maps 1.9 inches wide, with its title."""
     height, width = max((picture.image.shape[:2] for picture in pictures), key=lambda size: size[0] / size[1])
     lines = max(picture.name.count('\n') for picture in pictures)
-    return min(1.9 * height / width, 4) + 0.4 + 0.2 * lines
+    return min(1.9 * height / width, 4) + 0.5 + 0.2 * lines
 
 
 def show_picture(ax: Axes, image: NDArray, name: str) -> None:
-    """Draw a picture; a long line of its name loses its middle."""
+    """Draw a picture; a long line of its name loses its end."""
     ax.imshow(image)
-    lines = [line if len(line) <= 30 else f'{line[:14]}…{line[-14:]}' for line in name.splitlines()]
+    lines = [line if len(line) <= 24 else f'{line[:23]}…' for line in name.splitlines()]
     ax.set_title('\n'.join(lines), fontsize=SMALL)
     ax.set_axis_off()
 
