@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from house import lines_of
 from in_process import python
 
 from mmseg_sr.errors import UserError, command
@@ -66,6 +67,14 @@ def test_the_rooms_import_downwards_only():
 def test_no_two_files_of_the_package_share_a_name():
     names = [path.name for path in PACKAGE.rglob('*.py') if path.name != '__init__.py' and '.mim' not in path.parts]
     assert sorted(set(names)) == sorted(names)
+
+
+def test_the_house_does_not_grow():
+    texts = [path.read_text() for path in PACKAGE.rglob('*.py') if '.mim' not in path.parts]
+    counts = [text.count('\n') - lines_of('docstrings', text) - lines_of('empty', text) for text in texts]
+    advice = 'take as much away as a feature adds; where that cannot be, LOG.md says why, and this is raised'
+    assert len(texts) <= 125 and sum(counts) <= 8550, advice
+    assert max(text.count('\n') for text in texts) <= 210, 'a file that one reads at a sitting'
 
 
 def test_the_block_needs_nothing_of_mmseg_but_its_registry():
