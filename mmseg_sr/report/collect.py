@@ -133,7 +133,7 @@ def _is_same(tested: str, checkpoint: str | Path) -> bool:
     """Tell whether a checkpoint was tested: by the files, where both are there, as most trainings end in one name."""
     files = [Path(released().get(str(each), each)) for each in (tested, checkpoint)]
     if all(file.is_file() for file in files):
-        return filecmp.cmp(*files, shallow=False)
+        return files[0].samefile(files[1]) or filecmp.cmp(*files, shallow=False)
     return files[0].name == files[1].name
 
 
